@@ -1,0 +1,1 @@
+"""Codecs: tensors to few bytes and back."""

@@ -1,0 +1,17 @@
+"""Split learning that trains on small boards.
+
+The folders of this package, each with a face of its own:
+
+* :mod:`slfac.codec`: what turns tensors into few bytes and back.
+* :mod:`slfac.wire`: messages, chunks, keys and secure sockets.
+* :mod:`slfac.data`: data sets on disk, partitions and batches.
+* :mod:`slfac.device`: the torch-free agent that trains a front on a board.
+* :mod:`slfac.server`: the PyTorch side that trains the back.
+* :mod:`slfac.export`: cuts a torch model and writes the front's training graphs.
+* :mod:`slfac.testbed`: whole runs on one machine or many, with their reports.
+* :mod:`slfac.cli`: the command ``slfac``.
+
+Importing :mod:`slfac` itself imports none of them.
+"""
+
+__version__ = "0.1.0"

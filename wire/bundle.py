@@ -1,0 +1,272 @@
+"""A bundle on disk: written once by ``export``, verified by everyone who opens it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from slfac.wire.errors import BundleError
+from slfac.wire.manifest import (
+    MANIFEST_NAME,
+    MAX_FILES,
+    SCHEMA_VERSION,
+    FileEntry,
+    Manifest,
+    encode_manifest,
+)
+
+FRONT_FILE = "front.safetensors"
+BACK_FILE = "back.safetensors"
+MAX_MANIFEST_BYTES = 1 << 20
+_FETCH_AGAIN = "export it again, or delete the folder so that it is fetched from the server"
+
+State = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose every file matched its hash when it was opened.
+
+    Attributes:
+        path: Its folder.
+        id: sha256 of its manifest, as hex.
+        manifest: The manifest.
+    """
+
+    path: Path
+    id: str
+    manifest: Manifest
+
+    def file(self, name: str) -> Path:
+        """Path of one of its files.
+
+        Args:
+            name: A name the manifest lists.
+
+        Raises:
+            BundleError: The manifest does not list it.
+        """
+        if name not in self.manifest.files:
+            raise BundleError(f"bundle {self.path} lists no file {name!r}", _FETCH_AGAIN)
+        return self.path / name
+
+    def front_state(self) -> State:
+        """Initial parameters and buffers of the front, by name.
+
+        Raises:
+            BundleError: A tensor is missing, or has another shape or dtype.
+        """
+        state = safetensors.numpy.load_file(self.file(FRONT_FILE))
+        check_front_state(self.manifest, state)
+        return state
+
+    def contents(self) -> dict[str, bytes]:
+        """Every file with its bytes, manifest first: what travels to a device."""
+        names = [MANIFEST_NAME, *sorted(self.manifest.files)]
+        return {name: (self.path / name).read_bytes() for name in names}
+
+    @property
+    def smashed_values(self) -> int:
+        """Values that cross the network for one sample, each way."""
+        return sum(int(np.prod(spec.shape)) for spec in self.manifest.smashed)
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Open a bundle and verify every file against the manifest.
+
+    Args:
+        path: The bundle's folder.
+
+    Returns:
+        The bundle.
+
+    Raises:
+        BundleError: The folder or a file is missing, unreadable, does not match its
+            hash, or has another schema version; the message names the file.
+    """
+    raw = _read(path / MANIFEST_NAME, "is this a bundle? `slfac export` writes one")
+    manifest = parse_manifest(raw, path / MANIFEST_NAME)
+    for name, entry in manifest.files.items():
+        _check_file(path / name, _read(path / name, _FETCH_AGAIN), entry)
+    for graph in (manifest.graphs.forward, manifest.graphs.backward, manifest.graphs.infer):
+        if graph.file not in manifest.files:
+            raise BundleError(f"{path / MANIFEST_NAME}: graph file {graph.file!r} is not listed")
+    return Bundle(path=path, id=hashlib.sha256(raw).hexdigest(), manifest=manifest)
+
+
+def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
+    """Write a bundle whole or not at all, and open it again.
+
+    The folder is made beside ``path`` and renamed into place; one that stands there
+    already is replaced only if it holds a manifest, so nobody's folder is lost.
+
+    Args:
+        path: The bundle's folder.
+        manifest: Its manifest; the field ``files`` is filled in from ``files``.
+        files: File name -> bytes.
+
+    Returns:
+        The verified bundle.
+
+    Raises:
+        BundleError: The folder exists and is not a bundle, or cannot be written.
+    """
+    entries = {
+        name: FileEntry(sha256=hashlib.sha256(data).hexdigest(), length_bytes=len(data))
+        for name, data in files.items()
+    }
+    raw = encode_manifest(msgspec.structs.replace(manifest, files=entries))
+    return install_bundle(path, {MANIFEST_NAME: raw, **files})
+
+
+def install_bundle(path: Path, contents: Mapping[str, bytes]) -> Bundle:
+    """Put the files of a bundle into a folder, verified before they take its name.
+
+    Args:
+        path: The bundle's folder.
+        contents: File name -> bytes, as :meth:`Bundle.contents` gives them.
+
+    Returns:
+        The verified bundle.
+
+    Raises:
+        BundleError: The contents do not match their manifest, or the folder exists and
+            is not a bundle, or cannot be written.
+    """
+    manifest = parse_manifest(contents.get(MANIFEST_NAME, b""), Path(MANIFEST_NAME))
+    if set(contents) != {MANIFEST_NAME, *manifest.files}:
+        raise BundleError("a bundle's files are not those its manifest lists", _FETCH_AGAIN)
+    if path.exists() and any(path.iterdir()) and not (path / MANIFEST_NAME).is_file():
+        raise BundleError(f"{path} exists and is not a bundle", "choose another folder")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise BundleError(f"cannot write {path}: {error.strerror}") from error
+    try:
+        for name, data in contents.items():
+            _write_synced(fresh / name, data)
+        open_bundle(fresh)
+        fresh.chmod(0o755)
+        if path.exists():
+            shutil.rmtree(path)
+        fresh.rename(path)
+    except OSError as error:
+        raise BundleError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return open_bundle(path)
+
+
+def parse_manifest(raw: bytes, path: Path) -> Manifest:
+    """Parse and validate the bytes of a manifest.
+
+    Args:
+        raw: The file's bytes, from disk or from the network.
+        path: What to call it in an error.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        BundleError: It is not JSON, of another schema version, or a field is wrong.
+    """
+    if len(raw) > MAX_MANIFEST_BYTES:
+        raise BundleError(f"{path} has {len(raw)} bytes, more than a manifest may")
+    try:
+        version = msgspec.json.decode(raw, type=_Versioned).schema_version
+        if version != SCHEMA_VERSION:
+            raise BundleError(
+                f"{path}: schema_version is {version}, this release reads {SCHEMA_VERSION}",
+                "install the slfac release that wrote it, or export it again",
+            )
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BundleError(f"{path} is not a valid manifest: {error}", _FETCH_AGAIN) from error
+    if len(manifest.files) > MAX_FILES or MANIFEST_NAME in manifest.files:
+        raise BundleError(f"{path}: field files is out of bounds", _FETCH_AGAIN)
+    return manifest
+
+
+def check_front_state(manifest: Manifest, state: Mapping[str, np.ndarray]) -> None:
+    """Check that a front's state has every tensor, in shape and dtype, and no other.
+
+    Args:
+        manifest: The bundle's manifest.
+        state: Tensors by name.
+
+    Raises:
+        BundleError: Something differs; the message names the tensor.
+    """
+    specs = [*manifest.parameters, *(buffer.tensor for buffer in manifest.buffers)]
+    names = {spec.name for spec in specs}
+    if names != set(state):
+        odd = sorted(names ^ set(state))[0]
+        raise BundleError(f"front state: tensor {odd!r} is missing or unknown", _FETCH_AGAIN)
+    for spec in specs:
+        found = state[spec.name]
+        if found.shape != spec.shape or found.dtype != np.dtype(spec.dtype):
+            raise BundleError(
+                f"front state: {spec.name!r} is {found.shape} {found.dtype}, "
+                f"the manifest says {spec.shape} {spec.dtype}",
+                _FETCH_AGAIN,
+            )
+
+
+def pack_state(state: Mapping[str, np.ndarray]) -> bytes:
+    """Front state to safetensors bytes, tensors in the order of their names."""
+    return safetensors.numpy.save({k: np.ascontiguousarray(state[k]) for k in sorted(state)})
+
+
+def unpack_state(manifest: Manifest, data: bytes) -> State:
+    """Front state from safetensors bytes.
+
+    Args:
+        manifest: The bundle's manifest, which the state must fit.
+        data: Bytes from the network or a file.
+
+    Returns:
+        Tensors by name.
+
+    Raises:
+        BundleError: The bytes are no safetensors, or do not fit the manifest.
+    """
+    try:
+        state: State = safetensors.numpy.load(data)
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise BundleError(f"front state cannot be read: {error}") from error
+    check_front_state(manifest, state)
+    return state
+
+
+class _Versioned(msgspec.Struct):
+    schema_version: int
+
+
+def _read(path: Path, remedy: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"cannot read {path}: {error.strerror}", remedy) from error
+
+
+def _check_file(path: Path, data: bytes, entry: FileEntry) -> None:
+    if len(data) != entry.length_bytes or hashlib.sha256(data).hexdigest() != entry.sha256:
+        raise BundleError(f"{path} does not match its hash in the manifest", _FETCH_AGAIN)
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

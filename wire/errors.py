@@ -1,0 +1,134 @@
+r"""The one exception tree, with the exit code of each branch.
+
+::
+
+    SlfacError                  1
+    +-- SettingsError           2   a setting or an argument is wrong
+    +-- MissingExtraError       3   a package that this command needs is not installed
+    +-- DataError              10   a data folder is missing, malformed or out of range
+    +-- BundleError            20   a bundle is missing, corrupt or of another version
+    +-- ExportError            21   a model could not be exported or failed its own proof
+    +-- LinkError              30   the other end cannot be reached, or was lost
+    |   +-- AddressError       31   an address is malformed, taken or not ours
+    |   +-- KeyFileError       32   a key file is missing, readable by others or malformed
+    |   +-- AuthError          33   the other end refused our key, or has another one
+    |   +-- ProtocolError      34   the other end speaks another version, or nonsense
+    |   +-- RefusedError       35   the server refused this device, and said why
+    +-- CodecError             40   a payload cannot be encoded or decoded
+    +-- TrainingError          50   training cannot go on (divergence, no devices left)
+    +-- RunError               60   a process of a local run failed
+
+Codes are stable: a retired one stays reserved. ``docs/exit-codes.md`` lists them for
+users, and a test holds the two together. Ctrl-C exits with 130.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+EXIT_INTERRUPTED = 130
+
+
+class SlfacError(Exception):
+    """Root of every error that slfac raises on purpose.
+
+    Args:
+        what: What is wrong, naming the field, file or peer, and its value.
+        remedy: What to do about it; empty where nothing can be done.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        """One line: what is wrong; what to do."""
+        text = f"{self.what}; {self.remedy}" if self.remedy else self.what
+        return " ".join(text.split())
+
+
+class SettingsError(SlfacError):
+    """A setting or an argument has a value that cannot be used."""
+
+    exit_code = 2
+
+
+class MissingExtraError(SlfacError):
+    """A command needs a package that an extra of slfac would have installed."""
+
+    exit_code = 3
+
+
+class DataError(SlfacError):
+    """A data set is missing, malformed, or holds values the model cannot take."""
+
+    exit_code = 10
+
+
+class BundleError(SlfacError):
+    """A bundle is missing a file, does not match its hashes, or is of another version."""
+
+    exit_code = 20
+
+
+class ExportError(SlfacError):
+    """A model cannot be exported, or its graphs do not do what torch does."""
+
+    exit_code = 21
+
+
+class LinkError(SlfacError):
+    """The other end cannot be reached, or was lost and did not come back."""
+
+    exit_code = 30
+
+
+class AddressError(LinkError):
+    """An address is malformed, already taken, or not one of this machine's."""
+
+    exit_code = 31
+
+
+class KeyFileError(LinkError):
+    """A key file is missing, malformed, or can be read by others."""
+
+    exit_code = 32
+
+
+class AuthError(LinkError):
+    """The handshake failed: a key is not enrolled, or the server has another key."""
+
+    exit_code = 33
+
+
+class ProtocolError(LinkError):
+    """The other end speaks another protocol version, or sent what none allows."""
+
+    exit_code = 34
+
+
+class RefusedError(LinkError):
+    """The server refused this device's request, and said why."""
+
+    exit_code = 35
+
+
+class CodecError(SlfacError):
+    """A tensor cannot be encoded, or a payload cannot be decoded."""
+
+    exit_code = 40
+
+
+class TrainingError(SlfacError):
+    """Training cannot go on: it diverged, or no devices are left."""
+
+    exit_code = 50
+
+
+class RunError(SlfacError):
+    """A process of a local run failed or did not start."""
+
+    exit_code = 60

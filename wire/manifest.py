@@ -1,0 +1,179 @@
+"""The manifest of a bundle: what its graphs take and give, and how the back is rebuilt.
+
+A bundle is a folder. Its id is the sha256 of ``manifest.json``, which holds the sha256 of
+every other file, so one id stands for the whole folder. ``docs/wire-format.md`` is
+normative for the fields.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+SCHEMA_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+MAX_FILES = 16
+
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
+Name = Annotated[str, Meta(min_length=1, max_length=256)]
+Dim = Annotated[int, Meta(ge=1, le=2**24)]
+Shape = Annotated[tuple[Dim, ...], Meta(max_length=8)]
+Loss = Literal["cross_entropy", "bce_with_logits", "mse"]
+
+
+class FileEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    """One file of the bundle.
+
+    Attributes:
+        sha256: Hex digest of the file's bytes.
+        length_bytes: Its size.
+    """
+
+    sha256: Sha256
+    length_bytes: Annotated[int, Meta(ge=0, le=2**32)]
+
+
+class TensorSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """A named tensor, without its batch axis where it has one.
+
+    Attributes:
+        name: Its name in the graphs (and, for a parameter or buffer, in torch).
+        shape: Its shape; the leading batch axis of inputs and activations is left out.
+        dtype: A NumPy dtype name.
+    """
+
+    name: Name
+    shape: Shape
+    dtype: Literal["float32", "int64"] = "float32"
+
+
+class BufferSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """A buffer of the front, and how a training step changes it.
+
+    Attributes:
+        tensor: Its name, shape and dtype.
+        update: ``graph`` when a graph puts out its new value under ``output``, ``count``
+            when each training step adds one (``num_batches_tracked``), ``none`` otherwise.
+        output: The graph output that holds its new value; empty unless ``graph``.
+    """
+
+    tensor: TensorSpec
+    update: Literal["graph", "count", "none"]
+    output: str = ""
+
+
+class Graph(Struct, frozen=True, forbid_unknown_fields=True):
+    """One ONNX graph of the bundle.
+
+    Attributes:
+        file: Its file name.
+        inputs: Names of its inputs, in order.
+        outputs: Names of its outputs, in order.
+    """
+
+    file: FileName
+    inputs: tuple[Name, ...]
+    outputs: tuple[Name, ...]
+
+
+class Graphs(Struct, frozen=True, forbid_unknown_fields=True):
+    """The graphs that a front is made of.
+
+    Attributes:
+        forward: ``x``, parameters, buffers -> smashed data, residuals, new buffers.
+        backward: Residuals, gradient of the smashed data, parameters -> gradients of the
+            parameters, new buffers. Inputs named as the forward's in- or outputs are fed
+            from them.
+        infer: Evaluation-mode front; its weights are initializers stored outside the
+            file, to be injected at load. Inputs: ``x`` alone.
+        gradients: Parameter name -> backward output that holds its gradient.
+        smashed_gradients: Smashed tensor name -> backward input that takes its gradient.
+    """
+
+    forward: Graph
+    backward: Graph
+    infer: Graph
+    gradients: dict[Name, Name]
+    smashed_gradients: dict[Name, Name]
+
+
+class Preprocessing(Struct, frozen=True, forbid_unknown_fields=True):
+    """From stored values to the front's input: ``(x * scale - mean) / std`` per channel.
+
+    Attributes:
+        scale: Multiplies the stored value (1/255 for 8-bit images).
+        mean: One value a channel, or one for all.
+        std: One value a channel, or one for all.
+    """
+
+    scale: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[Annotated[float, Meta(gt=0)], ...] = (1.0,)
+
+
+class BackSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """How a server rebuilds the back half.
+
+    Attributes:
+        factory: ``package.module:callable``; servers call only allow-listed ones.
+        kwargs: JSON values passed to it.
+    """
+
+    factory: Annotated[str, Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", max_length=256)]
+    kwargs: dict[str, Any] = {}
+
+
+class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything about a bundle except the bytes of its files.
+
+    Attributes:
+        schema_version: Version of this structure.
+        slfac_version: The release that wrote it.
+        model: Name of the model, for people.
+        cut: Name of the cut layer, for people.
+        opset: ONNX opset of the graphs.
+        batch_norm: Whether the front holds training-mode BatchNorm.
+        input: The front's input ``x``, without batch axis.
+        smashed: The tensors that cross the network, in order.
+        parameters: Trainable tensors of the front, in order.
+        buffers: Its buffers, in order.
+        graphs: The ONNX graphs.
+        num_outputs: Width of the model's output (classes for cross_entropy).
+        loss: The loss's name.
+        preprocessing: From stored values to ``x``.
+        back: How the back half is rebuilt.
+        files: File name -> hash and size, for every file but the manifest.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    slfac_version: str
+    model: Name
+    cut: Name
+    opset: int
+    batch_norm: bool
+    input: TensorSpec
+    smashed: Annotated[tuple[TensorSpec, ...], Meta(min_length=1, max_length=8)]
+    parameters: tuple[TensorSpec, ...]
+    buffers: tuple[BufferSpec, ...]
+    graphs: Graphs
+    num_outputs: Dim
+    loss: Loss = "cross_entropy"
+    preprocessing: Preprocessing = Preprocessing()
+    back: BackSpec
+    files: Annotated[dict[FileName, FileEntry], Meta(max_length=MAX_FILES)]
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """Serialise a manifest; equal manifests give equal bytes.
+
+    Args:
+        manifest: What to write.
+
+    Returns:
+        Indented UTF-8 JSON with a final newline.
+    """
+    raw = msgspec.json.encode(manifest, order="deterministic")
+    return msgspec.json.format(raw, indent=2) + b"\n"
