@@ -13,6 +13,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from slfac.wire.errors import CodecError
+
 Buffer = bytes | bytearray | memoryview
 
 
@@ -81,4 +83,9 @@ class Codec(abc.ABC):
 
         Args:
             state: As given by an equal codec.
+
+        Raises:
+            CodecError: The state is not one of this codec's.
         """
+        if state:
+            raise CodecError(f"codec {self.spec} keeps no state, but was given {sorted(state)}")

@@ -211,7 +211,7 @@ def check_front_state(manifest: Manifest, state: Mapping[str, np.ndarray]) -> No
     specs = [*manifest.parameters, *(buffer.tensor for buffer in manifest.buffers)]
     names = {spec.name for spec in specs}
     if names != set(state):
-        odd = sorted(names ^ set(state))[0]
+        odd = min(names ^ set(state))
         raise BundleError(f"front state: tensor {odd!r} is missing or unknown", _FETCH_AGAIN)
     for spec in specs:
         found = state[spec.name]
