@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import struct
+import tokenize
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -35,6 +37,8 @@ _FOREIGN = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
+    SyntaxError,  # NumPy: its second attempt at a damaged header tokenises it
+    tokenize.TokenError,
 )
 
 
@@ -65,7 +69,8 @@ def read_npz_split(path: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
             announces more than :data:`slfac.data.bounded.MAX_ARRAY_BYTES`.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with warnings.catch_warnings(), zipfile.ZipFile(path) as archive:
+            warnings.simplefilter("ignore")  # NumPy's advice about files of Python 2
             members = {info.filename: info for info in archive.infolist()}
             names = _names(path, members, split)
             images, labels = (_read_member(archive, members[f"{n}.npy"], path) for n in names)

@@ -1,7 +1,7 @@
 """Optimisers in NumPy that follow ``torch.optim`` step by step.
 
-Measured on a front of 55 thousand parameters they take a fraction of a millisecond, less
-than an optimiser inside the ONNX graph saves.
+Measured on one x86 core with 148 thousand parameters in 15 tensors: SGD with momentum and
+decay 0.2 ms a step, Adam 0.4 ms.
 """
 
 from slfac.device.optim.adam import Adam
