@@ -1,0 +1,133 @@
+"""Linear min-max quantisation within each component.
+
+Everything is relative to one power of two for the tensor, its *scale*: dividing by it is
+exact, so a tensor and any power of two times it give the same codes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from slfac.codec.blocks import map_blocks
+from slfac.codec.components import Components
+
+# Components narrower than this share of the scale hold nothing but the transform's own
+# float32 rounding error: they are sent as one value.
+FLAT = 2.0**-20
+MIN_EXPONENT = -126
+_ZERO = np.float16(0)  # added to a float16 it turns -0 to 0: one way to write each level
+
+Floats = npt.NDArray[np.float32]
+Halves = npt.NDArray[np.float16]
+Codes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Levels:
+    """How each segment is quantised; arrays of shape ``(segments,)``.
+
+    Attributes:
+        exponent: The scale is two to this power.
+        widths: Bits a value; 0 where all values of the segment are ``low``. uint8.
+        low: Smallest level, relative to the scale. float16.
+        high: Largest level; equal to ``low`` where the width is 0. float16.
+    """
+
+    exponent: int
+    widths: npt.NDArray[np.uint8]
+    low: Halves
+    high: Halves
+
+
+def fit_levels(coefficients: Floats, parts: Components, widths: npt.NDArray[np.uint8]) -> Levels:
+    """Fit each segment's range.
+
+    Args:
+        coefficients: ``(maps, size)`` float32; at least one is not zero.
+        parts: The segments.
+        widths: ``(segments,)`` uint8: bits for segments that turn out not to be flat.
+
+    Returns:
+        Levels whose ranges, rounded outwards to float16, hold every value of a segment
+        that is not flat.
+    """
+    flat = coefficients.reshape(-1)
+    starts = np.cumsum(parts.lengths) - parts.lengths
+    low = np.minimum.reduceat(flat, starts)
+    high = np.maximum.reduceat(flat, starts)
+    peak = max(float(high.max()), -float(low.min()))
+    exponent = max(math.frexp(peak)[1] - 1, MIN_EXPONENT)
+    unscale = np.float32(2.0**-exponent)
+    low *= unscale
+    high *= unscale
+    constant = high - low <= FLAT
+    middle = ((low + high) / 2).astype(np.float16)
+    return Levels(
+        exponent=exponent,
+        widths=np.where(constant, np.uint8(0), widths),
+        low=np.where(constant, middle, _half_below(low)) + _ZERO,
+        high=np.where(constant, middle, -_half_below(-high)) + _ZERO,
+    )
+
+
+def quantise(coefficients: Floats, parts: Components, levels: Levels) -> Codes:
+    """Codes of all coefficients: ``rint((x / scale - low) * (2**width - 1) / (high - low))``.
+
+    Args:
+        coefficients: ``(maps, size)`` float32.
+        parts: The segments.
+        levels: Their levels.
+
+    Returns:
+        ``(maps, size)`` uint8; 0 in segments of width 0.
+    """
+    low, span, steps = _float_levels(levels)
+    per_level = steps / np.where(span > 0, span, 1)
+    unscale = np.float32(2.0**-levels.exponent)
+    codes = np.empty(coefficients.shape, np.uint8)
+    for block in map_blocks(*coefficients.shape):
+        rows = coefficients[block] * unscale
+        rows -= parts.expand(low, block)
+        rows *= parts.expand(per_level, block)
+        codes[block] = np.rint(rows, out=rows)
+    return codes
+
+
+def dequantise(codes: Codes, parts: Components, levels: Levels) -> Floats:
+    """Coefficients from codes: ``code * step + low``, each relative to the scale.
+
+    Args:
+        codes: ``(maps, size)`` uint8.
+        parts: The segments.
+        levels: Their levels.
+
+    Returns:
+        ``(maps, size)`` float32.
+    """
+    low, span, steps = _float_levels(levels)
+    scale = np.float32(2.0**levels.exponent)
+    step = span / np.maximum(steps, 1) * scale
+    low = low * scale
+    out = np.empty(codes.shape, np.float32)
+    for block in map_blocks(*codes.shape):
+        rows = out[block]
+        np.multiply(codes[block], parts.expand(step, block), out=rows)
+        rows += parts.expand(low, block)
+    return out
+
+
+def _half_below(x: Floats) -> Halves:
+    nearest = x.astype(np.float16)
+    below: Halves = np.nextafter(nearest, np.float16(-np.inf))
+    return np.where(nearest > x, below, nearest)
+
+
+def _float_levels(levels: Levels) -> tuple[Floats, Floats, Floats]:
+    low = levels.low.astype(np.float32)
+    span = levels.high.astype(np.float32) - low
+    steps = ((1 << levels.widths.astype(np.int64)) - 1).astype(np.float32)
+    return low, span, steps

@@ -1,0 +1,197 @@
+"""The body of an SL-FAC payload: fields to bytes and back.
+
+``docs/codec-format.md`` is normative. The reader derives the size of every section from
+what it has read and compares it with the buffer before it allocates the section.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+
+from slfac.codec.components import Components
+from slfac.codec.container import DAMAGED
+from slfac.codec.fqc import MAX_WIDTH
+from slfac.codec.layout import MapLayout, read_layout
+from slfac.codec.packing import pack, packed_bytes, unpack
+from slfac.codec.quantise import MIN_EXPONENT, Codes, Halves, Levels
+from slfac.wire.errors import CodecError
+
+ALL_ZERO = -128
+MAX_EXPONENT = 90
+_MAX_LEVEL = 2.0
+
+
+@dataclass(frozen=True)
+class Body:
+    """Everything that an SL-FAC payload holds after its container header.
+
+    Attributes:
+        layout: How the array divides into maps.
+        bmin: Fewest bits a value that the encoder was allowed.
+        bmax: Most bits a value that it was allowed.
+        prefix: ``(maps,)`` int64: split index of each map.
+        levels: How each segment is quantised.
+        codes: ``(maps, size)`` uint8.
+    """
+
+    layout: MapLayout
+    bmin: int
+    bmax: int
+    prefix: np.ndarray
+    levels: Levels
+    codes: Codes
+
+
+def write_zero_body(layout: MapLayout, bmin: int, bmax: int) -> bytes:
+    """The body of an array that is all zero.
+
+    Args:
+        layout: How the array divides into maps.
+        bmin: Fewest bits a value.
+        bmax: Most bits a value.
+
+    Returns:
+        Three bytes.
+    """
+    return struct.pack("<bBB", ALL_ZERO, layout.axes, bmin | bmax << 4)
+
+
+def write_body(body: Body, parts: Components) -> list[bytes]:
+    """Serialise a body.
+
+    Args:
+        body: What to write.
+        parts: The segments that its split indices give.
+
+    Returns:
+        The sections, to be joined.
+    """
+    levels, sent = body.levels, parts.sent
+    coded = levels.widths > 0
+    states = np.where(coded, levels.widths - np.uint8(body.bmin - 1), np.uint8(0))
+    sections = [
+        struct.pack("<bBB", levels.exponent, body.layout.axes, body.bmin | body.bmax << 4),
+        pack(body.prefix, _index_bits(body.layout)),
+        pack(states[sent], _state_bits(body.bmin, body.bmax)),
+        levels.low[sent].astype("<f2", copy=False).tobytes(),
+        levels.high[coded].astype("<f2", copy=False).tobytes(),
+    ]
+    width_of = np.repeat(levels.widths, parts.lengths).reshape(body.codes.shape)
+    for width in range(body.bmin, body.bmax + 1):
+        codes = body.codes[width_of == width]
+        if codes.size:
+            sections.append(pack(codes, width))
+    return sections
+
+
+def read_body(data: memoryview, shape: tuple[int, ...]) -> tuple[Body, Components] | None:
+    """Parse and check a body.
+
+    Args:
+        data: The payload after its container header.
+        shape: The shape in that header.
+
+    Returns:
+        The body and its segments, or None for an array that is all zero.
+
+    Raises:
+        CodecError: A field has a value that no encoder writes, or the sections do not
+            fill the data exactly.
+    """
+    reader = _Reader(data)
+    exponent, axes, widths = struct.unpack("<bBB", reader.take(3, "fixed fields"))
+    layout = read_layout(shape, axes)
+    bmin, bmax = widths & 15, widths >> 4
+    if not 1 <= bmin <= bmax <= MAX_WIDTH:
+        raise CodecError(f"payload: bmin {bmin} with bmax {bmax}", DAMAGED)
+    if exponent == ALL_ZERO:
+        reader.finish()
+        return None
+    if not MIN_EXPONENT <= exponent <= MAX_EXPONENT:
+        raise CodecError(f"payload: exponent is {exponent}", DAMAGED)
+    prefix = reader.packed(layout.maps, _index_bits(layout), "split indices").astype(np.int64)
+    if int(prefix.max()) > layout.size:
+        raise CodecError(
+            f"payload: map {int(prefix.argmax())} has split index {int(prefix.max())}, "
+            f"a map has {layout.size} values",
+            DAMAGED,
+        )
+    parts = Components.from_splits(prefix, layout.size)
+    levels = _read_levels(reader, parts, exponent, bmin, bmax)
+    codes = _read_codes(reader, parts, levels)
+    return Body(layout, bmin, bmax, prefix, levels, codes), parts
+
+
+def _read_levels(reader: _Reader, parts: Components, exponent: int, bmin: int, bmax: int) -> Levels:
+    sent = parts.sent
+    states = reader.packed(int(sent.sum()), _state_bits(bmin, bmax), "widths")
+    if states.size and int(states.max()) > bmax - bmin + 1:
+        raise CodecError(f"payload: width state {int(states.max())} of {bmin}..{bmax}", DAMAGED)
+    widths = np.zeros(len(sent), np.uint8)
+    widths[sent] = np.where(states > 0, states + np.uint8(bmin - 1), 0)
+    coded = widths > 0
+    low = np.zeros(len(sent), np.float16)
+    low[sent] = reader.halves(len(states), "lowest levels")
+    high = low.copy()
+    high[coded] = reader.halves(int(coded.sum()), "highest levels")
+    # Written so that NaN fails too.
+    if not (np.all(low >= -_MAX_LEVEL) and np.all(high <= _MAX_LEVEL)):
+        raise CodecError("payload: a level lies outside -2 to 2", DAMAGED)
+    if not np.all(low[coded] < high[coded]):
+        raise CodecError("payload: a highest level is not above its lowest", DAMAGED)
+    return Levels(exponent, widths, low, high)
+
+
+def _read_codes(reader: _Reader, parts: Components, levels: Levels) -> Codes:
+    totals = np.bincount(levels.widths, weights=parts.lengths, minlength=MAX_WIDTH + 1)
+    counts = {width: int(totals[width]) for width in range(1, MAX_WIDTH + 1) if totals[width]}
+    sections = {
+        width: reader.take(packed_bytes(count, width), f"codes of width {width}")
+        for width, count in counts.items()
+    }
+    reader.finish()
+    codes = np.zeros((parts.maps, parts.size), np.uint8)
+    width_of = np.repeat(levels.widths, parts.lengths).reshape(codes.shape)
+    for width, section in sections.items():
+        codes[width_of == width] = unpack(section, counts[width], width)
+    return codes
+
+
+def _index_bits(layout: MapLayout) -> int:
+    return layout.size.bit_length()
+
+
+def _state_bits(bmin: int, bmax: int) -> int:
+    return (bmax - bmin + 1).bit_length()
+
+
+class _Reader:
+    """Takes sections off the front of a buffer."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self._at = 0
+
+    def take(self, length_bytes: int, what: str) -> memoryview:
+        left = len(self._data) - self._at
+        if length_bytes > left:
+            raise CodecError(
+                f"payload: {what} take {length_bytes} bytes, only {left} are left", DAMAGED
+            )
+        section = self._data[self._at : self._at + length_bytes]
+        self._at += length_bytes
+        return section
+
+    def packed(self, count: int, width: int, what: str) -> np.ndarray:
+        return unpack(self.take(packed_bytes(count, width), what), count, width)
+
+    def halves(self, count: int, what: str) -> Halves:
+        return np.frombuffer(self.take(2 * count, what), "<f2").astype(np.float16, copy=False)
+
+    def finish(self) -> None:
+        left = len(self._data) - self._at
+        if left:
+            raise CodecError(f"payload: {left} bytes trail its last section", DAMAGED)
