@@ -140,4 +140,6 @@ def _read_varint(view: memoryview, at: int) -> tuple[int, int]:
             if 1 <= value <= MAX_DIM and (byte or not shift):
                 return value, at
             break
-    raise CodecError("payload: a dimension is zero, above 2**32 - 1 or not in its shortest form")
+    raise CodecError(
+        "payload: a dimension is zero, above 2**32 - 1 or not in its shortest form", DAMAGED
+    )

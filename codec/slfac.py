@@ -43,7 +43,10 @@ class SlfacCodec(Codec):
         self, theta: float = 0.9, bmin: int = 2, bmax: int = 8, layout: str = "bct"
     ) -> None:
         if bmin > bmax:
-            raise SettingsError(f"slfac: field bmin is {bmin}, above bmax, which is {bmax}")
+            raise SettingsError(
+                f"slfac: field bmin is {bmin}, above bmax, which is {bmax}",
+                "give bmin and bmax in this order",
+            )
         self.theta = theta
         self.bmin = bmin
         self.bmax = bmax

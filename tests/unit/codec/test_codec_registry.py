@@ -1,0 +1,71 @@
+"""Codecs by name and by number."""
+
+import numpy as np
+import pytest
+
+from slfac.codec import CodecError, StreamKey, codec_names, decode, make_codec
+from slfac.wire.errors import SettingsError
+
+pytestmark = pytest.mark.device
+
+
+def test_every_name_builds_a_codec_whose_payload_decodes():
+    x = np.random.default_rng(1).standard_normal((2, 3, 4, 4)).astype(np.float32)
+    assert codec_names() == ("none", "fp16", "slfac")
+    for name in codec_names():
+        codec = make_codec(name)
+        payload = codec.encode(x, key=StreamKey(step=3))
+        assert codec.name == name
+        assert payload[3] == codec.ident
+        assert decode(payload, max_values=x.size).shape == x.shape
+
+
+@pytest.mark.parametrize(
+    ("spec", "canonical"),
+    [
+        ("none", "none"),
+        ("fp16", "fp16"),
+        ("slfac", "slfac:theta=0.9,bmin=2,bmax=8"),
+        ("slfac:bmax=4,theta=1", "slfac:theta=1.0,bmin=2,bmax=4"),
+        ("slfac:layout=btd", "slfac:theta=0.9,bmin=2,bmax=8,layout=btd"),
+        ("slfac:layout=bct,theta=1e-5", "slfac:theta=1e-05,bmin=2,bmax=8"),
+    ],
+)
+def test_specs_have_one_canonical_form(spec, canonical):
+    assert make_codec(spec).spec == canonical
+    assert make_codec(canonical).spec == canonical
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("zip", "codec is 'zip'; give one of none, fp16, slfac"),
+        ("none:level=3", "none has no field level; it has none"),
+        ("fp16:level=3", "fp16 has no field level; it has none"),
+        ("slfac:thta=0.9", "no field thta; known fields: theta, bmin, bmax, layout"),
+        ("slfac:theta=0", "field theta is 0; give a number above 0 up to 1"),
+        ("slfac:theta=nan", "field theta is nan"),
+        ("slfac:bmin=0", "field bmin is 0"),
+        ("slfac:bmax=9", "field bmax is 9"),
+        ("slfac:bmin=5,bmax=4", "field bmin is 5, above bmax, which is 4"),
+        ("slfac:layout=tbd", "field layout is tbd; give one of bct, btd"),
+    ],
+)
+def test_wrong_settings_are_refused_by_name(spec, message):
+    with pytest.raises(SettingsError, match=message):
+        make_codec(spec)
+
+
+def test_codecs_without_memory_say_so():
+    codec = make_codec("slfac")
+    assert codec.state() == {}
+    codec.restore({})
+    with pytest.raises(CodecError, match="keeps no state"):
+        codec.restore({"step": 1.0})
+
+
+def test_stream_keys_draw_the_same_numbers_again():
+    key = StreamKey(seed=1, device=2, step=3)
+    np.testing.assert_array_equal(key.rng().random(4), key.rng().random(4))
+    other = StreamKey(seed=1, device=3, step=2)
+    assert not np.array_equal(key.rng().random(4), other.rng().random(4))
