@@ -11,6 +11,7 @@ from slfac.data.idx import read_idx, write_idx
 from slfac.data.idx_folder import read_idx_split, write_idx_split
 from slfac.data.partition import Scheme, partition
 from slfac.data.preprocess import apply
+from slfac.data.targets import make_targets
 
 __all__ = [
     "BatchStream",
@@ -18,6 +19,7 @@ __all__ = [
     "Scheme",
     "Split",
     "apply",
+    "make_targets",
     "open_dataset",
     "partition",
     "read_idx",

@@ -225,7 +225,7 @@ def check_front_state(manifest: Manifest, state: Mapping[str, np.ndarray]) -> No
 
 def pack_state(state: Mapping[str, np.ndarray]) -> bytes:
     """Front state to safetensors bytes, tensors in the order of their names."""
-    return safetensors.numpy.save({k: np.ascontiguousarray(state[k]) for k in sorted(state)})
+    return safetensors.numpy.save({k: np.asarray(state[k], order="C") for k in sorted(state)})
 
 
 def unpack_state(manifest: Manifest, data: bytes) -> State:

@@ -1,0 +1,73 @@
+"""``slfac device``: train a front on this machine against a server."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+_EPILOG = """\
+example:
+  slfac device --server tcp://10.0.0.5:5555 --keys keys --data mnist
+
+The bundle is fetched from the server unless --bundle holds it already. Data is an IDX
+folder, a .npz file or an image folder (docs/data.md).
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Register the subcommand.
+
+    Args:
+        subparsers: The main parser's subparsers.
+    """
+    parser = subparsers.add_parser(
+        "device",
+        help="train a front on this machine",
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    add = parser.add_argument
+    add("--server", required=True, metavar="ADDRESS", help="tcp://HOST:PORT of the server")
+    add("--data", required=True, type=Path, metavar="PATH", help="training data")
+    add("--keys", type=Path, metavar="DIR", help="this device's key folder")
+    add("--insecure", action="store_true", help="work without keys, on loopback only")
+    add("--name", help="name to go by without keys (default: device)")
+    add("--bundle", type=Path, metavar="DIR", help="bundle that this device holds already")
+    add("--cache", type=Path, metavar="DIR", help="where fetched bundles are kept")
+    add("--connect-timeout-s", type=float, metavar="S", help="how long to try at first (60)")
+    add("--reconnect-timeout-s", type=float, metavar="S", help="how long after a break (300)")
+    add("--threads", type=int, metavar="N", help="threads of onnxruntime (1)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the subcommand.
+
+    Args:
+        args: The parsed command line.
+
+    Returns:
+        The exit code.
+    """
+    from slfac.device import device_settings, run_device
+    from slfac.device.guard import require_torch_free
+
+    require_torch_free()
+    _say("this process has imported neither torch nor onnx")
+    values = {k: v for k, v in vars(args).items() if k not in {"command", "debug", "run"}}
+    result = run_device(device_settings(**values), _say)
+    require_torch_free()
+    _say(
+        f"done: {result.rounds} rounds, {result.steps} steps, "
+        f"{result.sent_bytes / 1e6:.2f} MB sent, {result.received_bytes / 1e6:.2f} MB received, "
+        f"{result.peak_rss_bytes / 1e6:.0f} MB peak memory, no torch, no onnx"
+    )
+    return 0
+
+
+def _say(line: str) -> None:
+    print(f"slfac device: {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,73 @@
+"""``slfac keys``: make CURVE keys, and say which devices a server lets in."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+_EPILOG = """\
+example, on the server:
+  slfac keys new server --dir keys
+on each device (copy keys/server.key from the server first):
+  slfac keys new device --dir keys --server server.key
+and on the server again, with the device's public key:
+  slfac keys enroll pi-1 device.key --dir keys
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Register the subcommand.
+
+    Args:
+        subparsers: The main parser's subparsers.
+    """
+    parser = subparsers.add_parser(
+        "keys",
+        help="make keys, enroll and revoke devices",
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    new = actions.add_parser("new", help="make a key pair")
+    new.add_argument("owner", choices=("server", "device"), help="whose keys")
+    new.add_argument("--server", type=Path, metavar="FILE", help="the server's server.key to copy")
+    enroll = actions.add_parser("enroll", help="let a device in")
+    enroll.add_argument("name", help="what to call it, such as pi-1")
+    enroll.add_argument("certificate", type=Path, metavar="FILE", help="its device.key")
+    actions.add_parser("list", help="show which devices are let in")
+    revoke = actions.add_parser("revoke", help="shut a device out, at once")
+    revoke.add_argument("name", help="the device")
+    for action in actions.choices.values():
+        action.add_argument("--dir", type=Path, required=True, metavar="DIR", help="key folder")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the subcommand.
+
+    Args:
+        args: The parsed command line.
+
+    Returns:
+        The exit code.
+    """
+    from slfac.wire.keys import AllowList, new_keys, read_public
+
+    allowed = AllowList(args.dir)
+    if args.action == "new":
+        public = new_keys(args.dir, args.owner, args.server)
+        print(f"{public}  {read_public(public).decode()}")
+    elif args.action == "enroll":
+        allowed.enroll(args.name, args.certificate)
+        print(f"enrolled {args.name}")
+    elif args.action == "revoke":
+        allowed.revoke(args.name)
+        print(f"revoked {args.name}; a running server refuses its next message")
+    else:
+        for name in allowed.names():
+            print(f"{name}  enrolled")
+        for name in allowed.revoked():
+            print(f"{name}  revoked")
+    return 0

@@ -1,0 +1,114 @@
+"""Parses the command line, runs a subcommand, and turns errors into lines and exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+
+from slfac import __version__
+from slfac.cli import demo, device, export, keys, server
+from slfac.wire.errors import EXIT_INTERRUPTED, MissingExtraError, SlfacError
+
+EXIT_TERMINATED = 143
+_EPILOG = """\
+examples:
+  slfac demo                              train three local devices on MNIST digits
+  slfac export --model cnn --cut pool1 --input 1x28x28 --classes 10 --out bundle
+  slfac server --bundle bundle --keys keys --data mnist --out runs/a
+  slfac device --server tcp://10.0.0.5:5555 --keys keys --data mnist
+
+exit codes: docs/exit-codes.md
+"""
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, handled as Ctrl-C is, with an exit code of its own."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``slfac``.
+
+    Args:
+        arguments: The command line without the program's name; None takes the process's.
+
+    Returns:
+        The exit code.
+    """
+    parser = _parser()
+    args = parser.parse_args(arguments)
+    logging.basicConfig(
+        level=logging.DEBUG if args.debug else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+    except BaseException as error:  # noqa: BLE001 - one place turns any of them into a line
+        if args.debug:
+            traceback.print_exc()
+        return _explain(args.command, error)
+    else:
+        return code
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _explain(command: str, error: BaseException) -> int:
+    """Say in one line what went wrong; return the exit code."""
+    if isinstance(error, BrokenPipeError):
+        # The reader of our output has gone; keep Python from failing on it once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("slfac"):
+        extra = {"demo": "testbed", "keys": "device"}.get(command, command)
+        error = MissingExtraError(
+            f"the package {error.name!r} is not installed",
+            f"`pip install 'slfac[{extra}]'` installs what `slfac {command}` needs",
+        )
+    if isinstance(error, SlfacError):
+        print(f"slfac {command}: {error}", file=sys.stderr)
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        terminated = isinstance(error, _Terminated)
+        print(f"slfac {command}: {'terminated' if terminated else 'stopped'}", file=sys.stderr)
+        return EXIT_TERMINATED if terminated else EXIT_INTERRUPTED
+    text = " ".join(str(error).split())
+    print(
+        f"slfac {command}: internal error: {type(error).__name__}: {text}; "
+        "run it again with --debug and report what it prints",
+        file=sys.stderr,
+    )
+    return SlfacError.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="slfac",
+        description="Split learning that trains on small boards.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"slfac {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in (demo, export, server, device, keys):
+        command.add_parser(subparsers)
+    for subparser in subparsers.choices.values():
+        subparser.add_argument(
+            "--debug", action="store_true", help="log everything, show tracebacks"
+        )
+    return parser
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    raise _Terminated

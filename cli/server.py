@@ -1,0 +1,125 @@
+"""``slfac server``: train the back half for the devices of a run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+_EPILOG = """\
+example:
+  slfac keys new server --dir keys
+  slfac keys enroll pi-1 pi-1/device.key --dir keys
+  slfac server --bundle bundle --keys keys --data mnist --out runs/a --rounds 10
+
+Codecs: none, fp16, slfac:theta=0.9,bmin=2,bmax=8. Optimisers: sgd:lr=0.05,momentum=0.9,
+adam:lr=0.001, adamw:lr=0.001. Partitions: own, iid, dirichlet:beta=0.5 (docs/data.md).
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Register the subcommand.
+
+    Args:
+        subparsers: The main parser's subparsers.
+    """
+    parser = subparsers.add_parser(
+        "server",
+        help="train the back half for devices",
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    add = parser.add_argument
+    add("--bundle", required=True, metavar="DIR", help="bundle to train")
+    add("--out", required=True, metavar="DIR", help="where metrics and checkpoints go")
+    add("--bind", metavar="ADDRESS", help="tcp://HOST:PORT to listen on (tcp://0.0.0.0:5555)")
+    add("--keys", metavar="DIR", help="the server's key folder")
+    add("--insecure", action="store_true", help="work without keys, on loopback only")
+    add("--devices", metavar="A,B", type=_names, help="devices of the run (all enrolled)")
+    add("--min-devices", type=int, metavar="N", help="start with N once the wait is over (all)")
+    add("--join-timeout-s", type=float, metavar="S", help="how long to wait for devices (for ever)")
+    add("--rounds", type=int, metavar="N", help="rounds to train (10)")
+    add("--steps-per-round", type=int, metavar="N", help="0: one pass over a device's data (0)")
+    add("--batch-size", type=int, metavar="N", help="samples a device puts into a step (32)")
+    add("--optimizer", metavar="SPEC", help="of the back half (sgd:lr=0.05,momentum=0.9)")
+    add("--device-optimizer", metavar="SPEC", help="of the devices (the same)")
+    add("--codec", metavar="SPEC", help="codec both ways (slfac)")
+    add("--codec-up", metavar="SPEC", help="codec of the smashed data")
+    add("--codec-down", metavar="SPEC", help="codec of the gradients")
+    add("--partition", metavar="SPEC", help="how data is shared out (own)")
+    add("--seed", type=int, metavar="N", help="seed of everything random (0)")
+    add("--data", metavar="PATH", help="data set with a test split, to evaluate each round")
+    add("--grace-s", type=float, metavar="S", help="how long a lost device may stay away (10)")
+    add("--idle-timeout-s", type=float, metavar="S", help="give up without devices after (600)")
+    add("--threads", type=int, metavar="N", help="threads of torch (0: torch decides)")
+    add(
+        "--allow-factories",
+        metavar="A,B",
+        type=_names,
+        help="module prefixes that back halves may come from (slfac.export.)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the subcommand.
+
+    Args:
+        args: The parsed command line.
+
+    Returns:
+        The exit code.
+    """
+    from slfac.server import Server, server_settings
+
+    values = {k: v for k, v in vars(args).items() if k not in {"command", "debug", "run"}}
+    codec = values.pop("codec", None)
+    if codec is not None:
+        values = {"codec_up": codec, "codec_down": codec, **values}
+    with Server(server_settings(**values), _show) as server:
+        result = server.run()
+    print(f"{len(result.rounds)} rounds in {result.seconds:.1f} s, checkpoint {result.checkpoint}")
+    for device in result.devices:
+        print(
+            f"  {device.name}: {device.totals.steps} steps, "
+            f"{device.bytes_up / 1e6:.2f} MB up ({_ratio(device.float32_bytes_up, device.bytes_up)}"
+            f" of float32), {device.bytes_down / 1e6:.2f} MB down "
+            f"({_ratio(device.float32_bytes_down, device.bytes_down)})"
+        )
+    if result.accuracy is not None:
+        print(f"accuracy {result.accuracy:.2%}")
+    return 0
+
+
+def _show(event: dict[str, Any]) -> None:
+    kind = event["event"]
+    if kind == "run":
+        names = ", ".join(event["devices"])
+        _say(f"run {event['run']} at {event['address']}, waiting for {names}")
+    elif kind == "joined":
+        _say(f"{event['device']} joined")
+    elif kind == "left":
+        _say(f"{event['device']} left: {event['reason']}")
+    elif kind == "round":
+        accuracy = event["accuracy"]
+        scored = f", accuracy {accuracy:.2%}" if accuracy is not None else ""
+        _say(
+            f"round {event['round'] + 1}/{event['rounds']}: "
+            f"training loss {event['train_loss']:.4f}{scored}, "
+            f"{event['devices']} devices, {event['seconds']:.1f} s, "
+            f"{event['bytes_up'] / 1e6:.2f} MB up, {event['bytes_down'] / 1e6:.2f} MB down so far"
+        )
+
+
+def _ratio(float32_bytes: int, sent_bytes: int) -> str:
+    return f"1/{float32_bytes / sent_bytes:.1f}" if sent_bytes else "-"
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.split(",") if name)
+
+
+def _say(line: str) -> None:
+    print(f"slfac server: {line}", file=sys.stderr, flush=True)

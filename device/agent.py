@@ -1,0 +1,177 @@
+"""The agent: joins a run, trains the front step by step, and leaves."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import onnxruntime
+
+from slfac.device.bundles import get_bundle
+from slfac.device.front import Front
+from slfac.device.guard import foreign_modules
+from slfac.device.link import Link, SessionLost
+from slfac.device.memory import peak_rss_bytes
+from slfac.device.samples import Samples
+from slfac.device.settings import DeviceSettings
+from slfac.device.stay import Stay
+from slfac.wire.bundle import Bundle, open_bundle
+from slfac.wire.errors import LinkError
+from slfac.wire.messages import Summary, Timings, Welcome
+
+Status = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class DeviceResult:
+    """What a device did in a run.
+
+    Attributes:
+        name: Name under which the server knows it.
+        rounds: Rounds it finished.
+        steps: Steps it made.
+        samples: Samples it holds.
+        losses: Mean loss of each of its steps.
+        sent_bytes: Bytes handed to its socket, every frame counted.
+        received_bytes: Bytes its socket handed back.
+        peak_rss_bytes: Highest resident memory of its process.
+        torch_imported: Whether torch was found in its process.
+    """
+
+    name: str
+    rounds: int
+    steps: int
+    samples: int
+    losses: tuple[float, ...]
+    sent_bytes: int
+    received_bytes: int
+    peak_rss_bytes: int
+    torch_imported: bool
+
+
+def run_device(settings: DeviceSettings, on_status: Status | None = None) -> DeviceResult:
+    """Take part in a run until the server says stop.
+
+    Args:
+        settings: What to do.
+        on_status: Called with a line for people whenever something happens.
+
+    Returns:
+        What was done.
+
+    Raises:
+        SlfacError: A branch of it, which says what is wrong and what to do.
+    """
+    agent = _Agent(settings, on_status or _silent)
+    try:
+        return agent.run()
+    finally:
+        agent.close()
+
+
+def _silent(line: str) -> None:
+    del line
+
+
+class _Agent:
+    def __init__(self, settings: DeviceSettings, on_status: Status) -> None:
+        self._settings = settings
+        self._on_status = on_status
+        self._held = open_bundle(settings.bundle) if settings.bundle is not None else None
+        self._link = Link(
+            address=settings.server,
+            keys=settings.keys,
+            name=settings.name,
+            bundle_id=self._held.id if self._held is not None else "",
+            connect_timeout_s=settings.connect_timeout_s,
+            reconnect_timeout_s=settings.reconnect_timeout_s,
+            on_status=on_status,
+        )
+        self._finished = False
+        self._last = Timings()
+        self._losses: list[float] = []
+        self._rounds = 0
+
+    def run(self) -> DeviceResult:
+        welcome = self._link.join()
+        bundle = self._bundle(welcome)
+        samples = Samples(
+            self._settings.data,
+            manifest=bundle.manifest,
+            plan=welcome.plan,
+            index=welcome.index,
+            devices=welcome.devices,
+        )
+        front = Front(bundle, threads=self._settings.threads)
+        self._on_status(
+            f"joined run {welcome.run} as {welcome.device} "
+            f"({welcome.index + 1} of {welcome.devices}), {len(samples)} samples"
+        )
+        while not self._finished:
+            try:
+                stay = Stay(self._link, welcome, bundle, samples, front)
+                self._train(stay)
+            except SessionLost:
+                self._on_status("the server forgot this session; joining again")
+                welcome = self._rejoin(bundle)
+        return self._result(welcome, samples)
+
+    def close(self) -> None:
+        self._link.bye(finished=self._finished, timings=self._last, summary=self._summary())
+        self._link.close()
+
+    def _bundle(self, welcome: Welcome) -> Bundle:
+        return get_bundle(
+            self._held,
+            welcome.bundle,
+            cache=self._settings.cache,
+            link=self._link,
+            on_status=self._on_status,
+        )
+
+    def _rejoin(self, bundle: Bundle) -> Welcome:
+        welcome = self._link.join()
+        if welcome.bundle != bundle.id:
+            raise LinkError("the server trains another bundle now", "start this device again")
+        return welcome
+
+    def _train(self, stay: Stay) -> None:
+        going = stay.enter()
+        while going:
+            for _ in range(stay.steps_per_round):
+                loss, self._last = stay.step(self._last)
+                self._losses.append(loss)
+            recent = self._losses[-stay.steps_per_round :]
+            mean = sum(recent) / len(recent)
+            done = stay.round + 1
+            going = stay.finish_round(self._last)
+            self._last = Timings()
+            self._rounds += 1
+            self._on_status(f"round {done} of {stay.rounds}: training loss {mean:.4f}")
+        self._finished = True
+
+    def _summary(self) -> Summary:
+        return Summary(
+            torch_imported="torch" in foreign_modules(),
+            peak_rss_bytes=peak_rss_bytes(),
+            sent_bytes=self._link.sent.bytes,
+            received_bytes=self._link.received.bytes,
+            python=platform.python_version(),
+            onnxruntime=onnxruntime.__version__,
+            machine=platform.machine(),
+        )
+
+    def _result(self, welcome: Welcome, samples: Samples) -> DeviceResult:
+        summary = self._summary()
+        return DeviceResult(
+            name=welcome.device,
+            rounds=self._rounds,
+            steps=len(self._losses),
+            samples=len(samples),
+            losses=tuple(self._losses),
+            sent_bytes=summary.sent_bytes,
+            received_bytes=summary.received_bytes,
+            peak_rss_bytes=summary.peak_rss_bytes,
+            torch_imported=summary.torch_imported,
+        )

@@ -1,0 +1,176 @@
+"""One connection to the server, from handshake to break, and what its failures mean."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from slfac.wire.errors import AuthError, LinkError, ProtocolError
+from slfac.wire.frame import decode_header
+from slfac.wire.keys import DeviceKeys
+from slfac.wire.messages import Message
+from slfac.wire.meter import Meter
+from slfac.wire.sockets import connect_device
+from slfac.wire.transfer import COPY_BELOW_BYTES, Buffer
+
+_SLOW_S = 5.0
+# A wrong server key shows only as a server that hangs up: libzmq says no more.
+_HANGUPS_TO_BLAME_THE_KEY = 3
+_FAILED = (zmq.Event.HANDSHAKE_FAILED_NO_DETAIL, zmq.Event.HANDSHAKE_FAILED_PROTOCOL)
+
+
+class Disconnected(Exception):  # noqa: N818 - a condition that the link handles, not an error
+    """The connection broke; a fresh one may succeed."""
+
+
+class Connection:
+    """A DEALER with its monitor. After a break it is closed and a fresh one is made.
+
+    Args:
+        context: The process's context.
+        address: The server's address.
+        keys: The device's keys; None on loopback without keys.
+        sent: Counts what is sent.
+        received: Counts what is received.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        address: str,
+        keys: DeviceKeys | None,
+        *,
+        sent: Meter,
+        received: Meter,
+    ) -> None:
+        self._address = address
+        self._keys = keys
+        self._sent = sent
+        self._received = received
+        self._socket = connect_device(context, address, keys)
+        self._monitor = self._socket.get_monitor_socket()
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._monitor, zmq.POLLIN)
+
+    def open(self, timeout_s: float, on_status: Callable[[str], None]) -> None:
+        """Wait until the handshake succeeded.
+
+        Args:
+            timeout_s: How long to try.
+            on_status: Told what it is waiting for, now and then.
+
+        Raises:
+            AuthError: A key is wrong, on either side.
+            ProtocolError: Something listens there that is no slfac server.
+            LinkError: Nothing answers.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        status_s = time.monotonic() + _SLOW_S / 2
+        connected, hangups = False, 0
+        while True:
+            event = self._next_event(min(0.25, max(deadline_s - time.monotonic(), 0.0)))
+            if event == zmq.Event.HANDSHAKE_SUCCEEDED:
+                return
+            connected = connected or event == zmq.Event.CONNECTED
+            if event == zmq.Event.HANDSHAKE_FAILED_AUTH:
+                raise self._refused()
+            if event in _FAILED or (event == zmq.Event.DISCONNECTED and connected):
+                hangups += 1
+            if hangups >= _HANGUPS_TO_BLAME_THE_KEY:
+                raise self._hung_up()
+            now_s = time.monotonic()
+            if now_s >= deadline_s:
+                raise self._silent(connected=connected, timeout_s=timeout_s)
+            if now_s >= status_s:
+                status_s = now_s + _SLOW_S
+                state = "listens but does not answer" if connected else "does not answer yet"
+                on_status(f"{self._address} {state}; trying for {deadline_s - now_s:.0f} s more")
+
+    def send(self, head: bytes, body: Buffer) -> bool:
+        """Send one message if the socket takes it now.
+
+        Args:
+            head: Header frame.
+            body: Body frame.
+
+        Returns:
+            Whether it was taken.
+        """
+        try:
+            self._socket.send_multipart(
+                [head, body], zmq.NOBLOCK, copy=len(body) < COPY_BELOW_BYTES
+            )
+        except zmq.Again:
+            return False
+        self._sent.add(len(head), len(body), curve=self._keys is not None)
+        return True
+
+    def receive(self, timeout_s: float) -> tuple[Message, memoryview] | None:
+        """Wait for one message.
+
+        Args:
+            timeout_s: How long.
+
+        Returns:
+            Its header and body, or None when none came.
+
+        Raises:
+            Disconnected: The connection broke.
+            ProtocolError: What came is no message of this protocol version.
+        """
+        ready = dict(self._poller.poll(int(timeout_s * 1e3)))
+        if self._socket in ready:
+            frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            if len(frames) != 2:
+                raise ProtocolError(f"a message of {len(frames)} frames came, 2 were expected")
+            head, body = frames
+            self._received.add(len(head), len(body), curve=self._keys is not None)
+            return decode_header(head.buffer), body.buffer
+        if self._monitor in ready and self._next_event(0.0) == zmq.Event.DISCONNECTED:
+            raise Disconnected
+        return None
+
+    def close(self, linger_ms: int = 0) -> None:
+        """Close the socket.
+
+        Args:
+            linger_ms: How long unsent messages may still take.
+        """
+        self._socket.disable_monitor()
+        self._monitor.close()
+        self._socket.close(linger=linger_ms)
+
+    def _next_event(self, timeout_s: float) -> zmq.Event | None:
+        if not self._monitor.poll(int(timeout_s * 1e3)):
+            return None
+        event = recv_monitor_message(self._monitor)["event"]
+        return zmq.Event(event)
+
+    def _refused(self) -> AuthError:
+        key = self._keys.own.public.decode("ascii") if self._keys is not None else "-"
+        return AuthError(
+            f"the server at {self._address} refused this device's key {key}",
+            "on the server: `slfac keys enroll NAME device.key`",
+        )
+
+    def _hung_up(self) -> AuthError:
+        return AuthError(
+            f"the server at {self._address} hung up during the handshake: its key is not the one "
+            "in server.key, it runs without keys, or it is no slfac server",
+            "copy server.key from the server's key folder again, and check host and port",
+        )
+
+    def _silent(self, *, connected: bool, timeout_s: float) -> LinkError:
+        if connected:
+            return ProtocolError(
+                f"something listens at {self._address}, but it is no slfac server",
+                "check host and port",
+            )
+        return LinkError(
+            f"no server answered at {self._address} within {timeout_s:g} s",
+            "check that it runs, its address, and the firewall between",
+        )

@@ -1,0 +1,128 @@
+"""The front on the device: two ONNX graphs and the arrays that they train."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnxruntime
+
+from slfac.wire.bundle import Bundle, State, check_front_state
+from slfac.wire.errors import TrainingError
+from slfac.wire.runtime import open_session
+
+
+class Front:
+    """Parameters and buffers of the front, with the graphs that use them.
+
+    One step is :meth:`forward`, then :meth:`backward`; between the two the front holds
+    the residuals. Nothing changes before :meth:`backward` returns, so a step that never
+    gets its gradient leaves no trace.
+
+    Args:
+        bundle: Where graphs and initial values come from.
+        threads: Threads of onnxruntime.
+
+    Attributes:
+        parameters: Trainable arrays by name; an optimiser updates them in place.
+        buffers: Running statistics and counters by name.
+
+    Raises:
+        BundleError: A graph cannot be loaded, or the state does not fit.
+    """
+
+    def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
+        manifest = bundle.manifest
+        self._manifest = manifest
+        self._forward = open_session(bundle, manifest.graphs.forward, threads=threads)
+        self._backward = open_session(bundle, manifest.graphs.backward, threads=threads)
+        self._gradients = manifest.graphs.gradients
+        self._outputs = [b.output for b in manifest.buffers if b.update == "graph"]
+        self._wanted = [
+            *self._gradients.values(),
+            *(name for name in self._outputs if name in manifest.graphs.backward.outputs),
+        ]
+        self._values: State = {}
+        self.parameters: State = {}
+        self.buffers: State = {}
+        self.load(bundle.front_state())
+
+    def load(self, state: State) -> None:
+        """Take over a front's state, copied.
+
+        Args:
+            state: Parameters and buffers by name.
+
+        Raises:
+            BundleError: It does not fit the manifest.
+        """
+        check_front_state(self._manifest, state)
+        self.parameters = {s.name: state[s.name].copy() for s in self._manifest.parameters}
+        names = [buffer.tensor.name for buffer in self._manifest.buffers]
+        self.buffers = {name: state[name].copy() for name in names}
+        self._values = {}
+
+    def state(self) -> State:
+        """Parameters and buffers by name; not copied."""
+        return {**self.parameters, **self.buffers}
+
+    def forward(self, x: np.ndarray) -> list[np.ndarray]:
+        """Run the forward graph and keep its residuals.
+
+        Args:
+            x: ``(B, ...) float32``, preprocessed.
+
+        Returns:
+            Smashed data, one ``(B, ...) float32`` array per smashed tensor.
+
+        Raises:
+            TrainingError: onnxruntime failed.
+        """
+        graph = self._manifest.graphs.forward
+        values = {**self.parameters, **self.buffers, self._manifest.input.name: x}
+        outputs = _run(self._forward, graph.outputs, {n: values[n] for n in graph.inputs})
+        values.update(zip(graph.outputs, outputs, strict=True))
+        self._values = values
+        return [values[spec.name] for spec in self._manifest.smashed]
+
+    def backward(self, gradients: Sequence[np.ndarray]) -> State:
+        """Run the backward graph of the last forward, and take over new statistics.
+
+        Args:
+            gradients: Gradient of each smashed tensor, in the manifest's order.
+
+        Returns:
+            Gradients of the parameters by name.
+
+        Raises:
+            TrainingError: onnxruntime failed, or there was no forward.
+        """
+        if not self._values:
+            raise TrainingError("a gradient came without a forward pass before it")
+        graph = self._manifest.graphs.backward
+        values = self._values
+        for spec, gradient in zip(self._manifest.smashed, gradients, strict=True):
+            values[self._manifest.graphs.smashed_gradients[spec.name]] = gradient
+        feed = {name: values[name] for name in graph.inputs}
+        values.update(zip(self._wanted, _run(self._backward, self._wanted, feed), strict=True))
+        self._update_buffers(values)
+        self._values = {}
+        return {name: values[output] for name, output in self._gradients.items()}
+
+    def _update_buffers(self, values: State) -> None:
+        for buffer in self._manifest.buffers:
+            name = buffer.tensor.name
+            if buffer.update == "graph":
+                self.buffers[name] = values[buffer.output]
+            elif buffer.update == "count":
+                self.buffers[name] = self.buffers[name] + 1
+
+
+def _run(
+    session: onnxruntime.InferenceSession, outputs: Sequence[str], feed: State
+) -> list[np.ndarray]:
+    try:
+        results: list[np.ndarray] = session.run(list(outputs), feed)
+    except Exception as error:
+        raise TrainingError(f"onnxruntime failed on a training graph: {error}") from error
+    return results

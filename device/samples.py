@@ -1,0 +1,74 @@
+"""This device's samples: its part of the data set, batch by batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from slfac.data import BatchStream, Dataset, apply, make_targets, open_dataset, partition
+from slfac.wire.errors import DataError
+from slfac.wire.manifest import Manifest
+from slfac.wire.messages import Plan
+
+
+class Samples:
+    """The training samples that a run's plan gives to one device.
+
+    Args:
+        path: The data set.
+        manifest: The bundle's manifest, which the data must fit.
+        plan: The run's plan: partition, batch size, seed.
+        index: Index of the device.
+        devices: How many devices the run counts.
+
+    Raises:
+        DataError: The data cannot be read, does not fit, or makes no batch.
+    """
+
+    def __init__(
+        self, path: Path, *, manifest: Manifest, plan: Plan, index: int, devices: int
+    ) -> None:
+        self._manifest = manifest
+        data = open_dataset(
+            path,
+            split="train",
+            input_shape=manifest.input.shape,
+            num_classes=manifest.num_outputs,
+        )
+        chosen = partition(
+            data.labels,
+            scheme=plan.partition.scheme,
+            index=index,
+            count=devices,
+            beta=plan.partition.beta,
+            seed=plan.seed,
+            min_samples=plan.partition.min_samples,
+        )
+        # A part is copied so that the rest of the set leaves memory.
+        own = len(chosen) < len(data)
+        self._data = Dataset(data.images[chosen], data.labels[chosen]) if own else data
+        if len(self._data) < 2:
+            raise DataError(
+                f"{path} leaves {len(self._data)} samples for this device", "a step needs two"
+            )
+        self._stream = BatchStream(len(self._data), plan.batch_size, plan.seed, index)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    @property
+    def batches_per_pass(self) -> int:
+        """Steps that one pass over the samples takes."""
+        return self._stream.batches_per_epoch
+
+    def next_batch(self) -> tuple[np.ndarray, np.ndarray]:
+        """The next batch.
+
+        Returns:
+            ``x`` ``(B, ...) float32``, preprocessed, and its targets.
+        """
+        chosen = self._stream.next()
+        x = apply(self._manifest.preprocessing, self._data.images[chosen])
+        labels = self._data.labels[chosen]
+        return x, make_targets(self._manifest.loss, labels, self._manifest.num_outputs)

@@ -1,0 +1,89 @@
+"""The device's settings: msgspec structs, so that a board needs no pydantic."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from slfac.wire.errors import SettingsError
+from slfac.wire.sockets import check_address
+
+_FIELD = re.compile(r"(.*) - at `\$\.(\w+)`")
+
+
+def default_cache() -> Path:
+    """Where bundles fetched from a server are kept: ``~/.cache/slfac/bundles``."""
+    return Path.home() / ".cache" / "slfac" / "bundles"
+
+
+class DeviceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything a device can be told; the rest comes from its server.
+
+    Attributes:
+        server: Address of the server, ``tcp://HOST:PORT``.
+        data: Data set with a train split: IDX folder, ``.npz`` or image folder.
+        keys: Its key folder; None needs ``insecure``.
+        insecure: Work without keys, on loopback only.
+        name: Name it goes by without keys; with keys the server knows it by its key.
+        bundle: Bundle it holds already; None, or another than the server trains, is
+            fetched from the server.
+        cache: Where fetched bundles are kept.
+        connect_timeout_s: How long to try to reach the server at the start.
+        reconnect_timeout_s: How long to try again after the link broke.
+        threads: Threads of onnxruntime.
+    """
+
+    server: str
+    data: Path
+    keys: Path | None = None
+    insecure: bool = False
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")] = "device"
+    bundle: Path | None = None
+    cache: Path = msgspec.field(default_factory=default_cache)
+    connect_timeout_s: Annotated[float, Meta(ge=0)] = 60.0
+    reconnect_timeout_s: Annotated[float, Meta(ge=0)] = 300.0
+    threads: Annotated[int, Meta(ge=1, le=64)] = 1
+
+
+def device_settings(**values: Any) -> DeviceSettings:
+    """Validate settings, with errors that name the field, its value and the remedy.
+
+    Args:
+        **values: Fields of :class:`DeviceSettings`.
+
+    Returns:
+        The settings.
+
+    Raises:
+        SettingsError: A field is unknown, missing or out of range.
+        AddressError: ``server`` is malformed.
+    """
+    try:
+        settings = msgspec.convert(values, DeviceSettings, dec_hook=_path)
+    except msgspec.ValidationError as error:
+        raise _readable(error, values) from error
+    if settings.keys is None and not settings.insecure:
+        raise SettingsError(
+            "setting keys is missing",
+            "`slfac keys new device --dir DIR` makes keys; pass --keys DIR",
+        )
+    check_address(settings.server, insecure=settings.keys is None)
+    return settings
+
+
+def _path(kind: type, value: Any) -> Any:
+    if kind is Path and isinstance(value, str | Path):
+        return Path(value)
+    raise msgspec.ValidationError(f"Expected a path, got {type(value).__name__}")
+
+
+def _readable(error: msgspec.ValidationError, values: dict[str, Any]) -> SettingsError:
+    remedy = "`slfac device --help` lists what is allowed"
+    match = _FIELD.fullmatch(str(error))
+    if match is None:
+        return SettingsError(f"settings: {error}", remedy)
+    return SettingsError(f"setting {match[2]} is {values.get(match[2])!r}: {match[1]}", remedy)

@@ -1,0 +1,164 @@
+"""A device's stay in a run: steps and rounds over one session."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from slfac.codec import Codec, StreamKey, decode, make_codec
+from slfac.device.front import Front
+from slfac.device.link import Link
+from slfac.device.optim import make_optimizer
+from slfac.device.samples import Samples
+from slfac.device.stopwatch import Stopwatch
+from slfac.wire.bundle import Bundle, pack_state, unpack_state
+from slfac.wire.errors import CodecError, TrainingError
+from slfac.wire.messages import Reply, Timings, Welcome
+from slfac.wire.transfer import Part, Transfer
+
+
+class Stay:
+    """From joining a run to its end, or until the server forgets this session.
+
+    Args:
+        link: The open link.
+        welcome: What the server said about the run.
+        bundle: The bundle to train.
+        samples: This device's samples.
+        front: The front to train.
+
+    Attributes:
+        round: The present round.
+        rounds: Rounds of the run.
+        steps_per_round: Steps that this device makes in each.
+    """
+
+    def __init__(
+        self, link: Link, welcome: Welcome, bundle: Bundle, samples: Samples, front: Front
+    ) -> None:
+        plan = welcome.plan
+        self.round = 0
+        self.rounds = plan.rounds
+        self.steps_per_round = plan.steps_per_round or samples.batches_per_pass
+        self._link = link
+        self._manifest = bundle.manifest
+        self._samples = samples
+        self._front = front
+        self._optimizer = make_optimizer(plan.optimizer)
+        self._up: list[Codec] = [make_codec(plan.codec_up) for _ in bundle.manifest.smashed]
+        self._plain = make_codec("none")
+        self._seed = plan.seed
+        self._index = welcome.index
+        self._step = 0
+        self._round_samples = 0
+
+    def enter(self) -> bool:
+        """Wait to be let in, and take over the front.
+
+        Returns:
+            Whether to train.
+        """
+        return self._take_front(self._link.request("join").reply)
+
+    def step(self, before: Timings) -> tuple[float, Timings]:
+        """Make one training step.
+
+        Args:
+            before: Timings of the step before, which travel with this one.
+
+        Returns:
+            The batch's mean loss, and this step's timings.
+
+        Raises:
+            SessionLost: The server forgot this session.
+            TrainingError: Something is no longer finite.
+            LinkError: The server refused, or did not come back.
+        """
+        watch = Stopwatch()
+        with watch.phase("load"):
+            x, target = self._samples.next_batch()
+        with watch.phase("forward"):
+            smashed = self._front.forward(x)
+        with watch.phase("encode"):
+            parts = self._encode(smashed, target)
+        exchanged = self._link.request(
+            "step",
+            parts,
+            round_=self.round,
+            step=self._step,
+            samples=len(x),
+            timings=before,
+        )
+        watch.add("send", exchanged.send_ms)
+        watch.add("wait", exchanged.wait_ms)
+        with watch.phase("decode"):
+            gradients = self._decode(exchanged.reply, smashed)
+        with watch.phase("backward"):
+            grads = self._front.backward(gradients)
+        with watch.phase("update"):
+            self._optimizer.step(self._front.parameters, grads)
+        self._step += 1
+        self._round_samples += len(x)
+        loss = exchanged.reply.header.loss
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss of step {self._step} is not finite", "lower the learning rate"
+            )
+        return loss, watch.timings()
+
+    def finish_round(self, last: Timings) -> bool:
+        """Send the front, and take over what the server made of all of them.
+
+        Args:
+            last: Timings of the round's last step.
+
+        Returns:
+            Whether to go on.
+        """
+        part = Part("front", "front", pack_state(self._front.state()), "safetensors")
+        exchanged = self._link.request(
+            "front",
+            [part],
+            round_=self.round,
+            step=self._step,
+            samples=self._round_samples,
+            timings=last,
+        )
+        self._round_samples = 0
+        return self._take_front(exchanged.reply)
+
+    def _take_front(self, reply: Transfer[Reply]) -> bool:
+        _, data = reply.part("front", "front")
+        self._front.load(unpack_state(self._manifest, bytes(data)))
+        self.round = reply.header.round
+        return reply.header.directive == "train"
+
+    def _encode(self, smashed: list[np.ndarray], target: np.ndarray) -> list[Part]:
+        parts = []
+        for layer, (spec, z) in enumerate(zip(self._manifest.smashed, smashed, strict=True)):
+            codec = self._up[layer]
+            try:
+                data = codec.encode(z, key=StreamKey(self._seed, self._index, self._step, 0, layer))
+            except CodecError as error:
+                raise TrainingError(
+                    f"smashed data of step {self._step} cannot be sent: {error.what}",
+                    "check the data, or lower the learning rate",
+                ) from error
+            parts.append(Part("smashed", spec.name, data, codec.spec, z.shape, str(z.dtype)))
+        data = self._plain.encode(target)
+        parts.append(Part("target", "target", data, "none", target.shape, str(target.dtype)))
+        return parts
+
+    def _decode(self, reply: Transfer[Reply], smashed: list[np.ndarray]) -> list[np.ndarray]:
+        gradients = []
+        for spec, z in zip(self._manifest.smashed, smashed, strict=True):
+            _, data = reply.part("gradient", spec.name)
+            gradient = decode(data, max_values=z.size)
+            if gradient.shape != z.shape or gradient.dtype != np.float32:
+                raise CodecError(
+                    f"the gradient of {spec.name!r} is {gradient.shape} {gradient.dtype}, "
+                    f"{z.shape} float32 was expected"
+                )
+            gradients.append(gradient)
+        return gradients

@@ -1,0 +1,14 @@
+"""The PyTorch side: takes smashed data from devices, trains the back, returns gradients."""
+
+from slfac.server.result import DeviceResult, RoundResult, RunResult
+from slfac.server.run import Server
+from slfac.server.settings import ServerSettings, server_settings
+
+__all__ = [
+    "DeviceResult",
+    "RoundResult",
+    "RunResult",
+    "Server",
+    "ServerSettings",
+    "server_settings",
+]

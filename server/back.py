@@ -1,0 +1,164 @@
+"""The back half: rebuilt from a bundle, trained by one step over all devices' samples."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from slfac.server.losses import per_sample_loss
+from slfac.server.optim import make_torch_optimizer
+from slfac.wire.bundle import BACK_FILE, Bundle
+from slfac.wire.errors import BundleError, SlfacError, TrainingError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One device's share of a step.
+
+    Attributes:
+        smashed: One array per smashed tensor, ``(B, ...) float32``.
+        target: ``(B,) int64`` or ``(B, outputs) float32``.
+    """
+
+    smashed: tuple[np.ndarray, ...]
+    target: np.ndarray
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step gives back to one device.
+
+    Attributes:
+        loss: Mean loss of its own samples.
+        gradients: Gradient of that loss, one array per smashed tensor.
+    """
+
+    loss: float
+    gradients: tuple[np.ndarray, ...]
+
+
+class BackHalf:
+    """The model from the cut to the loss, with its optimiser.
+
+    Args:
+        bundle: Where it comes from.
+        optimizer: Spec of the optimiser.
+        allow: Module prefixes from which its factory may be imported.
+
+    Attributes:
+        module: The torch module.
+        optimizer: Its optimiser.
+
+    Raises:
+        BundleError: The factory is not allowed, cannot be imported, or does not fit.
+    """
+
+    def __init__(self, bundle: Bundle, optimizer: str, allow: Sequence[str]) -> None:
+        self._manifest = bundle.manifest
+        self.module = _build(bundle, allow)
+        parameters = list(self.module.parameters())
+        # A cut behind the last layer with weights leaves nothing to train here.
+        parameters = parameters or [torch.nn.Parameter(torch.zeros(0))]
+        self.optimizer = make_torch_optimizer(optimizer, parameters)
+
+    def step(self, batches: Sequence[Batch]) -> list[Outcome]:
+        """Train on the samples of all devices as one batch.
+
+        The loss is the mean over all N samples. Device i gets the gradient of the mean
+        over its own n_i, which is the global one times N / n_i, so that its front takes
+        the step that it would take alone.
+
+        Args:
+            batches: One per device, in the order of their indices.
+
+        Returns:
+            One outcome per device, in the same order.
+
+        Raises:
+            TrainingError: The loss is not finite.
+        """
+        self.module.train()
+        sizes = [len(batch.target) for batch in batches]
+        inputs = [
+            torch.from_numpy(np.concatenate(arrays)).requires_grad_()
+            for arrays in zip(*(batch.smashed for batch in batches), strict=True)
+        ]
+        target = torch.from_numpy(np.concatenate([batch.target for batch in batches]))
+        self.optimizer.zero_grad(set_to_none=True)
+        losses = per_sample_loss(self._manifest.loss, self.module(*inputs), target)
+        mean = losses.mean()
+        if not torch.isfinite(mean):
+            raise TrainingError(
+                "the loss is no longer finite: training diverged", "lower the learning rate"
+            )
+        torch.autograd.backward(mean)
+        self.optimizer.step()
+        return _outcomes(losses.detach(), inputs, sizes)
+
+    @torch.no_grad()
+    def evaluate(self, smashed: Sequence[np.ndarray], target: np.ndarray) -> tuple[float, int]:
+        """Loss and hits on samples whose activations were computed elsewhere.
+
+        Args:
+            smashed: One array per smashed tensor.
+            target: As in :class:`Batch`.
+
+        Returns:
+            Sum of the samples' losses, and how many were classified correctly (0 for a
+            loss without classes).
+        """
+        self.module.eval()
+        output = self.module(*(torch.from_numpy(array) for array in smashed))
+        expected = torch.from_numpy(target)
+        loss = float(per_sample_loss(self._manifest.loss, output, expected).sum())
+        if self._manifest.loss != "cross_entropy":
+            return loss, 0
+        return loss, int((output.argmax(1) == expected).sum())
+
+
+def _outcomes(
+    losses: torch.Tensor, inputs: Sequence[torch.Tensor], sizes: Sequence[int]
+) -> list[Outcome]:
+    total = sum(sizes)
+    outcomes = []
+    start = 0
+    for size in sizes:
+        part = slice(start, start + size)
+        start += size
+        gradients = tuple((_gradient(tensor)[part] * (total / size)).numpy() for tensor in inputs)
+        outcomes.append(Outcome(loss=float(losses[part].mean()), gradients=gradients))
+    return outcomes
+
+
+def _gradient(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.grad if tensor.grad is not None else torch.zeros_like(tensor)
+
+
+def _build(bundle: Bundle, allow: Sequence[str]) -> torch.nn.Module:
+    spec = bundle.manifest.back
+    module_name, _, attribute = spec.factory.partition(":")
+    if not any(module_name.startswith(prefix) for prefix in allow):
+        raise BundleError(
+            f"bundle {bundle.path}: its back half comes from {module_name!r}, which is not allowed",
+            f"if you trust it, add --allow-factories {module_name}",
+        )
+    try:
+        factory = getattr(importlib.import_module(module_name), attribute)
+        module = factory(**spec.kwargs)
+        state = safetensors.torch.load_file(bundle.file(BACK_FILE))
+        module.load_state_dict(state, strict=True)
+    except SlfacError:
+        raise
+    except (ImportError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+        raise BundleError(
+            f"bundle {bundle.path}: its back half {spec.factory} cannot be rebuilt: {error}",
+            "export it again with this release",
+        ) from error
+    if not isinstance(module, torch.nn.Module):
+        raise BundleError(f"bundle {bundle.path}: {spec.factory} gave no torch module")
+    return module

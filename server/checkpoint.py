@@ -1,0 +1,104 @@
+"""Checkpoints: everything the server has learned, on disk whole or not at all.
+
+``checkpoint/round-000003/`` holds ``front.safetensors``, ``back.safetensors``,
+``optimizer.safetensors`` and ``state.json``. It is written under another name, synced, and
+renamed; the two newest are kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from slfac.server.back import BackHalf
+from slfac.wire.bundle import BACK_FILE, FRONT_FILE, State, pack_state
+from slfac.wire.errors import TrainingError
+
+OPTIMIZER_FILE = "optimizer.safetensors"
+STATE_FILE = "state.json"
+_KEEP = 2
+
+
+def write_checkpoint(
+    folder: Path, *, finished_rounds: int, front: State, back: BackHalf, facts: dict[str, Any]
+) -> Path:
+    """Write a checkpoint at the end of a round.
+
+    Args:
+        folder: The run's output folder.
+        finished_rounds: Rounds behind it.
+        front: The averaged front.
+        back: The back half with its optimiser.
+        facts: Anything else that JSON can hold (run id, bundle id, seed, score).
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        TrainingError: It cannot be written.
+    """
+    parent = folder / "checkpoint"
+    target = parent / f"round-{finished_rounds:06d}"
+    tensors, groups = _flatten(back.optimizer)
+    state = {**facts, "finished_rounds": finished_rounds, "optimizer": groups}
+    tensors["rng.torch"] = torch.get_rng_state()
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=".round-", dir=parent))
+        _write(fresh / FRONT_FILE, pack_state(front))
+        _write(fresh / BACK_FILE, safetensors.torch.save(_contiguous(back.module.state_dict())))
+        _write(fresh / OPTIMIZER_FILE, safetensors.torch.save(_contiguous(tensors)))
+        _write(fresh / STATE_FILE, json.dumps(state, indent=2).encode())
+        fresh.chmod(0o755)
+        shutil.rmtree(target, ignore_errors=True)
+        fresh.rename(target)
+        _sync_folder(parent)
+    except OSError as error:
+        raise TrainingError(
+            f"cannot write checkpoint {target}: {error.strerror}", "free some space"
+        ) from error
+    for old in sorted(parent.glob("round-*"))[:-_KEEP]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def _flatten(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor], list[Any]]:
+    """Tensors of an optimiser's state under flat names, and the rest of its groups."""
+    state = optimizer.state_dict()
+    tensors = dict(_named(state["state"]))
+    groups = [{k: v for k, v in group.items() if k != "params"} for group in state["param_groups"]]
+    return tensors, groups
+
+
+def _named(state: dict[int, dict[str, Any]]) -> Iterator[tuple[str, torch.Tensor]]:
+    for index, values in state.items():
+        for key, value in values.items():
+            if isinstance(value, torch.Tensor):
+                yield f"{index}.{key}", value
+
+
+def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

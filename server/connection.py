@@ -1,0 +1,56 @@
+"""One device's connection and session, as the I/O thread sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from slfac.wire.messages import Request
+from slfac.wire.transfer import WINDOW_BYTES, Frames, Inbox, Outbox
+
+
+@dataclass
+class Connection:
+    """One ZeroMQ peer, from its first message to its last.
+
+    Attributes:
+        identity: The routing id that the ROUTER gave it.
+        device: Name of its device, by its key.
+        inbox: Collects its payloads.
+        outbox: What waits to be sent to it.
+        session: The session it said HELLO for; None before that.
+        heard_s: Monotonic time of its last message.
+        pinged_s: Monotonic time of the last ping to it.
+        request_bytes: Bytes of the request under way, every frame counted.
+    """
+
+    identity: bytes
+    device: str
+    inbox: Inbox[Request]
+    heard_s: float
+    outbox: Outbox = field(default_factory=lambda: Outbox(WINDOW_BYTES))
+    session: Session | None = None
+    pinged_s: float = 0.0
+    request_bytes: int = 0
+
+
+@dataclass
+class Session:
+    """One device's stay in the run; it outlives connections.
+
+    Attributes:
+        id: The random number the device chose.
+        index: Index of the device.
+        name: Its enrolled name.
+        connection: Its present connection; None while it is cut off.
+        lost_s: Monotonic time since when it is cut off.
+        last_seq: Highest request number seen.
+        reply: The answer to that request, kept until the next request confirms it.
+    """
+
+    id: int
+    index: int
+    name: str
+    connection: Connection | None
+    lost_s: float = 0.0
+    last_seq: int = 0
+    reply: Frames | None = None

@@ -1,0 +1,37 @@
+"""Averaging the fronts of several devices (FedAvg)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from slfac.wire.bundle import State
+
+
+def average_fronts(states: Sequence[State], samples: Sequence[int]) -> State:
+    """Mean of parameters and running statistics, weighted by samples.
+
+    Sums run in the order given and in float64, so that equal fronts in an equal order
+    give equal bytes. Integer buffers (BatchNorm's counters) take the largest value.
+
+    Args:
+        states: One per device, in the order of their indices.
+        samples: Samples behind each.
+
+    Returns:
+        The averaged front.
+    """
+    total = sum(samples)
+    weights = [count / total for count in samples]
+    averaged: State = {}
+    for name, first in states[0].items():
+        tensors = [state[name] for state in states]
+        if first.dtype.kind in "iu":
+            averaged[name] = np.maximum.reduce(tensors)
+            continue
+        mean = np.zeros(first.shape, np.float64)
+        for weight, tensor in zip(weights, tensors, strict=True):
+            mean += weight * tensor.astype(np.float64)
+        averaged[name] = mean.astype(first.dtype)
+    return averaged

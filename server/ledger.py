@@ -1,0 +1,109 @@
+"""What the run did, step by step: written to the metrics, summed up for the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from slfac.server.exchange import Answer, Step
+from slfac.server.metrics import Metrics
+from slfac.wire.messages import Timings
+
+PHASES = ("load", "forward", "encode", "send", "wait", "decode", "backward", "update")
+
+
+@dataclass
+class DeviceTotals:
+    """Sums over one device's steps.
+
+    Attributes:
+        steps: Steps made.
+        samples: Samples seen.
+        smashed_bytes: Encoded smashed data received.
+        smashed_values: float32 values it stands for.
+        gradient_bytes: Encoded gradients sent.
+        gradient_values: float32 values they stand for.
+        phase_ms: Time per phase.
+    """
+
+    steps: int = 0
+    samples: int = 0
+    smashed_bytes: int = 0
+    smashed_values: int = 0
+    gradient_bytes: int = 0
+    gradient_values: int = 0
+    phase_ms: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
+
+
+class Ledger:
+    """Keeps a device's step until its timings come in, then writes it.
+
+    A device measures a step only when it is over, so a step's timings travel with its
+    next request.
+
+    Args:
+        names: Device names by index.
+        metrics: Where steps are written.
+    """
+
+    def __init__(self, names: tuple[str, ...], metrics: Metrics) -> None:
+        self._names = names
+        self._metrics = metrics
+        self._open: dict[int, dict[str, object]] = {}
+        self.totals = {name: DeviceTotals() for name in names}
+
+    def step(
+        self, step: Step, answer: Answer, *, loss: float, round_: int, train_ms: float
+    ) -> None:
+        """Take note of a step that was answered.
+
+        Args:
+            step: The request.
+            answer: The reply.
+            loss: The device's loss.
+            round_: The round.
+            train_ms: Time of the training step.
+        """
+        header = step.arrived.transfer.header
+        totals = self.totals[self._names[step.arrived.index]]
+        totals.steps += 1
+        totals.samples += header.samples
+        totals.smashed_bytes += step.smashed_bytes
+        totals.smashed_values += step.smashed_values
+        totals.gradient_bytes += answer.gradient_bytes
+        totals.gradient_values += answer.gradient_values
+        self._open[step.arrived.index] = {
+            "round": round_,
+            "step": header.step,
+            "device": self._names[step.arrived.index],
+            "samples": header.samples,
+            "loss": loss,
+            "bytes_up": step.arrived.request_bytes,
+            "bytes_down": answer.bytes,
+            "smashed_bytes": step.smashed_bytes,
+            "gradient_bytes": answer.gradient_bytes,
+            "float32_smashed_bytes": 4 * step.smashed_values,
+            "float32_gradient_bytes": 4 * answer.gradient_values,
+            "server_ms": {
+                "decode": step.decode_ms,
+                "train": train_ms,
+                "encode": answer.encode_ms,
+            },
+        }
+
+    def timings(self, index: int, timings: Timings | None) -> None:
+        """Write a device's last step, now that its timings are known, or never will be.
+
+        Args:
+            index: The device.
+            timings: What it measured; None when it was lost.
+        """
+        line = self._open.pop(index, None)
+        if line is None:
+            return
+        phases = None
+        if timings is not None:
+            phases = {p: getattr(timings, f"{p}_ms") for p in PHASES}
+            totals = self.totals[self._names[index]]
+            for phase, value in phases.items():
+                totals.phase_ms[phase] += value
+        self._metrics.write("step", **line, phase_ms=phases)

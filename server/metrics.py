@@ -1,0 +1,64 @@
+"""Metrics as JSON lines, one event a line, flushed as they happen."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from slfac.wire.errors import SettingsError
+
+Listener = Callable[[dict[str, Any]], None]
+METRICS_NAME = "metrics.jsonl"
+
+
+class Metrics:
+    """Writes events to ``metrics.jsonl`` and hands them to a listener.
+
+    Args:
+        folder: Where the file goes; made when missing. An older file is kept and
+            appended to.
+        listener: Called with each event after it is written; for progress displays.
+
+    Raises:
+        SettingsError: The folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, listener: Listener | None = None) -> None:
+        self._listener = listener
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = (folder / METRICS_NAME).open("a", encoding="utf-8")
+        except OSError as error:
+            raise SettingsError(
+                f"setting out is {str(folder)!r}: {error.strerror}", "choose a writable folder"
+            ) from error
+
+    def write(self, event: str, **values: Any) -> None:
+        """Write one event.
+
+        Args:
+            event: Its name.
+            **values: Its fields; a number that is not finite becomes null.
+        """
+        now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="milliseconds")
+        line = {"event": event, "time": now, **{k: _plain(v) for k, v in values.items()}}
+        self._file.write(json.dumps(line, allow_nan=False) + "\n")
+        self._file.flush()
+        if self._listener is not None:
+            self._listener(line)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 6) if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,1 @@
+"""Ways of split learning, one file each."""

@@ -1,0 +1,290 @@
+"""What the server does with each message: sessions, sequence numbers, remembered replies.
+
+No socket is touched here. Messages go in with the device that sent them; what is to be
+sent lands in the connections' outboxes, and what the trainer must know in a queue.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from slfac.server.connection import Connection, Session
+from slfac.server.events import Arrived, Event, Left, Lost
+from slfac.server.roster import Roster
+from slfac.wire.bundle import Bundle
+from slfac.wire.errors import ProtocolError
+from slfac.wire.messages import (
+    Bye,
+    Chunk,
+    Credit,
+    Hello,
+    Message,
+    Ping,
+    Plan,
+    Refusal,
+    Reply,
+    Request,
+    Welcome,
+)
+from slfac.wire.transfer import WINDOW_BYTES, Frames, Outbox, Part, Transfer, cut_transfer
+
+PING_EVERY_S = 1.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What every device of a run is told.
+
+    Attributes:
+        boot: Random id of this server process.
+        run: Id of the run.
+        bundle: The bundle to train.
+        plan: The run's settings.
+        roster: The run's devices.
+        grace_s: How long a lost connection may take to come back.
+    """
+
+    boot: str
+    run: str
+    bundle: Bundle
+    plan: Plan
+    roster: Roster
+    grace_s: float
+
+
+class Protocol:
+    """Sessions of all devices, fed with messages by the I/O thread.
+
+    Args:
+        facts: What every device is told.
+        emit: Takes what the trainer must know.
+    """
+
+    def __init__(self, facts: RunFacts, emit: Callable[[Event], None]) -> None:
+        self._facts = facts
+        self._emit = emit
+        self._sessions: dict[int, Session] = {}
+        self._bundle_parts: tuple[Part, ...] = ()
+
+    def session(self, index: int) -> Session | None:
+        """Present session of a device, or None.
+
+        Args:
+            index: The device.
+        """
+        return self._sessions.get(index)
+
+    def sessions(self) -> Sequence[Session]:
+        """All present sessions."""
+        return tuple(self._sessions.values())
+
+    def on_message(
+        self, connection: Connection, device: str, header: Message, body: memoryview
+    ) -> None:
+        """Act on one message.
+
+        Args:
+            connection: Where it came from.
+            device: Name of its device, by its key.
+            header: The message.
+            body: Its second frame.
+
+        Raises:
+            ProtocolError: The message is not allowed here; the connection is to be refused.
+        """
+        if isinstance(header, Hello):
+            self._on_hello(connection, device, header)
+            return
+        session = connection.session
+        if session is None or header.session != session.id:
+            raise ProtocolError("a message came before HELLO, or from another session")
+        if isinstance(header, Request):
+            self._collect(connection, session, connection.inbox.begin(header, body))
+        elif isinstance(header, Chunk):
+            self._collect(connection, session, connection.inbox.chunk(header, body))
+        elif isinstance(header, Credit):
+            connection.outbox.credit(header.consumed_bytes)
+        elif isinstance(header, Bye):
+            self._end(session)
+            self._emit(Left(index=session.index, bye=header))
+        else:
+            raise ProtocolError(f"a device sent a {type(header).__name__}")
+
+    def reply(self, index: int, session_id: int, seq: int, frames: Frames) -> None:
+        """Answer a device's request, now and whenever it asks again.
+
+        Args:
+            index: The device.
+            session_id: The session that asked; an older one gets nothing.
+            seq: The request's number.
+            frames: The answer.
+        """
+        session = self._sessions.get(index)
+        if session is None or session.id != session_id or session.last_seq != seq:
+            return
+        session.reply = frames
+        if session.connection is not None:
+            session.connection.outbox.put_frames(frames)
+
+    def refuse(self, index: int, reason: str, remedy: str) -> None:
+        """End a device's session and tell it why.
+
+        Args:
+            index: The device.
+            reason: What is wrong.
+            remedy: What to do about it.
+        """
+        session = self._sessions.get(index)
+        if session is not None:
+            refuse_connection(session.connection, session.id, reason, remedy)
+            self._end(session)
+
+    def cut(self, connection: Connection, now_s: float) -> None:
+        """Take note that a connection is gone; its session may come back.
+
+        Args:
+            connection: The connection.
+            now_s: Monotonic time.
+        """
+        session = connection.session
+        if session is not None and session.connection is connection:
+            session.connection = None
+            session.lost_s = now_s
+
+    def drop(self, connection: Connection, reason: str) -> None:
+        """End the session behind a connection that broke a rule.
+
+        Args:
+            connection: The connection.
+            reason: What it did, for people.
+        """
+        session = connection.session
+        if session is not None and session.connection is connection:
+            self._end(session)
+            self._emit(Lost(index=session.index, reason=reason))
+
+    def tick(self, now_s: float) -> None:
+        """Ping who is silent, give up who stayed away too long.
+
+        Args:
+            now_s: Monotonic time.
+        """
+        for session in self.sessions():
+            connection = session.connection
+            if connection is None:
+                if now_s - session.lost_s > self._facts.grace_s:
+                    self._end(session)
+                    self._emit(Lost(index=session.index, reason="its connection is gone"))
+            elif now_s - max(connection.heard_s, connection.pinged_s) >= PING_EVERY_S:
+                connection.pinged_s = now_s
+                connection.outbox.put(Ping(session=session.id))
+
+    def _on_hello(self, connection: Connection, device: str, hello: Hello) -> None:
+        index = self._facts.roster.index(device)
+        connection.outbox = Outbox(hello.window_bytes)
+        session = self._sessions.get(index)
+        resumed = session is not None and session.id == hello.session and hello.resume
+        if session is None or not resumed:
+            if session is not None:
+                self._end(session)
+                self._emit(Lost(index=index, reason="it started again"))
+            session = Session(id=hello.session, index=index, name=device, connection=connection)
+            self._sessions[index] = session
+        session.connection = connection
+        connection.session = session
+        connection.outbox.put(self._welcome(session, resumed=resumed))
+
+    def _welcome(self, session: Session, *, resumed: bool) -> Welcome:
+        facts = self._facts
+        return Welcome(
+            session=session.id,
+            resumed=resumed,
+            boot=facts.boot,
+            run=facts.run,
+            device=session.name,
+            index=session.index,
+            devices=len(facts.roster),
+            bundle=facts.bundle.id,
+            window_bytes=WINDOW_BYTES,
+            plan=facts.plan,
+        )
+
+    def _collect(
+        self, connection: Connection, session: Session, transfer: Transfer[Request] | None
+    ) -> None:
+        credit = connection.inbox.credit(session.id)
+        if credit is not None:
+            connection.outbox.put(credit)
+        if transfer is None:
+            return
+        request_bytes, connection.request_bytes = connection.request_bytes, 0
+        self._on_request(connection, session, transfer, request_bytes)
+
+    def _on_request(
+        self,
+        connection: Connection,
+        session: Session,
+        transfer: Transfer[Request],
+        request_bytes: int,
+    ) -> None:
+        header = transfer.header
+        if header.seq == session.last_seq:
+            _log.info("device %s sent request %d again", session.name, header.seq)
+            if session.reply is not None:
+                connection.outbox.put_frames(session.reply)
+            return
+        if header.seq != session.last_seq + 1:
+            raise ProtocolError(f"request {header.seq} came after request {session.last_seq}")
+        session.last_seq = header.seq
+        session.reply = None
+        if header.kind == "bundle":
+            frames = cut_transfer(_bundle_reply(header), self._bundle())
+            self.reply(session.index, session.id, header.seq, frames)
+        else:
+            self._emit(Arrived(session.index, session.id, transfer, request_bytes))
+
+    def _bundle(self) -> tuple[Part, ...]:
+        if not self._bundle_parts:
+            contents = self._facts.bundle.contents()
+            self._bundle_parts = tuple(Part("bundle", k, v) for k, v in contents.items())
+        return self._bundle_parts
+
+    def _end(self, session: Session) -> None:
+        if self._sessions.get(session.index) is session:
+            del self._sessions[session.index]
+        if session.connection is not None:
+            session.connection.session = None
+
+
+def refuse_connection(
+    connection: Connection | None, session_id: int, reason: str, remedy: str
+) -> None:
+    """Queue a refusal, if there is a connection to send it on.
+
+    Args:
+        connection: The connection.
+        session_id: The session it is about; 0 where none is known.
+        reason: What is wrong.
+        remedy: What to do about it.
+    """
+    if connection is not None:
+        refusal = Refusal(session=session_id, reason=reason[:512], remedy=remedy[:512])
+        connection.outbox.put(refusal)
+
+
+def _bundle_reply(request: Request) -> Reply:
+    return Reply(
+        session=request.session,
+        seq=request.seq,
+        kind="bundle",
+        round=request.round,
+        directive="train",
+        loss=float("nan"),
+        decode_ms=0.0,
+        train_ms=0.0,
+        encode_ms=0.0,
+        sections=(),
+    )

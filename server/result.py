@@ -1,0 +1,112 @@
+"""What a finished run hands back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from slfac.server.evaluate import Score
+from slfac.server.ledger import DeviceTotals
+from slfac.wire.bundle import State
+from slfac.wire.messages import Summary
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """One round.
+
+    Attributes:
+        round: Its number, from 0.
+        train_loss: Mean training loss over its samples.
+        score: Evaluation at its end; None without evaluation data.
+        seconds: How long it took, evaluation and checkpoint included.
+        bytes_up: Bytes received since the run began.
+        bytes_down: Bytes sent since the run began.
+        devices: Devices whose fronts were averaged.
+    """
+
+    round: int
+    train_loss: float
+    score: Score | None
+    seconds: float
+    bytes_up: int
+    bytes_down: int
+    devices: int
+
+
+@dataclass(frozen=True)
+class DeviceResult:
+    """One device over the whole run.
+
+    Attributes:
+        name: Its name.
+        totals: Sums over its steps.
+        bytes_up: Bytes received from it, every frame of every message.
+        bytes_down: Bytes sent to it.
+        wire_bytes_up: The same on TCP: with ZMTP and CURVE framing, handshakes, heartbeats.
+        wire_bytes_down: Likewise.
+        summary: What it said when it left; None if it never did.
+    """
+
+    name: str
+    totals: DeviceTotals
+    bytes_up: int
+    bytes_down: int
+    wire_bytes_up: int
+    wire_bytes_down: int
+    summary: Summary | None
+
+    @property
+    def float32_bytes_up(self) -> int:
+        """Bytes that the same run takes with smashed data sent as float32."""
+        return self.bytes_up - self.totals.smashed_bytes + 4 * self.totals.smashed_values
+
+    @property
+    def float32_bytes_down(self) -> int:
+        """Bytes that the same run takes with gradients sent as float32."""
+        return self.bytes_down - self.totals.gradient_bytes + 4 * self.totals.gradient_values
+
+    def as_event(self) -> dict[str, Any]:
+        """What the metrics say about the device."""
+        summary = self.summary
+        return {
+            "device": self.name,
+            "bytes_up": self.bytes_up,
+            "bytes_down": self.bytes_down,
+            "float32_bytes_up": self.float32_bytes_up,
+            "float32_bytes_down": self.float32_bytes_down,
+            "wire_bytes_up": self.wire_bytes_up,
+            "wire_bytes_down": self.wire_bytes_down,
+            **asdict(self.totals),
+            "summary": msgspec.structs.asdict(summary) if summary is not None else None,
+        }
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run.
+
+    Attributes:
+        run: Its id.
+        rounds: One entry a round.
+        devices: One entry a device, by index.
+        front: The averaged front at its end.
+        checkpoint: Folder of the last checkpoint.
+        seconds: From the first round's start to the last's end.
+    """
+
+    run: str
+    rounds: tuple[RoundResult, ...]
+    devices: tuple[DeviceResult, ...]
+    front: State
+    checkpoint: Path
+    seconds: float
+
+    @property
+    def accuracy(self) -> float | None:
+        """Accuracy after the last round, where it was evaluated."""
+        score = self.rounds[-1].score
+        return score.accuracy if score is not None else None

@@ -1,0 +1,171 @@
+"""A server from its settings to its result."""
+
+from __future__ import annotations
+
+import platform
+import uuid
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from slfac import __version__
+from slfac.server.back import BackHalf
+from slfac.server.evaluate import Evaluator
+from slfac.server.exchange import largest_request_bytes
+from slfac.server.metrics import Listener, Metrics
+from slfac.server.modes.parallel import Parallel
+from slfac.server.protocol import RunFacts
+from slfac.server.result import DeviceResult, RunResult
+from slfac.server.roster import make_roster
+from slfac.server.service import Service
+from slfac.server.settings import ServerSettings
+from slfac.server.trainer import Trainer
+from slfac.wire.bundle import open_bundle
+from slfac.wire.errors import SlfacError
+from slfac.wire.keys import AllowList
+from slfac.wire.sockets import HEARTBEAT_MS
+
+
+class Server:
+    """A server that is bound and lets devices in; :meth:`run` trains to the end.
+
+    ::
+
+        with Server(server_settings(bundle=..., out=..., keys=...)) as server:
+            print(server.address)
+            result = server.run()
+
+    Args:
+        settings: What to do.
+        listener: Called with every metrics event, on the thread of :meth:`run`.
+
+    Attributes:
+        address: Where it listens, port included.
+
+    Raises:
+        SlfacError: A branch of it: the bundle, the data, the keys or the address cannot
+            be used.
+    """
+
+    def __init__(self, settings: ServerSettings, listener: Listener | None = None) -> None:
+        self._settings = settings
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        torch.manual_seed(settings.seed)
+        bundle = open_bundle(settings.bundle)
+        enrolled = AllowList(settings.keys).names() if settings.keys is not None else None
+        roster = make_roster(settings.devices, enrolled)
+        self._facts = RunFacts(
+            boot=uuid.uuid4().hex,
+            run=uuid.uuid4().hex[:12],
+            bundle=bundle,
+            plan=settings.plan(),
+            roster=roster,
+            grace_s=settings.grace_s,
+        )
+        self._evaluator = (
+            Evaluator(bundle, settings.data, settings.threads) if settings.data else None
+        )
+        self._back = BackHalf(bundle, settings.optimizer, settings.allow_factories)
+        self._service = Service(
+            address=settings.bind,
+            keys=settings.keys,
+            facts=self._facts,
+            max_request_bytes=largest_request_bytes(bundle.manifest, settings.batch_size),
+        )
+        self._farewell: tuple[str, str] | None = None
+        try:
+            self._metrics = Metrics(settings.out, listener)
+        except SlfacError:
+            self._service.close()
+            raise
+        self.address = self._service.address
+
+    def __enter__(self) -> Server:
+        self._service.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        farewell = None
+        if isinstance(error, SlfacError):
+            farewell = (error.what, error.remedy)
+        elif error is not None:
+            farewell = ("the server was stopped", "start it again, then this device")
+        self._service.close(farewell)
+        self._metrics.close()
+
+    def run(self) -> RunResult:
+        """Train all rounds.
+
+        Returns:
+            The run's result.
+
+        Raises:
+            TrainingError: Training diverged, no devices are left, or too few came.
+        """
+        self._metrics.write("run", **self._facts_for_metrics())
+        trainer = Trainer(
+            settings=self._settings,
+            facts=self._facts,
+            service=self._service,
+            mode=Parallel(self._back),
+            back=self._back,
+            evaluator=self._evaluator,
+            metrics=self._metrics,
+        )
+        trainer.run()
+        result = self._result(trainer)
+        for device in result.devices:
+            self._metrics.write("device", **device.as_event())
+        self._metrics.write("end", run=result.run, seconds=result.seconds)
+        return result
+
+    def _facts_for_metrics(self) -> dict[str, Any]:
+        settings, manifest = self._settings, self._facts.bundle.manifest
+        return {
+            "run": self._facts.run,
+            "address": self.address,
+            "slfac": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "threads": torch.get_num_threads(),
+            "bundle": self._facts.bundle.id,
+            "model": manifest.model,
+            "cut": manifest.cut,
+            "devices": list(self._facts.roster.names),
+            "test_samples": len(self._evaluator) if self._evaluator else None,
+            "settings": settings.model_dump(mode="json"),
+        }
+
+    def _result(self, trainer: Trainer) -> RunResult:
+        rounds = tuple(trainer.rounds)
+        devices = []
+        for index, name in enumerate(self._facts.roster.names):
+            traffic = self._service.traffic(name)
+            wire_up, wire_down = traffic.wire_bytes(HEARTBEAT_MS / 1e3)
+            devices.append(
+                DeviceResult(
+                    name=name,
+                    totals=trainer.ledger.totals[name],
+                    bytes_up=traffic.up.bytes,
+                    bytes_down=traffic.down.bytes,
+                    wire_bytes_up=wire_up,
+                    wire_bytes_down=wire_down,
+                    summary=trainer.summaries.get(index),
+                )
+            )
+        return RunResult(
+            run=self._facts.run,
+            rounds=rounds,
+            devices=tuple(devices),
+            front=trainer.front,
+            checkpoint=trainer.checkpoint,
+            seconds=sum(entry.seconds for entry in rounds),
+        )

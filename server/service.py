@@ -1,0 +1,294 @@
+"""The I/O thread: one ROUTER, polled; bytes in, bytes out, nothing that takes long."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import zmq
+
+from slfac.server.connection import Connection
+from slfac.server.events import Event, Failed
+from slfac.server.gate import Gate
+from slfac.server.protocol import Protocol, RunFacts, refuse_connection
+from slfac.wire.errors import ProtocolError
+from slfac.wire.frame import decode_header
+from slfac.wire.keys import server_keys
+from slfac.wire.messages import Hello, Message, Request
+from slfac.wire.meter import Traffic
+from slfac.wire.sockets import bind_server
+from slfac.wire.transfer import COPY_BELOW_BYTES, Frames, Inbox
+
+_TICK_MS = 250
+_RETRY_MS = 5
+_RECEIVE_BURST = 64
+_FORGET_AFTER_S = 60.0
+_NEVER = math.inf
+_ENROLL = "on the server: `slfac keys list`, `slfac keys enroll NAME device.key`"
+_JOIN = "restart the server without --devices, or name the device there"
+_log = logging.getLogger(__name__)
+
+
+class Service:
+    """Owns the server's socket and its thread.
+
+    The socket is bound when the object is made, so that a taken port is an error there.
+
+    Args:
+        address: ``tcp://HOST:PORT`` to bind.
+        keys: The server's key folder; None works on loopback without keys.
+        facts: What every device of the run is told.
+        max_request_bytes: Largest payload of a request.
+
+    Attributes:
+        events: What the trainer must know, in order.
+        address: Where the socket listens, port included.
+        malformed: Messages that were not of two frames.
+
+    Raises:
+        AddressError: The address cannot be bound.
+        KeyFileError: The server's keys cannot be read.
+    """
+
+    def __init__(
+        self, *, address: str, keys: Path | None, facts: RunFacts, max_request_bytes: int
+    ) -> None:
+        self.events: queue.Queue[Event] = queue.Queue()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._curve = keys is not None
+        own = server_keys(keys) if keys is not None else None
+        self._gate = Gate(self._context, keys) if keys is not None else None
+        try:
+            self._router = bind_server(self._context, address, own)
+        except BaseException:
+            self._close_context()
+            raise
+        self.address = self._router.get_string(zmq.LAST_ENDPOINT)
+        self.malformed = 0
+        self._max_request_bytes = max_request_bytes
+        self._protocol = Protocol(facts, self.events.put)
+        self._connections: dict[bytes, Connection] = {}
+        self._traffic = {name: Traffic(curve=self._curve) for name in facts.roster.names}
+        self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._wake_out = self._context.socket(zmq.PAIR)
+        self._wake_in = self._context.socket(zmq.PAIR)
+        self._wake_in.bind("inproc://wake")
+        self._wake_out.connect("inproc://wake")
+        self._finish_by_s = _NEVER
+        self._thread = threading.Thread(target=self._run, name="slfac-io", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def reply(self, index: int, session: int, seq: int, frames: Frames) -> None:
+        """Answer a device's request. Called by the trainer.
+
+        Args:
+            index: The device.
+            session: The session that asked.
+            seq: The request's number.
+            frames: The answer, from ``cut_transfer``.
+        """
+        self._do(lambda: self._protocol.reply(index, session, seq, frames))
+
+    def refuse(self, index: int, reason: str, remedy: str) -> None:
+        """End a device's session and tell it why. Called by the trainer.
+
+        Args:
+            index: The device.
+            reason: What is wrong.
+            remedy: What to do about it.
+        """
+        self._do(lambda: self._protocol.refuse(index, reason, remedy))
+
+    def traffic(self, name: str) -> Traffic:
+        """What a device's connections carried over the whole run, every message counted.
+
+        Args:
+            name: The device.
+        """
+        return self._traffic[name]
+
+    def refused_keys(self) -> dict[str, int]:
+        """Public keys that knocked without being enrolled, and how often."""
+        return dict(self._gate.refused) if self._gate is not None else {}
+
+    def close(self, farewell: tuple[str, str] | None = None, drain_s: float = 3.0) -> None:
+        """Send what is queued, tell the devices why where asked to, and stop.
+
+        Args:
+            farewell: Reason and remedy of a refusal to every device still there.
+            drain_s: How long queued messages may take to leave.
+        """
+        if self._thread.is_alive():
+            self._do(lambda: self._finish(farewell, time.monotonic() + drain_s))
+            self._thread.join()
+        self._wake_out.close()
+        self._wake_in.close()
+        # What the outboxes handed over may still lie in libzmq's queues.
+        self._router.close(linger=500)
+        self._close_context()
+
+    def _close_context(self) -> None:
+        if self._gate is not None:
+            self._gate.close()
+        self._context.term()
+
+    def _do(self, command: Callable[[], None]) -> None:
+        self._commands.put(command)
+        self._wake_out.send(b"")
+
+    def _finish(self, farewell: tuple[str, str] | None, deadline_s: float) -> None:
+        if farewell is not None:
+            for session in self._protocol.sessions():
+                self._protocol.refuse(session.index, *farewell)
+        self._finish_by_s = deadline_s
+
+    def _run(self) -> None:
+        try:
+            self._loop()
+        except Exception as error:  # noqa: BLE001 - the trainer must learn of anything
+            self.events.put(Failed(error))
+
+    def _loop(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self._router, zmq.POLLIN)
+        poller.register(self._wake_in, zmq.POLLIN)
+        ticked_s = time.monotonic()
+        while True:
+            poller.poll(_RETRY_MS if self._backlog() else _TICK_MS)
+            self._run_commands()
+            self._receive()
+            now_s = time.monotonic()
+            if now_s - ticked_s >= _TICK_MS / 1e3:
+                ticked_s = now_s
+                self._protocol.tick(now_s)
+                self._forget(now_s)
+            self._send()
+            if now_s >= self._finish_by_s or (self._finish_by_s < _NEVER and not self._backlog()):
+                return
+
+    def _backlog(self) -> int:
+        return sum(len(connection.outbox) for connection in self._connections.values())
+
+    def _run_commands(self) -> None:
+        while self._wake_in.poll(0):
+            self._wake_in.recv()
+            self._commands.get()()
+
+    def _receive(self) -> None:
+        for _ in range(_RECEIVE_BURST):
+            try:
+                frames = self._router.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            if len(frames) == 3:
+                self._on_frames(*frames)
+            else:
+                self.malformed += 1
+
+    def _on_frames(self, identity: zmq.Frame, head: zmq.Frame, body: zmq.Frame) -> None:
+        try:
+            header: Message | ProtocolError = decode_header(head.buffer)
+        except ProtocolError as error:
+            header = error
+        connection = self._connection(identity.bytes, head, header)
+        if connection is None:
+            return
+        now_s = time.monotonic()
+        traffic = self._traffic[connection.device]
+        traffic.up.add(len(head), len(body), curve=self._curve)
+        traffic.connected_s += now_s - connection.heard_s
+        connection.heard_s = now_s
+        if isinstance(header, Request):
+            connection.request_bytes = 0
+        connection.request_bytes += len(head) + len(body)
+        try:
+            if isinstance(header, ProtocolError):
+                raise header
+            self._protocol.on_message(connection, connection.device, header, body.buffer)
+        except ProtocolError as error:
+            _log.warning("device %s: %s", connection.device, error)
+            session = connection.session.id if connection.session is not None else 0
+            refuse_connection(connection, session, error.what, error.remedy)
+            self._protocol.drop(connection, error.what)
+
+    def _connection(
+        self, identity: bytes, head: zmq.Frame, header: Message | ProtocolError
+    ) -> Connection | None:
+        """The connection behind a message, or None when its sender is not let in."""
+        known = self._connections.get(identity)
+        device = self._device(head, header, known)
+        now_s = time.monotonic()
+        if device not in self._traffic:
+            stranger = Connection(identity, "", Inbox(0), heard_s=now_s)
+            self._turn_away(known or stranger, device, header)
+            return None
+        if known is None:
+            inbox: Inbox[Request] = Inbox(self._max_request_bytes)
+            known = Connection(identity, device, inbox, heard_s=now_s)
+            self._connections[identity] = known
+            self._traffic[device].connections += 1
+        return known
+
+    def _turn_away(
+        self, stranger: Connection, device: str | None, header: Message | ProtocolError
+    ) -> None:
+        if device is None:
+            reason, remedy = "this device's key is not enrolled, or was revoked", _ENROLL
+        else:
+            reason, remedy = f"device {device!r} is not part of this run", _JOIN
+        _log.warning("turned away %s: %s", stranger.device or "a stranger", reason)
+        session = 0 if isinstance(header, ProtocolError) else header.session
+        refuse_connection(stranger, session, reason, remedy)
+        self._protocol.drop(stranger, reason)
+        self._send_one(stranger)
+
+    def _device(
+        self, head: zmq.Frame, header: Message | ProtocolError, known: Connection | None
+    ) -> str | None:
+        if self._gate is not None:
+            public = head.get("User-Id")
+            return self._gate.name_of(public) if isinstance(public, str) else None
+        if known is not None:
+            return known.device
+        return header.device if isinstance(header, Hello) else None
+
+    def _send(self) -> None:
+        for connection in tuple(self._connections.values()):
+            self._send_one(connection)
+
+    def _send_one(self, connection: Connection) -> None:
+        while (message := connection.outbox.peek()) is not None:
+            head, body = message
+            try:
+                self._router.send_multipart(
+                    [connection.identity, head, body],
+                    zmq.NOBLOCK,
+                    copy=len(body) < COPY_BELOW_BYTES,
+                )
+            except zmq.Again:
+                return
+            except zmq.ZMQError as error:
+                if error.errno != errno.EHOSTUNREACH:
+                    raise
+                self._connections.pop(connection.identity, None)
+                self._protocol.cut(connection, time.monotonic())
+                return
+            connection.outbox.pop()
+            if connection.device:
+                down = self._traffic[connection.device].down
+                down.add(len(head), len(body), curve=self._curve)
+
+    def _forget(self, now_s: float) -> None:
+        """Drop connections without a session that have been silent for long."""
+        for identity, connection in tuple(self._connections.items()):
+            if connection.session is None and now_s - connection.heard_s > _FORGET_AFTER_S:
+                del self._connections[identity]

@@ -1,0 +1,152 @@
+"""The server's settings, validated before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field
+
+from slfac.codec import make_codec
+from slfac.codec.spec import Fields, parse_spec
+from slfac.server.optim import check_optimizer
+from slfac.wire.errors import SettingsError
+from slfac.wire.messages import Partition, Plan
+from slfac.wire.sockets import check_address
+
+_SCHEMES: dict[str, Literal["own", "iid", "dirichlet"]] = {
+    "own": "own",
+    "iid": "iid",
+    "dirichlet": "dirichlet",
+}
+
+
+class ServerSettings(BaseModel):
+    """Everything a server can be told.
+
+    Attributes:
+        bundle: Folder of the bundle to train.
+        out: Folder for metrics and checkpoints.
+        bind: ``tcp://HOST:PORT`` to listen on; port ``*`` takes any free one.
+        keys: The server's key folder; None needs ``insecure``.
+        insecure: Work without keys, on loopback only.
+        devices: Names of the devices in the run; empty means every enrolled one.
+        min_devices: Start with this many once ``join_timeout_s`` is over; 0 means all.
+        join_timeout_s: How long to wait for the others then; 0 means for ever.
+        rounds: Rounds to train.
+        steps_per_round: Steps of a device in a round; 0 means one pass of its data.
+        batch_size: Samples a device puts into one step.
+        optimizer: Spec of the back half's optimiser.
+        device_optimizer: Spec of the devices'; empty means the same.
+        codec_up: Codec of the smashed data.
+        codec_down: Codec of the gradients.
+        partition: ``own``, ``iid`` or ``dirichlet:beta=0.5``.
+        seed: Seed of everything random.
+        data: Data set with a test split to evaluate on each round; None evaluates nothing.
+        grace_s: How long a lost connection may take to come back.
+        idle_timeout_s: How long the run goes on without any device.
+        threads: Threads of torch and of the evaluation; 0 leaves it to them.
+        allow_factories: Module prefixes from which a bundle's back half may be built.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bundle: Path
+    out: Path
+    bind: str = "tcp://0.0.0.0:5555"
+    keys: Path | None = None
+    insecure: bool = False
+    devices: tuple[str, ...] = ()
+    min_devices: Annotated[int, Field(ge=0)] = 0
+    join_timeout_s: Annotated[float, Field(ge=0)] = 0.0
+    rounds: Annotated[int, Field(ge=1, le=10**6)] = 10
+    steps_per_round: Annotated[int, Field(ge=0, le=10**9)] = 0
+    batch_size: Annotated[int, Field(ge=1, le=65536)] = 32
+    optimizer: str = "sgd:lr=0.05,momentum=0.9"
+    device_optimizer: str = ""
+    codec_up: str = "slfac"
+    codec_down: str = "slfac"
+    partition: str = "own"
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    data: Path | None = None
+    grace_s: Annotated[float, Field(ge=0)] = 10.0
+    idle_timeout_s: Annotated[float, Field(gt=0)] = 600.0
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    allow_factories: tuple[str, ...] = ("slfac.export.",)
+
+    def plan(self) -> Plan:
+        """What the devices are told."""
+        return Plan(
+            rounds=self.rounds,
+            batch_size=self.batch_size,
+            steps_per_round=self.steps_per_round,
+            optimizer=self.device_optimizer or self.optimizer,
+            codec_up=self.codec_up,
+            codec_down=self.codec_down,
+            seed=self.seed,
+            partition=parse_partition(self.partition),
+        )
+
+
+def server_settings(**values: Any) -> ServerSettings:
+    """Validate settings, with errors that name the field, its value and the remedy.
+
+    Args:
+        **values: Fields of :class:`ServerSettings`.
+
+    Returns:
+        The settings.
+
+    Raises:
+        SettingsError: A field is unknown, missing or out of range, or a spec is wrong.
+        AddressError: ``bind`` is malformed.
+    """
+    try:
+        settings = ServerSettings(**values)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(
+            f"setting {name} is {first['input']!r}: {first['msg']}",
+            "`slfac server --help` lists what is allowed",
+        ) from error
+    if settings.keys is None and not settings.insecure:
+        raise SettingsError(
+            "setting keys is missing",
+            "`slfac keys new server --dir DIR` makes keys; pass --keys DIR",
+        )
+    if settings.keys is None and not settings.devices:
+        raise SettingsError("setting devices is empty", "without keys, name the devices of the run")
+    check_address(settings.bind, insecure=settings.keys is None)
+    make_codec(settings.codec_up)
+    make_codec(settings.codec_down)
+    check_optimizer(settings.optimizer)
+    check_optimizer(settings.device_optimizer or settings.optimizer)
+    parse_partition(settings.partition)
+    return settings
+
+
+def parse_partition(spec: str) -> Partition:
+    """A partition from its spec.
+
+    Args:
+        spec: ``own``, ``iid`` or ``dirichlet``, with ``beta`` and ``min_samples``.
+
+    Returns:
+        The partition.
+
+    Raises:
+        SettingsError: The scheme or an argument is unknown or out of range.
+    """
+    name, values = parse_spec(spec)
+    scheme = _SCHEMES.get(name)
+    if scheme is None:
+        raise SettingsError(f"partition {name!r} is unknown", "use own, iid or dirichlet:beta=0.5")
+    fields = Fields(name, values)
+    beta = 0.5
+    if name == "dirichlet":
+        beta = fields.number("beta", beta, low=0.0, high=1e6, above_low=True)
+    min_samples = fields.integer("min_samples", 2, low=2, high=10**6) if name != "own" else 2
+    fields.finish()
+    return Partition(scheme=scheme, beta=beta, min_samples=min_samples)

@@ -1,0 +1,278 @@
+"""The trainer: rounds, who is in them, and when they end."""
+
+from __future__ import annotations
+
+import queue
+import time
+
+from slfac.server.back import BackHalf
+from slfac.server.checkpoint import write_checkpoint
+from slfac.server.evaluate import Evaluator, Score
+from slfac.server.events import Arrived, Event, Failed, Left, Lost
+from slfac.server.exchange import Exchange, Step
+from slfac.server.ledger import Ledger
+from slfac.server.metrics import Metrics
+from slfac.server.modes.base import Mode
+from slfac.server.protocol import RunFacts
+from slfac.server.result import RoundResult
+from slfac.server.service import Service
+from slfac.server.settings import ServerSettings
+from slfac.wire.bundle import State
+from slfac.wire.errors import BundleError, CodecError, ProtocolError, TrainingError
+from slfac.wire.messages import Summary
+from slfac.wire.transfer import Frames
+
+_POLL_S = 0.5
+_GOODBYE_S = 10.0
+
+
+class Trainer:
+    """Runs the rounds of one run on the thread that calls :meth:`run`.
+
+    Args:
+        settings: The server's settings.
+        facts: Run id, bundle, plan and devices.
+        service: The I/O thread.
+        mode: The way of split learning.
+        back: The back half.
+        evaluator: Scores the averaged front; None to score nothing.
+        metrics: Where events are written.
+
+    Attributes:
+        front: The front that the devices have or are about to get.
+        rounds: Finished rounds.
+        ledger: Sums over steps.
+        summaries: What devices said when they left, by index.
+        checkpoint: Folder of the last checkpoint.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: ServerSettings,
+        facts: RunFacts,
+        service: Service,
+        mode: Mode,
+        back: BackHalf,
+        evaluator: Evaluator | None,
+        metrics: Metrics,
+    ) -> None:
+        self.front: State = facts.bundle.front_state()
+        self.rounds: list[RoundResult] = []
+        self.ledger = Ledger(facts.roster.names, metrics)
+        self.summaries: dict[int, Summary] = {}
+        self.checkpoint = settings.out
+        self._settings = settings
+        self._facts = facts
+        self._service = service
+        self._mode = mode
+        self._back = back
+        self._evaluator = evaluator
+        self._metrics = metrics
+        self._exchange = Exchange(
+            facts.bundle.manifest,
+            batch_size=settings.batch_size,
+            codec_down=settings.codec_down,
+            seed=settings.seed,
+        )
+        self._members: set[int] = set()
+        self._joining: dict[int, Arrived] = {}
+        self._steps: dict[int, Step] = {}
+        self._fronts: dict[int, tuple[Arrived, State, int]] = {}
+        self._loss_sum = 0.0
+        self._loss_samples = 0
+        self._round_start_s = 0.0
+        self._waiting_since_s = time.monotonic()
+
+    def run(self) -> None:
+        """Train all rounds, then wait for the devices to say goodbye.
+
+        Raises:
+            TrainingError: Training diverged, no devices are left, or too few came.
+        """
+        while len(self.rounds) < self._settings.rounds:
+            self._handle(self._next_event(_POLL_S))
+            self._advance()
+        deadline_s = time.monotonic() + _GOODBYE_S
+        while self._members and (left_s := deadline_s - time.monotonic()) > 0:
+            self._handle(self._next_event(min(_POLL_S, left_s)))
+
+    def _next_event(self, timeout_s: float) -> Event | None:
+        try:
+            return self._service.events.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+
+    def _handle(self, event: Event | None) -> None:
+        if isinstance(event, Arrived):
+            try:
+                self._on_request(event)
+            except (CodecError, ProtocolError, BundleError) as error:
+                self._service.refuse(event.index, error.what, error.remedy)
+                self._remove(event.index, str(error))
+        elif isinstance(event, Lost):
+            self._remove(event.index, event.reason)
+        elif isinstance(event, Left):
+            self.ledger.timings(event.index, event.bye.timings)
+            self.summaries[event.index] = event.bye.summary
+            reason = "finished" if event.bye.finished else "left before the end"
+            self._remove(event.index, reason)
+        elif isinstance(event, Failed):
+            raise event.error
+
+    def _on_request(self, arrived: Arrived) -> None:
+        index, header = arrived.index, arrived.transfer.header
+        if header.run != self._facts.run:
+            raise ProtocolError(f"a request for run {header.run!r} came, this is {self._facts.run}")
+        self.ledger.timings(index, header.timings)
+        if header.kind == "join":
+            self._joining[index] = arrived
+            self._metrics.write("joined", device=self._name(index), round=len(self.rounds))
+        elif index not in self._members:
+            raise ProtocolError(f"a {header.kind} request came from a device that has not joined")
+        elif header.kind == "step":
+            self._steps[index] = self._exchange.read_step(arrived)
+        else:
+            self._fronts[index] = (arrived, *self._exchange.read_front(arrived))
+
+    def _advance(self) -> None:
+        if not self._members:
+            self._admit_first()
+            return
+        active = self._members - self._fronts.keys()
+        waiting = {index: step.batch for index, step in self._steps.items()}
+        order = self._mode.ready(active, waiting)
+        if order:
+            self._train(order)
+        elif not active:
+            self._finish_round()
+
+    def _admit_first(self) -> None:
+        """Start, or start again after all devices were lost, once enough have joined."""
+        waited_s = time.monotonic() - self._waiting_since_s
+        limit_s = self._settings.join_timeout_s
+        total = len(self._facts.roster)
+        if self.rounds or self._round_start_s:
+            enough = bool(self._joining)
+            limit_s, wanted = self._settings.idle_timeout_s, 1
+        else:
+            wanted = self._settings.min_devices or total
+            late = 0 < limit_s < waited_s
+            enough = len(self._joining) >= (min(wanted, total) if late else total)
+        if enough:
+            self._round_start_s = time.monotonic()
+            self._loss_sum, self._loss_samples = 0.0, 0
+            self._admit()
+        elif 0 < limit_s < waited_s:
+            absent = sorted(set(range(total)) - self._joining.keys())
+            raise TrainingError(
+                f"{len(self._joining)} of {wanted} devices came within {limit_s:g} s; missing: "
+                + ", ".join(self._name(index) for index in absent),
+                "start them, or raise the time limit",
+            )
+
+    def _admit(self) -> None:
+        round_ = len(self.rounds)
+        for _, arrived in sorted(self._joining.items()):
+            answer = self._exchange.write_front(
+                arrived, self.front, round_=round_, directive="train"
+            )
+            self._answer(arrived, answer.frames)
+        self._members |= self._joining.keys()
+        self._joining.clear()
+
+    def _train(self, order: tuple[int, ...]) -> None:
+        steps = {index: self._steps.pop(index) for index in order}
+        start_s = time.perf_counter()
+        outcomes = self._mode.train({index: step.batch for index, step in steps.items()})
+        train_ms = (time.perf_counter() - start_s) * 1e3
+        round_ = len(self.rounds)
+        for index, step in steps.items():
+            outcome = outcomes[index]
+            try:
+                answer = self._exchange.write_gradients(
+                    step, outcome, round_=round_, train_ms=train_ms
+                )
+            except CodecError as error:
+                raise TrainingError(
+                    f"the gradient is no longer finite: {error.what}", "lower the learning rate"
+                ) from error
+            self._answer(step.arrived, answer.frames)
+            self.ledger.step(step, answer, loss=outcome.loss, round_=round_, train_ms=train_ms)
+            samples = len(step.batch.target)
+            self._loss_sum += outcome.loss * samples
+            self._loss_samples += samples
+
+    def _finish_round(self) -> None:
+        fronts = {i: (state, n) for i, (_, state, n) in sorted(self._fronts.items())}
+        self.front = self._mode.merge(fronts)
+        score = self._evaluator.score(self.front, self._back) if self._evaluator else None
+        self._record(score, devices=len(fronts))
+        last = len(self.rounds) == self._settings.rounds
+        requests = [arrived for arrived, _, _ in self._fronts.values()]
+        requests += self._joining.values()
+        for arrived in sorted(requests, key=lambda arrived: arrived.index):
+            answer = self._exchange.write_front(
+                arrived,
+                self.front,
+                round_=len(self.rounds),
+                directive="stop" if last else "train",
+            )
+            self._answer(arrived, answer.frames)
+        self._members |= self._joining.keys()
+        self._joining.clear()
+        self._fronts.clear()
+        self._round_start_s = time.monotonic()
+        self._loss_sum, self._loss_samples = 0.0, 0
+
+    def _record(self, score: Score | None, *, devices: int) -> None:
+        traffic = [self._service.traffic(name) for name in self._facts.roster.names]
+        result = RoundResult(
+            round=len(self.rounds),
+            train_loss=self._loss_sum / max(self._loss_samples, 1),
+            score=score,
+            seconds=time.monotonic() - self._round_start_s,
+            bytes_up=sum(t.up.bytes for t in traffic),
+            bytes_down=sum(t.down.bytes for t in traffic),
+            devices=devices,
+        )
+        self.rounds.append(result)
+        values = {
+            "round": result.round,
+            "rounds": self._settings.rounds,
+            "train_loss": result.train_loss,
+            "loss": score.loss if score else None,
+            "accuracy": score.accuracy if score else None,
+            "seconds": result.seconds,
+            "bytes_up": result.bytes_up,
+            "bytes_down": result.bytes_down,
+            "devices": devices,
+        }
+        self.checkpoint = write_checkpoint(
+            self._settings.out,
+            finished_rounds=len(self.rounds),
+            front=self.front,
+            back=self._back,
+            facts={"run": self._facts.run, "bundle": self._facts.bundle.id, "score": values},
+        )
+        self._metrics.write("round", **values)
+
+    def _remove(self, index: int, reason: str) -> None:
+        known = index in self._members or index in self._joining
+        self.ledger.timings(index, None)
+        self._members.discard(index)
+        self._joining.pop(index, None)
+        self._steps.pop(index, None)
+        self._fronts.pop(index, None)
+        self._exchange.forget(index)
+        if known:
+            self._metrics.write("left", device=self._name(index), reason=reason)
+        if not self._members:
+            self._waiting_since_s = time.monotonic()
+
+    def _answer(self, arrived: Arrived, frames: Frames) -> None:
+        seq = arrived.transfer.header.seq
+        self._service.reply(arrived.index, arrived.session, seq, frames)
+
+    def _name(self, index: int) -> str:
+        return self._facts.roster.names[index]

@@ -1,0 +1,304 @@
+"""The messages that cross the network, as msgspec array structs.
+
+Array structs may grow fields at their end without breaking older readers; a field is never
+removed or given another meaning within one protocol version. ``docs/wire-format.md`` is
+normative.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+MAX_SECTIONS = 16
+
+U63 = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+U32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+Text = Annotated[str, Meta(max_length=64)]
+LongText = Annotated[str, Meta(max_length=512)]
+Spec = Annotated[str, Meta(max_length=256)]
+Dim = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Millis = Annotated[float, Meta(ge=0, le=1e12)]
+Role = Literal["smashed", "gradient", "target", "front", "bundle"]
+Kind = Literal["bundle", "join", "step", "front"]
+Directive = Literal["train", "stop"]
+
+
+class Section(Struct, array_like=True, frozen=True):
+    """One named part of a payload.
+
+    Attributes:
+        role: What it is.
+        name: Tensor or file name.
+        codec: Spec of the codec that wrote it; the payload itself is self-describing.
+        shape: Shape of the array inside; empty for bytes.
+        dtype: Its NumPy dtype; empty for bytes.
+        length: Bytes of the section.
+        crc: CRC-32 of them.
+    """
+
+    role: Role
+    name: Text
+    codec: Spec
+    shape: Annotated[tuple[Dim, ...], Meta(max_length=8)]
+    dtype: Annotated[str, Meta(max_length=16)]
+    length: U32
+    crc: U32
+
+
+class Timings(Struct, array_like=True, frozen=True):
+    """Milliseconds a device spent in each phase of one step.
+
+    Attributes:
+        load_ms: Reading and preprocessing the batch.
+        forward_ms: Running the forward graph.
+        encode_ms: Encoding the smashed data.
+        send_ms: Handing the request to the socket, credit waits included.
+        wait_ms: From there until the whole reply is in.
+        decode_ms: Decoding the gradient.
+        backward_ms: Running the backward graph.
+        update_ms: The optimiser's step.
+    """
+
+    load_ms: Millis = 0.0
+    forward_ms: Millis = 0.0
+    encode_ms: Millis = 0.0
+    send_ms: Millis = 0.0
+    wait_ms: Millis = 0.0
+    decode_ms: Millis = 0.0
+    backward_ms: Millis = 0.0
+    update_ms: Millis = 0.0
+
+
+class Partition(Struct, array_like=True, frozen=True):
+    """Which part of a data set that all devices hold is this device's.
+
+    Attributes:
+        scheme: ``own`` (everything it has), ``iid`` or ``dirichlet``.
+        beta: Concentration of the Dirichlet scheme.
+        min_samples: Fewest samples a device may get.
+    """
+
+    scheme: Literal["own", "iid", "dirichlet"] = "own"
+    beta: Annotated[float, Meta(gt=0, le=1e6)] = 0.5
+    min_samples: Annotated[int, Meta(ge=2, le=10**6)] = 2
+
+
+class Plan(Struct, array_like=True, frozen=True):
+    """What the server tells each device about the run.
+
+    Attributes:
+        rounds: Rounds in all.
+        batch_size: Samples a device puts into one step.
+        steps_per_round: Steps a device makes in a round; 0 means one pass of its data.
+        optimizer: Spec of the device's optimiser.
+        codec_up: Codec of the smashed data.
+        codec_down: Codec of the gradients.
+        seed: Seed of partition, batch order and anything random.
+        partition: How the data is shared out.
+    """
+
+    rounds: Annotated[int, Meta(ge=1, le=10**6)]
+    batch_size: Annotated[int, Meta(ge=1, le=65536)]
+    steps_per_round: Annotated[int, Meta(ge=0, le=10**9)]
+    optimizer: Spec
+    codec_up: Spec
+    codec_down: Spec
+    seed: U32
+    partition: Partition
+
+
+class Summary(Struct, array_like=True, frozen=True):
+    """What a device says about itself when it leaves.
+
+    Attributes:
+        torch_imported: Whether torch was found in its process.
+        peak_rss_bytes: Highest resident memory of its process.
+        sent_bytes: Bytes it handed to its socket, every frame counted.
+        received_bytes: Bytes its socket handed to it.
+        python: Version of Python.
+        onnxruntime: Version of onnxruntime.
+        machine: ``platform.machine()``.
+    """
+
+    torch_imported: bool
+    peak_rss_bytes: U63
+    sent_bytes: U63
+    received_bytes: U63
+    python: Text
+    onnxruntime: Text
+    machine: Text
+
+
+class Hello(Struct, array_like=True, frozen=True, tag=1):
+    """Device -> server, first on every connection.
+
+    Attributes:
+        session: Random number of the device's process (and of its rejoins).
+        resume: Whether this session has spoken on an earlier connection.
+        window_bytes: Payload bytes the device takes in before it grants more.
+        software: Release of slfac on the device.
+        device: Name it goes by; only a server without keys believes it.
+        bundle: Id of the bundle it holds; empty for none.
+    """
+
+    session: U63
+    resume: bool
+    window_bytes: U32
+    software: Text
+    device: Text
+    bundle: Annotated[str, Meta(max_length=64)]
+
+
+class Welcome(Struct, array_like=True, frozen=True, tag=2):
+    """Server -> device, the answer to HELLO.
+
+    Attributes:
+        session: The device's.
+        resumed: Whether the server still knows this session.
+        boot: Random id of the server's process.
+        run: Id of the run.
+        device: Name under which the key is enrolled.
+        index: Index of the device in the run.
+        devices: How many devices the run counts.
+        bundle: Id of the bundle to train.
+        window_bytes: Payload bytes the server takes in before it grants more.
+        plan: The run's settings.
+    """
+
+    session: U63
+    resumed: bool
+    boot: Text
+    run: Text
+    device: Text
+    index: U32
+    devices: U32
+    bundle: Annotated[str, Meta(max_length=64)]
+    window_bytes: U32
+    plan: Plan
+
+
+class Request(Struct, array_like=True, frozen=True, tag=3):
+    """Device -> server: something that gets exactly one reply.
+
+    Attributes:
+        session: The device's.
+        seq: Counts the session's requests from 1; a resend keeps its number.
+        run: Id of the run.
+        kind: ``bundle`` (send me the bundle), ``join`` (let me in at the next round),
+            ``step`` (smashed data and targets), ``front`` (the round is done here).
+        round: Round, from 0.
+        step: The device's own step within the run, from 0.
+        samples: Samples behind it: of the batch, or of the whole round.
+        timings: Phases of the step before this one.
+        sections: What the payload holds, in order.
+    """
+
+    session: U63
+    seq: U63
+    run: Text
+    kind: Kind
+    round: U32
+    step: U32
+    samples: U32
+    timings: Timings
+    sections: Annotated[tuple[Section, ...], Meta(max_length=MAX_SECTIONS)]
+
+
+class Reply(Struct, array_like=True, frozen=True, tag=4):
+    """Server -> device: the one answer to a request.
+
+    Attributes:
+        session: The device's.
+        seq: The request's.
+        kind: The request's.
+        round: Round to work in from now on.
+        directive: Whether to go on.
+        loss: Mean loss of the device's own batch; NaN where there is none.
+        decode_ms: Server time spent decoding this request.
+        train_ms: Server time of the step it was part of.
+        encode_ms: Server time spent encoding this reply.
+        sections: What the payload holds, in order.
+    """
+
+    session: U63
+    seq: U63
+    kind: Kind
+    round: U32
+    directive: Directive
+    loss: float
+    decode_ms: Millis
+    train_ms: Millis
+    encode_ms: Millis
+    sections: Annotated[tuple[Section, ...], Meta(max_length=MAX_SECTIONS)]
+
+
+class Chunk(Struct, array_like=True, frozen=True, tag=5):
+    """Either way: the next bytes of the payload that a request or reply announced.
+
+    Attributes:
+        session: The device's.
+        seq: The request's or reply's.
+        offset: Where in the payload these bytes belong.
+    """
+
+    session: U63
+    seq: U63
+    offset: U32
+
+
+class Credit(Struct, array_like=True, frozen=True, tag=6):
+    """Either way: how much payload the sender of this has taken in.
+
+    Attributes:
+        session: The device's.
+        consumed_bytes: Payload bytes taken in on this connection, in all.
+    """
+
+    session: U63
+    consumed_bytes: U63
+
+
+class Ping(Struct, array_like=True, frozen=True, tag=7):
+    """Server -> device: are you there? Its delivery is the answer.
+
+    Attributes:
+        session: The device's.
+    """
+
+    session: U63
+
+
+class Refusal(Struct, array_like=True, frozen=True, tag=8):
+    """Server -> device: the session is over, and why.
+
+    Attributes:
+        session: The device's.
+        reason: What is wrong.
+        remedy: What to do about it.
+    """
+
+    session: U63
+    reason: LongText
+    remedy: LongText
+
+
+class Bye(Struct, array_like=True, frozen=True, tag=9):
+    """Device -> server: leaving.
+
+    Attributes:
+        session: The device's.
+        finished: Whether it leaves because the server said stop.
+        timings: Phases of its last step.
+        summary: What it says about itself.
+    """
+
+    session: U63
+    finished: bool
+    timings: Timings
+    summary: Summary
+
+
+Message = Hello | Welcome | Request | Reply | Chunk | Credit | Ping | Refusal | Bye
+Tensors = Request | Reply
