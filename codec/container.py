@@ -20,7 +20,7 @@ MAX_NDIM = 8
 MAX_DIM = 2**32 - 1
 DAMAGED = "the payload is damaged, or another release wrote it"
 
-_DTYPES: dict[int, np.dtype] = {
+DTYPES: dict[int, np.dtype] = {
     1: np.dtype("<f4"),
     2: np.dtype("<f2"),
     3: np.dtype("i1"),
@@ -29,7 +29,7 @@ _DTYPES: dict[int, np.dtype] = {
     6: np.dtype("<i8"),
     7: np.dtype("?"),
 }
-_DTYPE_CODES = {dtype: code for code, dtype in _DTYPES.items()}
+_DTYPE_CODES = {dtype: code for code, dtype in DTYPES.items()}
 _FIXED_BYTES = 5
 
 
@@ -67,7 +67,7 @@ def write_header(header: Header) -> bytes:
     """
     code = _DTYPE_CODES.get(header.dtype)
     if code is None:
-        names = ", ".join(dtype.name for dtype in _DTYPES.values())
+        names = ", ".join(dtype.name for dtype in DTYPES.values())
         raise CodecError(f"array is of dtype {header.dtype}", f"cast it to one of {names}")
     if len(header.shape) > MAX_NDIM or not all(1 <= dim <= MAX_DIM for dim in header.shape):
         raise CodecError(
@@ -99,7 +99,7 @@ def read_header(payload: Buffer, *, max_values: int) -> tuple[Header, memoryview
         raise CodecError(f"payload starts with {view[:2].hex()}, not {MAGIC.hex()}", DAMAGED)
     if view[2] != VERSION:
         raise CodecError(f"payload has container version {view[2]}, not {VERSION}", DAMAGED)
-    dtype = _DTYPES.get(view[4] >> 4)
+    dtype = DTYPES.get(view[4] >> 4)
     ndim = view[4] & 15
     if dtype is None or ndim > MAX_NDIM:
         raise CodecError(f"payload: dtype code {view[4] >> 4} with {ndim} dimensions", DAMAGED)

@@ -188,7 +188,7 @@ def test_encoding_leaves_the_array_alone():
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int32, np.dtype(">f4")])
 def test_other_dtypes_are_refused_with_a_remedy(dtype):
-    with pytest.raises(CodecError, match="takes float32, not .*; cast the array to float32"):
+    with pytest.raises(CodecError, match=r"takes float32, not .*; cast the array to float32"):
         make_codec("slfac").encode(np.ones((2, 3, 4, 4), dtype))
 
 
@@ -226,7 +226,7 @@ def test_subnormal_magnitudes_survive_encoding(value):
     exponent=st.integers(-30, 20),
     sparsity=st.sampled_from([0.0, 0.5, 0.95]),
 )
-def test_any_array_round_trips(shape, theta, bits, layout, seed, exponent, sparsity):
+def test_any_array_round_trips(*, shape, theta, bits, layout, seed, exponent, sparsity):
     rng = np.random.default_rng(seed)
     x = (rng.standard_normal(shape) * 10.0**exponent).astype(np.float32)
     x[rng.random(shape) < sparsity] = 0

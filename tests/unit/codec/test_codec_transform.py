@@ -65,8 +65,8 @@ def test_forward_is_the_orthonormal_dct_in_scan_order(shape, time_second, axes, 
     np.testing.assert_allclose(got, expected, atol=4e-6, rtol=0)
 
 
-@pytest.mark.parametrize(("shape", "time_second", "axes", "height", "width"), CASES)
-def test_inverse_undoes_forward(shape, time_second, axes, height, width):
+@pytest.mark.parametrize(("shape", "time_second"), [case[:2] for case in CASES])
+def test_inverse_undoes_forward(shape, time_second):
     x = np.random.default_rng(8).standard_normal(shape).astype(np.float32)
     layout = choose_layout(shape, time_second=time_second)
     back = inverse(forward(x, layout), layout)
