@@ -38,6 +38,7 @@ def forward(x: np.ndarray, layout: MapLayout) -> Floats:
         columns = _dct_second(np.ascontiguousarray(x).reshape(len(x), layout.width, -1))
         rows: Floats = columns.transpose(0, 2, 1).reshape(layout.maps, layout.size)
         return rows
+    # Contiguous, for BLAS takes few strides and matmul without it is slow.
     planes = np.ascontiguousarray(x).reshape(layout.maps, layout.height, layout.width)
     if layout.height == 1:
         return _dct_last(planes).reshape(layout.maps, layout.size)
@@ -180,8 +181,7 @@ def _fft_idct(y: Floats) -> Floats:
     spectrum.real = y[..., : n // 2 + 1]
     spectrum.imag[..., 0] = 0
     spectrum.imag[..., 1:] = -y[..., : (n - 1) // 2 : -1]
-    phases = _fft_phases(n)
-    spectrum *= phases.conj() / (phases * phases.conj()).real
+    spectrum /= _fft_phases(n)
     folded = np.fft.irfft(spectrum, n, axis=-1)
     out = np.empty(y.shape, np.float32)
     out[..., ::2] = folded[..., : (n + 1) // 2]

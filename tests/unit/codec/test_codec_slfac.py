@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from slfac.codec import CodecError, decode, make_codec
 from slfac.codec.afd import split_maps
 from slfac.codec.components import Components
+from slfac.codec.container import read_header
 from slfac.codec.fqc import mean_energies, widths_by_share
 from slfac.codec.layout import choose_layout
+from slfac.codec.slfac_body import read_body
 from slfac.codec.transform import forward
 
 pytestmark = pytest.mark.device
@@ -184,6 +186,17 @@ def test_encoding_leaves_the_array_alone():
     x.setflags(write=False)
     make_codec("slfac").encode(x)
     np.testing.assert_array_equal(x, before)
+
+
+def test_zero_levels_are_written_without_a_sign():
+    # The last values of the scan make -0 of a range's end, and of a flat component.
+    for tail in ([-2.0, -1.0, -0.0], [-0.0, -0.0, -0.0], [-1e-9, -1e-9, -2e-9]):
+        coefficients = np.float32([[64.0, *tail]])
+        layout = choose_layout((1, 4), time_second=False)
+        payload = make_codec("slfac").encode_coefficients(coefficients, layout)
+        body = read_body(read_header(payload, max_values=4)[1], (1, 4))[0]
+        assert not np.signbit(body.levels.high[body.levels.high == 0]).any()
+        assert not np.signbit(body.levels.low[body.levels.low == 0]).any()
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int32, np.dtype(">f4")])
