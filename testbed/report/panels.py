@@ -1,0 +1,203 @@
+"""The panels of a figure, each drawn into axes that it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
+
+from slfac.testbed.report.model import RunReport, labels_of, phases_of
+from slfac.testbed.report.theme import Theme, add_legend, dress, plain_label
+from slfac.testbed.report.units import human_bytes, percent
+
+_MARKERS = "osD^vPX"
+# Grey for waiting, in which the device does nothing.
+_PHASE_COLOURS = {"wait": 6, "update": 3}
+
+
+def draw_accuracy(axes: Axes, run: RunReport, theme: Theme) -> None:
+    """Test accuracy after each round.
+
+    Args:
+        axes: Where to draw.
+        run: The run.
+        theme: Its colours.
+    """
+    dress(axes, theme, "Test accuracy")
+    rounds = [point.round for point in run.by_round]
+    values = [point.accuracy for point in run.by_round]
+    axes.plot(rounds, values, color=theme.colour(0), marker="o", markersize=4)
+    axes.set_ylim(0, 1.03)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.set_ylabel("correct in the test set")
+    _round_axis(axes, theme, len(rounds))
+    if values:
+        axes.annotate(
+            percent(values[-1]),
+            (rounds[-1], values[-1]),
+            xytext=(0, -16 if values[-1] > 0.5 else 9),
+            textcoords="offset points",
+            ha="right",
+            fontweight="bold",
+            color=theme.colour(0),
+        )
+
+
+def draw_loss(axes: Axes, run: RunReport, theme: Theme) -> None:
+    """Mean training loss of each round.
+
+    Args:
+        axes: Where to draw.
+        run: The run.
+        theme: Its colours.
+    """
+    dress(axes, theme, "Training loss")
+    rounds = [point.round for point in run.by_round]
+    losses = [point.loss for point in run.by_round]
+    axes.plot(rounds, losses, color=theme.colour(1), marker="o", markersize=4)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("mean loss of the round")
+    _round_axis(axes, theme, len(rounds))
+
+
+def draw_bytes(axes: Axes, run: RunReport, theme: Theme) -> None:
+    """Bytes sent so far, each way, and what float32 would have taken.
+
+    Args:
+        axes: Where to draw.
+        run: The run.
+        theme: Its colours.
+    """
+    dress(axes, theme, "Bytes sent so far")
+    rounds = [point.round for point in run.by_round]
+    lone = len(rounds) == 1  # A line of one point shows only by its marker.
+    # Up and down often coincide in float32: dashes that alternate keep both in sight.
+    lines = (
+        ("up", "bytes_up", 0, "-", "o"),
+        ("down", "bytes_down", 1, "-", "s"),
+        ("up as float32", "float32_bytes_up", 0, (0, (3, 3)), "x" if lone else ""),
+        ("down as float32", "float32_bytes_down", 1, (3, (3, 3)), "+" if lone else ""),
+    )
+    for label, field, colour, style, marker in lines:
+        values = [max(getattr(point, field), 1) for point in run.by_round]
+        axes.plot(
+            rounds,
+            values,
+            label=label,
+            color=theme.colour(colour),
+            linestyle=style,
+            marker=marker,
+            markersize=4,
+        )
+    axes.set_ylabel("sum over rounds and devices")
+    _round_axis(axes, theme, len(rounds))
+    if rounds:
+        axes.set_yscale("log")
+        _byte_ticks(axes.yaxis, axes.get_ylim())
+        add_legend(axes, theme, columns=2)
+
+
+def draw_phases(axes: Axes, run: RunReport, theme: Theme) -> None:
+    """Where the time of a device's mean step goes, one bar a device.
+
+    Args:
+        axes: Where to draw.
+        run: The run.
+        theme: Its colours.
+    """
+    dress(axes, theme, "Mean training step by phase")
+    rows = np.arange(len(run.per_device))
+    left = np.zeros(len(rows))
+    phases = phases_of(run.per_device)
+    for index, phase in enumerate(phases):
+        width = np.array(
+            [device.phase_ms.get(phase, 0.0) / max(device.steps, 1) for device in run.per_device]
+        )
+        colour = theme.colour(_PHASE_COLOURS.get(phase, index))
+        axes.barh(rows, width, 0.65, left, label=plain_label(phase, 20), color=colour)
+        left += width
+    axes.set_yticks(rows, [plain_label(device.name, 20) for device in run.per_device])
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("milliseconds a step")
+    axes.set_xlim(left=0)
+    if phases:
+        add_legend(axes, theme, columns=4)
+    else:
+        _say(axes, theme, "no device reported")
+
+
+def draw_accuracy_by_round(axes: Axes, runs: Sequence[RunReport], theme: Theme) -> None:
+    """Test accuracy of several runs after each round.
+
+    Args:
+        axes: Where to draw.
+        runs: The runs.
+        theme: Its colours.
+    """
+    dress(axes, theme, "Test accuracy by round")
+    _draw_runs(axes, runs, theme, [[point.round for point in run.by_round] for run in runs])
+    _round_axis(axes, theme, max((len(run.by_round) for run in runs), default=0))
+
+
+def draw_accuracy_by_bytes(axes: Axes, runs: Sequence[RunReport], theme: Theme) -> None:
+    """Test accuracy of several runs against the bytes sent until then, both ways.
+
+    Args:
+        axes: Where to draw.
+        runs: The runs.
+        theme: Its colours.
+    """
+    dress(axes, theme, "Test accuracy by bytes")
+    totals = [[max(point.bytes_up + point.bytes_down, 1) for point in run.by_round] for run in runs]
+    _draw_runs(axes, runs, theme, totals)
+    axes.set_xlabel("bytes sent up and down so far")
+    if any(totals):
+        axes.set_xscale("log")
+        _byte_ticks(axes.xaxis, axes.get_xlim())
+
+
+def _draw_runs(
+    axes: Axes, runs: Sequence[RunReport], theme: Theme, positions: Sequence[Sequence[float]]
+) -> None:
+    labels = labels_of(list(runs))
+    for index, (run, label, where) in enumerate(zip(runs, labels, positions, strict=True)):
+        axes.plot(
+            where,
+            [point.accuracy for point in run.by_round],
+            label=plain_label(label),
+            color=theme.colour(index),
+            marker=_MARKERS[index % len(_MARKERS)],
+            linestyle=("-", "--", ":")[index // len(theme.series) % 3],
+            markersize=4.5,
+        )
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_ylabel("correct in the test set")
+
+
+def _round_axis(axes: Axes, theme: Theme, rounds: int) -> None:
+    axes.set_xlabel("round")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+    if not rounds:
+        _say(axes, theme, "no round finished")
+
+
+def _say(axes: Axes, theme: Theme, text: str) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color=theme.ink)
+
+
+def _byte_ticks(axis: Axis, limits: tuple[float, float]) -> None:
+    narrow = limits[1] / limits[0] < 200
+    axis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0) if narrow else (1.0,)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _short_bytes(value)))
+
+
+def _short_bytes(value: float) -> str:
+    number, unit = human_bytes(value).split(" ")
+    return f"{float(number):g} {unit}"

@@ -1,0 +1,81 @@
+"""The rows of a report's tables, the same in the terminal and in HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from slfac.testbed.report.model import DeviceReport, RunReport, labels_of, phases_of
+from slfac.testbed.report.units import human_bytes, human_ratio, human_seconds, percent
+
+BYTES_NOTE = (
+    "Bytes are those of every frame and header at the socket API, all devices together; "
+    "1 kB is 1000 bytes. float32: what the same run would have sent with the tensors at the "
+    "cut as float32."
+)
+
+
+def run_table(runs: Sequence[RunReport]) -> tuple[list[str], list[list[str]]]:
+    """One row a run: accuracy, bytes each way against float32, time, memory.
+
+    Args:
+        runs: The runs.
+
+    Returns:
+        Headings and rows.
+    """
+    columns = ["codec", "accuracy", "up", "down", "float32 / up", "float32 / down"]
+    rows = [
+        [
+            label,
+            percent(run.accuracy),
+            human_bytes(run.bytes_up),
+            human_bytes(run.bytes_down),
+            human_ratio(run.bytes_up, run.float32_bytes_up),
+            human_ratio(run.bytes_down, run.float32_bytes_down),
+            human_seconds(run.seconds),
+            f"{max((device.peak_rss_mb for device in run.per_device), default=0):.0f} MB",
+        ]
+        for run, label in zip(runs, labels_of(list(runs)), strict=True)
+    ]
+    return [*columns, "time", "largest device"], rows
+
+
+def device_table(devices: Sequence[DeviceReport]) -> tuple[list[str], list[list[str]]]:
+    """One row a device: samples, steps, bytes, memory, and whether it imported torch.
+
+    Args:
+        devices: The devices of one run.
+
+    Returns:
+        Headings and rows.
+    """
+    rows = [
+        [
+            device.name,
+            str(device.samples),
+            str(device.steps),
+            human_bytes(device.bytes_up),
+            human_bytes(device.bytes_down),
+            f"{device.peak_rss_mb:.0f} MB",
+            "imported" if device.torch_imported else "no",
+        ]
+        for device in devices
+    ]
+    return ["device", "samples", "steps", "up", "down", "peak memory", "torch"], rows
+
+
+def phase_table(devices: Sequence[DeviceReport]) -> tuple[list[str], list[list[str]]]:
+    """One row a device: seconds of the whole run in each phase.
+
+    Args:
+        devices: The devices of one run.
+
+    Returns:
+        Headings and rows.
+    """
+    phases = phases_of(devices)
+    rows = [
+        [device.name, *(f"{device.phase_ms.get(phase, 0.0) / 1e3:.2f}" for phase in phases)]
+        for device in devices
+    ]
+    return ["device", *phases], rows

@@ -1,0 +1,49 @@
+"""The report in the terminal."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from slfac.testbed.report.model import RunReport, labels_of
+from slfac.testbed.report.rows import device_table, phase_table, run_table
+
+_PLAIN_WIDTH = 120
+
+
+def print_tables(runs: Sequence[RunReport], console: Console) -> None:
+    """Print one table of the runs, then two of each run's devices.
+
+    Args:
+        runs: The runs.
+        console: Where to print.
+    """
+    console.print(_table("Runs", *run_table(runs)))
+    for label, run in zip(labels_of(list(runs)), runs, strict=True):
+        console.print(_table(f"Devices, {label}", *device_table(run.per_device)))
+        console.print(_table(f"Seconds in each phase, {label}", *phase_table(run.per_device)))
+
+
+def text_table(runs: Sequence[RunReport]) -> str:
+    """The same tables as plain text, for logs and files.
+
+    Args:
+        runs: The runs.
+    """
+    buffer = io.StringIO()
+    print_tables(runs, Console(file=buffer, width=_PLAIN_WIDTH, color_system=None))
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
+
+
+def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = Table(title=escape(title), box=SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(escape(column), justify="right" if index else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table
