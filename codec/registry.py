@@ -59,8 +59,9 @@ def decode(payload: Buffer, *, max_values: int) -> np.ndarray:
 
     Args:
         payload: What an encoder gave, from anyone.
-        max_values: Most values the array may have; memory stays within a small multiple
-            of it whatever the payload claims.
+        max_values: Most values the array may have. Whatever the payload claims, memory
+            stays within about 30 bytes a value for maps of 28 or more, and 200 for maps
+            of a single value.
 
     Returns:
         A fresh, writable, C-contiguous array.
