@@ -104,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_parser(subparsers)
     for subparser in subparsers.choices.values():
         subparser.add_argument(
-            "--debug", action="store_true", help="log everything, show tracebacks"
+            "--debug", action="store_true", default=False, help="log everything, show tracebacks"
         )
     return parser
 

@@ -92,6 +92,7 @@ class _Agent:
         self._last = Timings()
         self._losses: list[float] = []
         self._rounds = 0
+        self._samples_held = 0
 
     def run(self) -> DeviceResult:
         welcome = self._link.join()
@@ -103,6 +104,7 @@ class _Agent:
             index=welcome.index,
             devices=welcome.devices,
         )
+        self._samples_held = len(samples)
         front = Front(bundle, threads=self._settings.threads)
         self._on_status(
             f"joined run {welcome.run} as {welcome.device} "
@@ -115,7 +117,7 @@ class _Agent:
             except SessionLost:
                 self._on_status("the server forgot this session; joining again")
                 welcome = self._rejoin(bundle)
-        return self._result(welcome, samples)
+        return self._result(welcome)
 
     def close(self) -> None:
         self._link.bye(finished=self._finished, timings=self._last, summary=self._summary())
@@ -160,15 +162,16 @@ class _Agent:
             python=platform.python_version(),
             onnxruntime=onnxruntime.__version__,
             machine=platform.machine(),
+            samples=self._samples_held,
         )
 
-    def _result(self, welcome: Welcome, samples: Samples) -> DeviceResult:
+    def _result(self, welcome: Welcome) -> DeviceResult:
         summary = self._summary()
         return DeviceResult(
             name=welcome.device,
             rounds=self._rounds,
             steps=len(self._losses),
-            samples=len(samples),
+            samples=summary.samples,
             losses=tuple(self._losses),
             sent_bytes=summary.sent_bytes,
             received_bytes=summary.received_bytes,

@@ -33,6 +33,16 @@ class DeviceTotals:
     gradient_values: int = 0
     phase_ms: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
 
+    @property
+    def saved_bytes_up(self) -> int:
+        """Bytes that encoding saved on smashed data, against float32."""
+        return 4 * self.smashed_values - self.smashed_bytes
+
+    @property
+    def saved_bytes_down(self) -> int:
+        """Bytes that encoding saved on gradients, against float32."""
+        return 4 * self.gradient_values - self.gradient_bytes
+
 
 class Ledger:
     """Keeps a device's step until its timings come in, then writes it.

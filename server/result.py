@@ -25,6 +25,8 @@ class RoundResult:
         seconds: How long it took, evaluation and checkpoint included.
         bytes_up: Bytes received since the run began.
         bytes_down: Bytes sent since the run began.
+        float32_bytes_up: Bytes received, had smashed data come as float32.
+        float32_bytes_down: Bytes sent, had gradients gone as float32.
         devices: Devices whose fronts were averaged.
     """
 
@@ -34,6 +36,8 @@ class RoundResult:
     seconds: float
     bytes_up: int
     bytes_down: int
+    float32_bytes_up: int
+    float32_bytes_down: int
     devices: int
 
 
@@ -62,12 +66,12 @@ class DeviceResult:
     @property
     def float32_bytes_up(self) -> int:
         """Bytes that the same run takes with smashed data sent as float32."""
-        return self.bytes_up - self.totals.smashed_bytes + 4 * self.totals.smashed_values
+        return self.bytes_up + self.totals.saved_bytes_up
 
     @property
     def float32_bytes_down(self) -> int:
         """Bytes that the same run takes with gradients sent as float32."""
-        return self.bytes_down - self.totals.gradient_bytes + 4 * self.totals.gradient_values
+        return self.bytes_down + self.totals.saved_bytes_down
 
     def as_event(self) -> dict[str, Any]:
         """What the metrics say about the device."""

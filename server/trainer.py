@@ -227,13 +227,18 @@ class Trainer:
 
     def _record(self, score: Score | None, *, devices: int) -> None:
         traffic = [self._service.traffic(name) for name in self._facts.roster.names]
+        bytes_up = sum(t.up.bytes for t in traffic)
+        bytes_down = sum(t.down.bytes for t in traffic)
+        totals = self.ledger.totals.values()
         result = RoundResult(
             round=len(self.rounds),
             train_loss=self._loss_sum / max(self._loss_samples, 1),
             score=score,
             seconds=time.monotonic() - self._round_start_s,
-            bytes_up=sum(t.up.bytes for t in traffic),
-            bytes_down=sum(t.down.bytes for t in traffic),
+            bytes_up=bytes_up,
+            bytes_down=bytes_down,
+            float32_bytes_up=bytes_up + sum(t.saved_bytes_up for t in totals),
+            float32_bytes_down=bytes_down + sum(t.saved_bytes_down for t in totals),
             devices=devices,
         )
         self.rounds.append(result)
@@ -246,6 +251,8 @@ class Trainer:
             "seconds": result.seconds,
             "bytes_up": result.bytes_up,
             "bytes_down": result.bytes_down,
+            "float32_bytes_up": result.float32_bytes_up,
+            "float32_bytes_down": result.float32_bytes_down,
             "devices": devices,
         }
         self.checkpoint = write_checkpoint(

@@ -120,6 +120,7 @@ class Summary(Struct, array_like=True, frozen=True):
         python: Version of Python.
         onnxruntime: Version of onnxruntime.
         machine: ``platform.machine()``.
+        samples: Training samples it holds.
     """
 
     torch_imported: bool
@@ -129,6 +130,7 @@ class Summary(Struct, array_like=True, frozen=True):
     python: Text
     onnxruntime: Text
     machine: Text
+    samples: U32
 
 
 class Hello(Struct, array_like=True, frozen=True, tag=1):

@@ -1,0 +1,64 @@
+# make demo   installs, then trains three devices on MNIST digits
+# make test   installs, then runs every test; on other Pythons found, the device's tests
+# make lint   ruff, mypy, import-linter
+# make bench  the benchmarks
+
+# The CPU build of torch that constraints.txt pins is found most surely on 3.11.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null \
+	&& command -v $$p && break; done)
+OTHER_PYTHONS := 3.10 3.12 3.13
+PIP_INSTALL := pip install --quiet --disable-pip-version-check -c constraints.txt
+BIN := .venv/bin
+
+.PHONY: demo test test-main test-others lint bench install clean
+
+demo: .venv/.installed
+	$(BIN)/slfac demo $(DEMO)
+
+test: test-main test-others
+
+test-main: .venv/.dev
+	$(BIN)/python -m pytest $(PYTEST)
+
+# The wheel, not the tree: what a board would install, on each Python a board may have.
+test-others: .venv/.dev
+	rm -rf dist && $(BIN)/python -m build --wheel --outdir dist . >/dev/null
+	@for version in $(OTHER_PYTHONS); do \
+		for python in python$$version $$HOME/.pyenv/versions/$$version.*/bin/python; do \
+			$$python -c 'pass' 2>/dev/null || continue; \
+			echo "== device tests on Python $$version"; \
+			$$python -m venv --clear .venvs/$$version || exit 1; \
+			.venvs/$$version/bin/python -m $(PIP_INSTALL) \
+				"slfac[device,images] @ file://$$(ls $$PWD/dist/*.whl)" \
+				hypothesis pytest pytest-benchmark pytest-randomly pytest-timeout || exit 1; \
+			.venvs/$$version/bin/python -m pytest -m device || exit 1; \
+			break; \
+		done; \
+	done
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/.dev
+	$(BIN)/python -m pytest tests/bench --benchmark-enable --benchmark-only $(PYTEST)
+
+install: .venv/.dev
+
+.venv/.installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "slfac needs Python 3.10 or newer; set PYTHON=..."; exit 1; }
+	@echo "installing slfac and torch into .venv (a few minutes the first time)"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m $(PIP_INSTALL) --upgrade 'pip>=25.1'
+	$(BIN)/python -m $(PIP_INSTALL) -e '.[all]'
+	@touch $@
+
+.venv/.dev: .venv/.installed
+	$(BIN)/python -m $(PIP_INSTALL) --group dev
+	@touch $@
+
+clean:
+	rm -rf .venv .venvs dist build

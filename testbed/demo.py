@@ -1,0 +1,163 @@
+"""The demo: real devices, real sockets, real images, all on this machine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from slfac.codec import make_codec
+from slfac.data import read_idx_split
+from slfac.export import export_bundle
+from slfac.testbed.collect import collect
+from slfac.testbed.local import LocalRun, run_local
+from slfac.testbed.mnist5k import fetch_mnist5k
+from slfac.testbed.progress import RunProgress
+from slfac.testbed.report import RunReport, print_tables, write_comparison, write_report
+from slfac.testbed.result import write_result
+from slfac.wire.errors import DataError, SettingsError
+from slfac.wire.manifest import Preprocessing
+
+# Mean and spread of MNIST's training pixels; close enough for its kin.
+_MNIST = Preprocessing(scale=1 / 255, mean=(0.1307,), std=(0.3081,))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoSettings:
+    """What the demo does.
+
+    Attributes:
+        out: Folder for everything it writes.
+        data: IDX folder with train and test split; None fetches 5000 MNIST digits.
+        devices: Device processes.
+        rounds: Rounds to train.
+        codecs: Specs of the codecs to run, one run each.
+        seeds: Seeds to run each codec with.
+        model: Model to train, from ``slfac.export.models``.
+        cut: Its cut layer.
+        batch_size: Samples a device puts into one step.
+        optimizer: Spec of both halves' optimisers.
+        partition: Spec of the partition over the devices.
+        result: File to write all runs' figures to, with means and spreads; None for none.
+        command: The command line, for that file.
+    """
+
+    out: Path = Path("runs/demo")
+    data: Path | None = None
+    devices: int = 3
+    rounds: int = 6
+    codecs: tuple[str, ...] = ("slfac",)
+    seeds: tuple[int, ...] = (0,)
+    model: str = "cnn"
+    cut: str = "pool1"
+    batch_size: int = 32
+    optimizer: str = "sgd:lr=0.05,momentum=0.9"
+    partition: str = "iid"
+    result: Path | None = None
+    command: str = ""
+
+
+def run_demo(settings: DemoSettings, console: Console) -> list[RunReport]:
+    """Export, train and report, once per codec and seed.
+
+    Args:
+        settings: What to do.
+        console: Where to show it.
+
+    Returns:
+        One report a run.
+
+    Raises:
+        SlfacError: A branch of it, which says what failed.
+    """
+    _check(settings)
+    if settings.data is None:
+        data = fetch_mnist5k(on_progress=lambda line: console.print(line, highlight=False))
+        dataset = "MNIST, 5000 images"
+    else:
+        data, dataset = settings.data, settings.data.name
+    shape, classes = _describe(data)
+    reports = []
+    for seed in settings.seeds:
+        bundle = settings.out / ("bundle" if len(settings.seeds) == 1 else f"bundle-seed{seed}")
+        console.print(
+            f"exporting {settings.model}, cut behind {settings.cut}, seed {seed}", highlight=False
+        )
+        export_bundle(
+            model=settings.model,
+            kwargs={},
+            cut=settings.cut,
+            input_shape=shape,
+            out=bundle,
+            num_classes=classes,
+            seed=seed,
+            preprocessing=_MNIST,
+        )
+        for codec in settings.codecs:
+            run = LocalRun(
+                bundle=bundle,
+                data=data,
+                out=_folder(settings, codec, seed),
+                devices=settings.devices,
+                rounds=settings.rounds,
+                batch_size=settings.batch_size,
+                optimizer=settings.optimizer,
+                codec=codec,
+                partition=settings.partition,
+                seed=seed,
+            )
+            reports.append(_run(run, dataset, console))
+    _finish(settings, reports, console)
+    return reports
+
+
+def _run(run: LocalRun, dataset: str, console: Console) -> RunReport:
+    console.print(
+        f"training with codec {run.codec}: {run.devices} devices, seed {run.seed}", highlight=False
+    )
+    with RunProgress(console, run.codec, rounds=run.rounds, devices=run.devices) as progress:
+        events = run_local(run, progress.on_event)
+    report, points = collect(events, dataset=dataset)
+    return write_report(report, points, run.out)
+
+
+def _finish(settings: DemoSettings, reports: Sequence[RunReport], console: Console) -> None:
+    print_tables(reports, console)
+    if len(reports) > 1:
+        write_comparison(reports, settings.out)
+    if settings.result is not None:
+        write_result(reports, settings.result, command=settings.command)
+        console.print(f"results: {settings.result}", highlight=False, soft_wrap=True)
+    page = "comparison.html" if len(reports) > 1 else "report.html"
+    console.print(f"report: {settings.out / page}", highlight=False, soft_wrap=True)
+
+
+def _folder(settings: DemoSettings, codec: str, seed: int) -> Path:
+    """Folder of one run: the output folder itself where there is only one."""
+    if len(settings.codecs) == len(settings.seeds) == 1:
+        return settings.out
+    name = re.sub(r"[^A-Za-z0-9.]+", "-", codec)
+    return settings.out / (name if len(settings.seeds) == 1 else f"{name}-seed{seed}")
+
+
+def _check(settings: DemoSettings) -> None:
+    if settings.devices < 1:
+        raise SettingsError(f"setting devices is {settings.devices}", "use at least 1")
+    if settings.rounds < 1:
+        raise SettingsError(f"setting rounds is {settings.rounds}", "use at least 1")
+    for name, values in (("codecs", settings.codecs), ("seeds", settings.seeds)):
+        if not values or len(set(values)) < len(values):
+            raise SettingsError(f"setting {name} is {values}", "give each once, and at least one")
+    for codec in settings.codecs:
+        make_codec(codec)
+
+
+def _describe(data: Path) -> tuple[tuple[int, ...], int]:
+    """Shape of a sample and number of classes of an IDX folder."""
+    images, labels = read_idx_split(data, "train")
+    if images.ndim != 3:
+        raise DataError(f"{data}: images are {images.shape}, (N, H, W) was expected")
+    return (1, *images.shape[1:]), int(labels.max()) + 1

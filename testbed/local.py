@@ -1,0 +1,170 @@
+"""One training run on this machine: a server process and device processes on loopback."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slfac.testbed.follow import Follower
+from slfac.testbed.supervisor import Supervisor
+from slfac.wire.errors import RunError
+from slfac.wire.keys import AllowList, new_keys
+
+Event = dict[str, Any]
+_POLL_S = 0.1
+_START_S = 120.0
+_END_S = 60.0
+METRICS_NAME = "metrics.jsonl"
+_FOLDERS = ("checkpoint", "logs", "keys", "cache")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalRun:
+    """What to run.
+
+    Attributes:
+        bundle: The bundle to train.
+        data: Data set with train and test split.
+        out: Folder of the run; an earlier run in it is replaced.
+        devices: Number of device processes.
+        rounds: Rounds to train.
+        batch_size: Samples a device puts into one step.
+        optimizer: Spec of both halves' optimisers.
+        codec: Spec of the codec, both ways.
+        partition: Spec of the partition over the devices.
+        seed: Seed of everything random.
+        threads: Threads of the server; 0 leaves it to torch.
+    """
+
+    bundle: Path
+    data: Path
+    out: Path
+    devices: int
+    rounds: int
+    batch_size: int
+    optimizer: str
+    codec: str
+    partition: str
+    seed: int
+    threads: int = 0
+
+
+def run_local(run: LocalRun, on_event: Callable[[Event], None]) -> list[Event]:
+    """Run a server and its devices to the end.
+
+    Args:
+        run: What to run.
+        on_event: Called with each metrics event as it happens.
+
+    Returns:
+        All metrics events.
+
+    Raises:
+        RunError: A process failed; the message holds its last line.
+        KeyFileError: Keys could not be written.
+    """
+    names = [f"device-{number}" for number in range(1, run.devices + 1)]
+    _clear(run.out)
+    logs = run.out / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    keys = _make_keys(run.out / "keys", names)
+    follower = Follower(run.out / METRICS_NAME)
+    events: list[Event] = []
+
+    def take_new() -> None:
+        for event in follower.new_events():
+            events.append(event)
+            on_event(event)
+
+    with Supervisor() as supervisor:
+        supervisor.start("server", _server(run, keys), logs / "server.log", {})
+        address = _await_address(supervisor, events, take_new)
+        for name in names:
+            command = _device(run, keys / name, address, run.out / "cache" / name)
+            # One thread a device, as on a board; several would fight over the cores.
+            one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+            supervisor.start(name, command, logs / f"{name}.log", one)
+        while supervisor.children[0].process.poll() is None:
+            take_new()
+            _raise_failure(supervisor)
+            time.sleep(_POLL_S)
+        supervisor.wait(_END_S)
+        _raise_failure(supervisor)
+    take_new()
+    # Keys that nobody needs any more are best not left lying about.
+    shutil.rmtree(keys)
+    return events
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier run left, and nothing else that may lie there."""
+    (folder / METRICS_NAME).unlink(missing_ok=True)
+    for name in _FOLDERS:
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _await_address(
+    supervisor: Supervisor, events: list[Event], take_new: Callable[[], None]
+) -> str:
+    deadline_s = time.monotonic() + _START_S
+    while time.monotonic() < deadline_s:
+        take_new()
+        for event in events:
+            if event["event"] == "run":
+                return str(event["address"])
+        _raise_failure(supervisor)
+        time.sleep(_POLL_S)
+    raise RunError(f"the server did not start within {_START_S:g} s")
+
+
+def _raise_failure(supervisor: Supervisor) -> None:
+    failed = supervisor.failed()
+    if failed is not None:
+        raise RunError(
+            f"{failed.name} failed with exit code {failed.process.returncode}: "
+            f"{failed.last_line()}",
+            f"see {failed.log}",
+        )
+
+
+def _make_keys(folder: Path, names: list[str]) -> Path:
+    server = new_keys(folder / "server", "server")
+    allowed = AllowList(folder / "server")
+    for name in names:
+        allowed.enroll(name, new_keys(folder / name, "device", server))
+    return folder
+
+
+def _server(run: LocalRun, keys: Path) -> list[str]:
+    arguments = {
+        "--bind": "tcp://127.0.0.1:*",
+        "--bundle": run.bundle,
+        "--keys": keys / "server",
+        "--data": run.data,
+        "--out": run.out,
+        "--rounds": run.rounds,
+        "--batch-size": run.batch_size,
+        "--optimizer": run.optimizer,
+        "--codec": run.codec,
+        "--partition": run.partition,
+        "--seed": run.seed,
+        "--threads": run.threads,
+        "--join-timeout-s": 120,
+        "--idle-timeout-s": 60,
+    }
+    return _command("server", arguments)
+
+
+def _device(run: LocalRun, keys: Path, address: str, cache: Path) -> list[str]:
+    arguments = {"--server": address, "--keys": keys, "--data": run.data, "--cache": cache}
+    return _command("device", arguments)
+
+
+def _command(name: str, arguments: dict[str, Any]) -> list[str]:
+    pairs = [str(part) for pair in arguments.items() for part in pair]
+    return [sys.executable, "-m", "slfac.cli", name, *pairs]
