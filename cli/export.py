@@ -1,0 +1,170 @@
+"""``slfac export``: cut a model and write the bundle that devices train from."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slfac.wire.errors import SettingsError
+
+if TYPE_CHECKING:
+    from slfac.export import Check, Cut, ExportResult
+
+_EPILOG = """\
+examples:
+  slfac export --model cnn --cut pool1 --input 1x28x28 --classes 10 --out bundle
+  slfac export --model resnet18 --kwargs '{"stem": "imagenet"}' --input 3x224x224 \\
+      --classes 7 --list-cuts
+"""
+_KILO = 1000
+
+
+def add_parser(subparsers: Any) -> None:
+    """Register the subcommand.
+
+    Args:
+        subparsers: What ``ArgumentParser.add_subparsers`` gave.
+    """
+    parser = subparsers.add_parser(
+        "export",
+        help="cut a model and write its bundle",
+        description="Cut a model, write the front's training graphs as a bundle, and prove them.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--model", default="cnn", help="cnn, resnet18 or package.module:factory")
+    parser.add_argument(
+        "--kwargs", default="{}", metavar="JSON", help="more arguments of the model"
+    )
+    parser.add_argument("--cut", help="name of the front's last module")
+    parser.add_argument("--input", required=True, metavar="CxHxW", help="shape of one sample")
+    parser.add_argument("--classes", required=True, type=int, help="width of the model's output")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the bundle's folder")
+    parser.add_argument("--list-cuts", action="store_true", help="print every legal cut and stop")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the initial weights")
+    parser.add_argument(
+        "--loss", default="cross_entropy", choices=("cross_entropy", "bce_with_logits", "mse")
+    )
+    parser.add_argument(
+        "--scale",
+        type=float,
+        default=1 / 255,
+        help="multiplies stored values (1/255: 8-bit images)",
+    )
+    parser.add_argument(
+        "--mean",
+        default="0",
+        help="subtracted after scaling; one value, or one a channel: 0.5,0.4,0.3",
+    )
+    parser.add_argument("--std", default="1", help="divides after that; as --mean")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the subcommand.
+
+    Args:
+        args: What the parser made.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        SettingsError: An argument cannot be read.
+        ExportError: The model cannot be exported, or its graphs failed their proof.
+        BundleError: The bundle cannot be written.
+    """
+    shape = _parse_shape(args.input)
+    kwargs = _parse_kwargs(args.kwargs)
+    if args.list_cuts:
+        from slfac.export import model_cuts
+
+        cuts = model_cuts(
+            model=args.model, kwargs=kwargs, input_shape=shape, num_classes=args.classes
+        )
+        _print_cuts(cuts)
+        return 0
+    if args.cut is None or args.out is None:
+        raise SettingsError("--cut and --out are needed", "or give --list-cuts to see the cuts")
+    preprocessing_numbers = {
+        "mean": _parse_floats("--mean", args.mean),
+        "std": _parse_floats("--std", args.std),
+    }
+    from slfac.export import export_bundle
+    from slfac.wire.manifest import Preprocessing
+
+    result = export_bundle(
+        model=args.model,
+        kwargs=kwargs,
+        cut=args.cut,
+        input_shape=shape,
+        out=args.out,
+        num_classes=args.classes,
+        seed=args.seed,
+        preprocessing=Preprocessing(scale=args.scale, **preprocessing_numbers),
+        loss=args.loss,
+        on_progress=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    _print_checks(result.checks)
+    _print_summary(result)
+    return 0
+
+
+def _parse_shape(text: str) -> tuple[int, ...]:
+    parts = text.lower().split("x")
+    if not 1 <= len(parts) <= 4 or not all(p.isascii() and p.isdigit() for p in parts):
+        raise SettingsError(f"--input is {text!r}", "give a shape such as 1x28x28")
+    shape = tuple(int(part) for part in parts)
+    if not all(1 <= size <= 1 << 16 for size in shape):
+        raise SettingsError(f"--input is {text!r}", "every size must be from 1 to 65536")
+    return shape
+
+
+def _parse_kwargs(text: str) -> dict[str, Any]:
+    try:
+        kwargs = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"--kwargs is no JSON: {error}") from error
+    if not isinstance(kwargs, dict):
+        raise SettingsError(f"--kwargs is {text!r}", "give an object such as '{\"hidden\": 64}'")
+    for name in {"num_classes", "input_shape"} & set(kwargs):
+        raise SettingsError(f"--kwargs holds {name!r}", "give --classes and --input instead")
+    return kwargs
+
+
+def _parse_floats(option: str, text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise SettingsError(f"{option} is {text!r}", "give numbers such as 0.5,0.4,0.3") from error
+
+
+def _print_cuts(cuts: list[Cut]) -> None:
+    print(f"{'cut':<12} {'smashed data':>14} {'bytes a sample':>15} {'front parameters':>17}")
+    for cut in cuts:
+        shape = "x".join(map(str, cut.smashed_shape))
+        print(f"{cut.name:<12} {shape:>14} {cut.smashed_bytes:>15} {cut.front_parameters:>17}")
+
+
+def _print_checks(checks: list[Check]) -> None:
+    print(
+        f"{'onnxruntime against torch':<26} {'tensors':>7} {'max abs':>9} {'max rel':>9} "
+        f"{'allowed':>9}"
+    )
+    for check in checks:
+        print(
+            f"{check.group:<26} {check.tensors:>7} {check.max_abs:>9.1e} {check.max_rel:>9.1e} "
+            f"{check.tolerance:>9.1e}  {'ok' if check.ok else 'FAILED'}"
+        )
+
+
+def _print_summary(result: ExportResult) -> None:
+    bundle = result.bundle
+    sizes = ", ".join(
+        f"{name} {entry.length_bytes / _KILO:.1f} kB"
+        for name, entry in sorted(bundle.manifest.files.items())
+    )
+    print(f"{bundle.path} {bundle.id[:12]} ({sizes})")

@@ -1,0 +1,49 @@
+"""Cuts a torch model and writes what a board needs to train the front without torch.
+
+:func:`export_bundle` does the whole; :func:`verify_bundle` proves a bundle again. Names
+load when they are used: a server imports :mod:`slfac.export.rebuild` from this package
+without having the exporter's packages.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from slfac.export.bundle import ExportResult, export_bundle, model_cuts
+    from slfac.export.rebuild import back_half, build_model
+    from slfac.export.split import Cut, list_cuts, split
+    from slfac.export.verify import Check, verify_bundle
+
+__all__ = [
+    "Check",
+    "Cut",
+    "ExportResult",
+    "back_half",
+    "build_model",
+    "export_bundle",
+    "list_cuts",
+    "model_cuts",
+    "split",
+    "verify_bundle",
+]
+
+_HOME = {
+    "Check": "verify",
+    "Cut": "split",
+    "ExportResult": "bundle",
+    "back_half": "rebuild",
+    "build_model": "rebuild",
+    "export_bundle": "bundle",
+    "list_cuts": "split",
+    "model_cuts": "bundle",
+    "split": "split",
+    "verify_bundle": "verify",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,59 @@
+"""The evaluation-mode front as ONNX, with its weights to be injected when it is opened."""
+
+from __future__ import annotations
+
+import copy
+
+import onnx
+import torch
+from torch import nn
+
+from slfac.export.to_onnx import BATCH, to_onnx
+from slfac.export.trace import SMASHED, X
+from slfac.wire.errors import ExportError
+
+# Not a file of the bundle: onnxruntime fails on it unless the weights were injected.
+_LOCATION = "injected-at-load"
+
+
+def trace_inference(front: nn.Module, input_shape: tuple[int, ...]) -> onnx.ModelProto:
+    """Translate a front in evaluation mode.
+
+    Args:
+        front: The front; it is not changed.
+        input_shape: Shape of one sample.
+
+    Returns:
+        A graph from ``x`` to ``smashed``, whose initializers are the front's parameters
+        and buffers by name, stored outside the graph.
+
+    Raises:
+        ExportError: An operator of the front has no translation.
+    """
+    model = copy.deepcopy(front).eval()
+    state = dict(model.state_dict())
+    proto = to_onnx(
+        model,
+        [torch.zeros(2, *input_shape)],
+        ({0: BATCH},),
+        inputs=[X],
+        outputs=[SMASHED],
+        tidy=False,
+    )
+    for tensor in proto.graph.initializer:
+        if tensor.name in state:
+            _store_outside(tensor)
+            del state[tensor.name]
+    lost = [name for name, value in state.items() if value.is_floating_point()]
+    if lost:
+        raise ExportError(f"weight {lost[0]!r} is not used, or not by its name, in evaluation")
+    return proto
+
+
+def _store_outside(tensor: onnx.TensorProto) -> None:
+    for field in ("raw_data", "float_data", "int64_data"):
+        tensor.ClearField(field)
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.ClearField("external_data")
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", _LOCATION

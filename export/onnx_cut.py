@@ -1,0 +1,108 @@
+"""Cuts the graph of a training step in two: what runs before the network, and after.
+
+The forward graph holds what the smashed data and the new buffers need; the backward graph
+holds the rest. What the backward graph reads from the forward's half is a residual: an
+output of the one and an input of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import onnx
+
+from slfac.export.trace import SMASHED_GRADIENT, JointTrace
+from slfac.wire.errors import ExportError
+
+
+@dataclass(frozen=True)
+class CutGraphs:
+    """The two halves of a training step.
+
+    Attributes:
+        forward: Inputs: ``x``, parameters, buffers. Outputs: smashed data, new buffers,
+            residuals.
+        backward: Inputs: gradient of the smashed data, residuals, and whichever of the
+            forward's inputs it needs. Outputs: gradients of the parameters.
+    """
+
+    forward: onnx.ModelProto
+    backward: onnx.ModelProto
+
+
+def cut_training_step(trace: JointTrace) -> CutGraphs:
+    """Cut the graph of a training step into forward and backward.
+
+    Args:
+        trace: The traced step.
+
+    Returns:
+        Both graphs, each valid by itself.
+
+    Raises:
+        ExportError: A new buffer depends on the gradient.
+    """
+    graph = trace.model.graph
+    outputs = [value.name for value in graph.output]
+    gradients = [name for name in outputs if name in set(trace.gradients.values())]
+    early = [name for name in outputs if name not in gradients]
+    before = _ancestors(graph, early)
+    after = [index for index in _ancestors(graph, gradients) if index not in before]
+    forward = [graph.node[index] for index in before]
+    backward = [graph.node[index] for index in after]
+    if SMASHED_GRADIENT in _outside_inputs(forward):
+        raise ExportError("the smashed data or a buffer depends on the gradient at the cut")
+    made = {name for node in forward for name in node.output}
+    residuals = [name for name in _outside_inputs(backward) if name in made - set(early)]
+    return CutGraphs(
+        forward=_subgraph(trace.model, forward, [*early, *residuals]),
+        backward=_subgraph(trace.model, backward, gradients),
+    )
+
+
+def _ancestors(graph: onnx.GraphProto, names: Iterable[str]) -> list[int]:
+    """Indices of the nodes that the named values need, in the graph's order."""
+    maker = {name: index for index, node in enumerate(graph.node) for name in node.output}
+    waiting = [maker[name] for name in names]
+    found: set[int] = set()
+    while waiting:
+        index = waiting.pop()
+        if index not in found:
+            found.add(index)
+            waiting.extend(maker[name] for name in graph.node[index].input if name in maker)
+    return sorted(found)
+
+
+def _outside_inputs(nodes: Iterable[onnx.NodeProto]) -> list[str]:
+    """What the nodes read and none of them makes, in order of first use."""
+    nodes = list(nodes)
+    made = {name for node in nodes for name in node.output} | {""}
+    return list(dict.fromkeys(name for node in nodes for name in node.input if name not in made))
+
+
+def _subgraph(
+    model: onnx.ModelProto, nodes: list[onnx.NodeProto], outputs: list[str]
+) -> onnx.ModelProto:
+    graph = model.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    known = {v.name: v for v in (*graph.value_info, *graph.input, *graph.output)}
+    outside = _outside_inputs(nodes)
+    order = {value.name: position for position, value in enumerate(graph.input)}
+    inputs = sorted(
+        (name for name in outside if name not in constants),
+        key=lambda name: order.get(name, len(order)),
+    )
+    missing = [name for name in (*inputs, *outputs) if name not in known]
+    if missing:
+        raise ExportError(f"value {missing[0]!r} at the cut has no known type")
+    return onnx.helper.make_model(
+        onnx.helper.make_graph(
+            nodes,
+            graph.name,
+            [known[name] for name in inputs],
+            [known[name] for name in outputs],
+            [constants[name] for name in outside if name in constants],
+        ),
+        opset_imports=model.opset_import,
+    )
