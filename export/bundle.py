@@ -10,35 +10,35 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-import onnx
 import torch
 from torch import nn
 
 import slfac
+from slfac.export.describe import (
+    BACKWARD_FILE,
+    FORWARD_FILE,
+    INFER_FILE,
+    describe_buffers,
+    describe_graphs,
+    describe_parameters,
+)
 from slfac.export.infer import trace_inference
 from slfac.export.onnx_clean import clean, to_bytes
 from slfac.export.onnx_cut import cut_training_step
 from slfac.export.rebuild import BACK_FACTORY, build_model, factory_path
 from slfac.export.split import Cut, list_cuts, run_once, split
 from slfac.export.to_onnx import OPSET
-from slfac.export.trace import SMASHED, SMASHED_GRADIENT, JointTrace, X, trace_training_step
+from slfac.export.trace import SMASHED, X, trace_training_step
 from slfac.export.verify import Check, verify_bundle
 from slfac.wire.bundle import BACK_FILE, FRONT_FILE, Bundle, pack_state, write_bundle
 from slfac.wire.errors import ExportError
 from slfac.wire.manifest import (
     BackSpec,
-    BufferSpec,
-    Graph,
-    Graphs,
     Loss,
     Manifest,
     Preprocessing,
     TensorSpec,
 )
-
-FORWARD_FILE = "forward.onnx"
-BACKWARD_FILE = "backward.onnx"
-INFER_FILE = "infer.onnx"
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,6 @@ class ExportResult:
 
     bundle: Bundle
     checks: list[Check]
-
-
-@dataclass(frozen=True)
-class _Recipe:
-    """How the model is built: what the manifest tells the server."""
-
-    factory: str
-    kwargs: dict[str, Any]
-    cut: str
 
 
 def export_bundle(
@@ -103,9 +94,9 @@ def export_bundle(
     say = on_progress or (lambda _line: None)
     preprocessing = preprocessing or Preprocessing()
     arguments = {**(kwargs or {}), "num_classes": num_classes, "input_shape": list(input_shape)}
-    recipe = _Recipe(factory_path(model), arguments, cut)
+    factory = factory_path(model)
     say(f"building {model} with seed {seed}")
-    whole = _seeded_model(recipe, seed)
+    whole = _seeded_model(factory, arguments, seed)
     _check_choices(preprocessing, loss, channels=input_shape[0])
     front, back = split(whole, cut)
     smashed_shape = run_once(front, input_shape)
@@ -127,15 +118,14 @@ def export_bundle(
         batch_norm=bool(trace.new_buffers),
         input=TensorSpec(name=X, shape=tuple(input_shape)),
         smashed=(TensorSpec(name=SMASHED, shape=smashed_shape),),
-        parameters=tuple(_spec(name, value) for name, value in front.named_parameters()),
-        buffers=tuple(_buffer(name, value, trace) for name, value in front.named_buffers()),
-        graphs=_describe(graphs, trace),
+        parameters=describe_parameters(front),
+        buffers=describe_buffers(front, trace),
+        graphs=describe_graphs(graphs, trace),
         num_outputs=num_classes,
         loss=loss,
         preprocessing=preprocessing,
         back=BackSpec(
-            factory=BACK_FACTORY,
-            kwargs={"model": recipe.factory, "kwargs": recipe.kwargs, "cut": cut},
+            factory=BACK_FACTORY, kwargs={"model": factory, "kwargs": arguments, "cut": cut}
         ),
         files={},
     )
@@ -189,44 +179,12 @@ def _check_choices(preprocessing: Preprocessing, loss: str, channels: int) -> No
         )
 
 
-def _seeded_model(recipe: _Recipe, seed: int) -> nn.Sequential:
+def _seeded_model(factory: str, kwargs: Mapping[str, Any], seed: int) -> nn.Sequential:
     if not 0 <= seed < 1 << 63:
         raise ExportError(f"seed is {seed}", "give a whole number from 0 to 2^63 - 1")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build_model(recipe.factory, recipe.kwargs)
-
-
-def _spec(name: str, value: torch.Tensor) -> TensorSpec:
-    dtype = str(value.dtype).removeprefix("torch.")
-    if dtype not in {"float32", "int64"}:
-        raise ExportError(f"tensor {name!r} of the front is {dtype}", "use float32")
-    return TensorSpec(name=name, shape=tuple(value.shape), dtype=dtype)  # type: ignore[arg-type]
-
-
-def _buffer(name: str, value: torch.Tensor, trace: JointTrace) -> BufferSpec:
-    if name in trace.new_buffers:
-        return BufferSpec(_spec(name, value), update="graph", output=trace.new_buffers[name])
-    counts = name.rpartition(".")[2] == "num_batches_tracked"
-    return BufferSpec(_spec(name, value), update="count" if counts else "none")
-
-
-def _describe(graphs: Mapping[str, onnx.ModelProto], trace: JointTrace) -> Graphs:
-    def graph(file: str) -> Graph:
-        proto = graphs[file].graph
-        return Graph(
-            file=file,
-            inputs=tuple(value.name for value in proto.input),
-            outputs=tuple(value.name for value in proto.output),
-        )
-
-    return Graphs(
-        forward=graph(FORWARD_FILE),
-        backward=graph(BACKWARD_FILE),
-        infer=graph(INFER_FILE),
-        gradients=trace.gradients,
-        smashed_gradients={SMASHED: SMASHED_GRADIENT},
-    )
+        return build_model(factory, kwargs)
 
 
 def _numpy_state(module: nn.Module) -> dict[str, np.ndarray]:

@@ -12,31 +12,23 @@ best counts, and the tolerance grows with the error that torch itself makes in f
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from slfac.export.trace import SMASHED, SMASHED_GRADIENT, X
-from slfac.wire.bundle import Bundle, State
+from slfac.export.replay import Groups, OnnxFront, TorchFront
+from slfac.wire.bundle import Bundle
 from slfac.wire.errors import ExportError
-from slfac.wire.infer import open_infer_session, session_options
 
 BATCH_SIZES = (2, 5, 8) * 3
-LEARNING_RATE = 0.01
 TOLERANCE = 1e-4
 MAX_TOLERANCE = 1e-2
 # Times torch's own error in float32 that ours may be.
 MARGIN = 4.0
-
-Tensors = dict[str, np.ndarray]
-Groups = dict[str, Tensors]
 
 
 @dataclass(frozen=True)
@@ -80,8 +72,8 @@ def verify_bundle(
     Raises:
         ExportError: A tensor is out of tolerance; the message names the worst.
     """
-    runner = _Runner(bundle)
-    oracle, yardstick = _Oracle(front, torch.float64), _Oracle(front, torch.float32)
+    runner = OnnxFront(bundle)
+    oracle, yardstick = TorchFront(front, torch.float64), TorchFront(front, torch.float32)
     errors, own_errors = _Errors(), _Errors()
     rng = np.random.Generator(np.random.Philox(0))
     for index, batch in enumerate(BATCH_SIZES):
@@ -98,89 +90,6 @@ def verify_bundle(
         if on_step:
             on_step(index + 1, len(BATCH_SIZES))
     return _judge(_checks(errors, own_errors))
-
-
-class _Runner:
-    """The bundle's front as a device runs it: two graphs and NumPy SGD."""
-
-    def __init__(self, bundle: Bundle) -> None:
-        self._bundle = bundle
-        self._graphs = bundle.manifest.graphs
-        self._sessions = [
-            (graph, _open(bundle.file(graph.file)))
-            for graph in (self._graphs.forward, self._graphs.backward)
-        ]
-        self.state: State = bundle.front_state()
-
-    def step(self, x: np.ndarray, gradient: np.ndarray) -> Groups:
-        """One training step, then an evaluation with the weights that it gives."""
-        values: Tensors = {**self.state, X: x, SMASHED_GRADIENT: gradient}
-        for graph, session in self._sessions:
-            given = {name: values[name] for name in graph.inputs}
-            values.update(zip(graph.outputs, session.run(list(graph.outputs), given), strict=True))
-        gradients = {name: values[made] for name, made in self._graphs.gradients.items()}
-        self.state = self._updated(gradients, values)
-        evaluate = open_infer_session(self._bundle, self.state)
-        trained = set(gradients)
-        return {
-            "smashed data": {SMASHED: values[SMASHED]},
-            "gradients": gradients,
-            "BatchNorm statistics": {k: v for k, v in self.state.items() if k not in trained},
-            "updated parameters": {k: v for k, v in self.state.items() if k in trained},
-            "evaluation": {SMASHED: evaluate.run([SMASHED], {X: x})[0]},
-        }
-
-    def _updated(self, gradients: Tensors, values: Tensors) -> State:
-        state = dict(self.state)
-        for name, gradient in gradients.items():
-            state[name] = state[name] - np.float32(LEARNING_RATE) * gradient
-        for buffer in self._bundle.manifest.buffers:
-            name = buffer.tensor.name
-            if buffer.update == "graph":
-                state[name] = values[buffer.output]
-            elif buffer.update == "count":
-                state[name] = np.asarray(state[name] + 1)
-        return state
-
-
-def _open(path: Path) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(
-        path, sess_options=session_options(threads=1), providers=["CPUExecutionProvider"]
-    )
-
-
-class _Oracle:
-    """The same front in torch."""
-
-    def __init__(self, front: nn.Module, dtype: torch.dtype) -> None:
-        self._front = copy.deepcopy(front).to(dtype)
-        self._dtype = dtype
-        self._optimiser = torch.optim.SGD(self._front.parameters(), lr=LEARNING_RATE)
-
-    def step(self, state: State, x: np.ndarray, gradient: np.ndarray) -> Groups:
-        """One training step from the given weights, then an evaluation."""
-        front = self._front
-        front.load_state_dict({name: torch.tensor(value) for name, value in state.items()})
-        self._optimiser.zero_grad()
-        images = torch.tensor(x, dtype=self._dtype)
-        smashed: Tensor = front.train()(images)
-        torch.autograd.backward(smashed, torch.tensor(gradient, dtype=self._dtype))
-        gradients = {name: p.grad for name, p in front.named_parameters() if p.grad is not None}
-        gradients = {name: value.clone() for name, value in gradients.items()}
-        self._optimiser.step()
-        with torch.no_grad():
-            evaluated = front.eval()(images)
-        groups: dict[str, dict[str, Tensor]] = {
-            "smashed data": {SMASHED: smashed},
-            "gradients": gradients,
-            "BatchNorm statistics": dict(front.named_buffers()),
-            "updated parameters": dict(front.named_parameters()),
-            "evaluation": {SMASHED: evaluated},
-        }
-        return {
-            group: {name: value.detach().numpy().copy() for name, value in tensors.items()}
-            for group, tensors in groups.items()
-        }
 
 
 class _Errors:
