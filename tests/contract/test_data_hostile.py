@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import pickle
 import struct
 import tracemalloc
@@ -82,6 +83,7 @@ IDX_IMAGES = {
     "zero width": idx(3, 2, 0),
     "dimensions overflow 64 bits": idx(*[2**32 - 1] * 8, data=bytes(64)),
     "dimensions of 4 GB": idx(2**16, 2**8, 2**8, data=bytes(64)),
+    "dimensions of 1 GB": idx(2**14, 2**8, 2**8, data=bytes(64)),
     "one dimension": idx(12, data=bytes(12)),
     "another image size": idx(3, 2, 3, data=bytes(18)),
     "fewer images than labels": idx(2, 2, 2, data=bytes(8)),
@@ -127,6 +129,10 @@ NPZ = {
     "unequal lengths": npz(x=npy(X), y=npy(Y[:2])),
     "huge shape": npz(
         x=npy_header("{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999, 2, 2)}"),
+        y=npy(Y),
+    ),
+    "shape of 1 GB": npz(
+        x=npy_header("{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000, 1)}"),
         y=npy(Y),
     ),
     "negative shape": npz(
@@ -211,6 +217,29 @@ def test_npz(tmp_path, data):
 def test_images(tmp_path, data):
     fill_images(tmp_path, data)
     refused(tmp_path, (3, 8, 8))
+
+
+def test_files_beyond_the_limit(tmp_path):
+    dims = (2**31 // 4 + 1, 2, 2)
+    fill_idx(tmp_path, images=idx(*dims))
+    os.truncate(tmp_path / "train-images-idx3-ubyte", 16 + 2**31 + 4)
+    refused(tmp_path)
+
+    # The archive's directory backs the shape's lie.
+    text = "{'descr': '|u1', 'fortran_order': False, 'shape': (3000000000, 1)}"
+    header = npy_header(text)
+    data = bytearray(npz(x=header, y=npy(Y)))
+    entry = data.find(b"PK\x01\x02")
+    data[entry + 24 : entry + 28] = struct.pack("<I", 3_000_000_000 + len(header))
+    (tmp_path / "d.npz").write_bytes(data)
+    refused(tmp_path / "d.npz")
+
+
+@pytest.mark.parametrize("side", [8193, 10_000])
+def test_images_of_too_many_pixels_are_not_decoded(tmp_path, side):
+    fill_images(tmp_path, png_of_size(side, side))
+    with pytest.raises(DataError, match=f"{side}x{side} pixels, more than"):
+        opened(tmp_path, (3, 8, 8))
 
 
 def test_encrypted_and_oddly_compressed_archives(tmp_path):
