@@ -1,0 +1,43 @@
+"""Fixtures that several folders of tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """IDX folder: 10 classes of 12x12 images, 240 train, 60 test."""
+    from harness.site import write_digits
+
+    return write_digits(tmp_path_factory.mktemp("digits"), train=240, test=60, size=12)
+
+
+@pytest.fixture(scope="session")
+def cnn_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The 2-conv CNN for 1x12x12, cut behind its first pool."""
+    from slfac.export import export_bundle
+    from slfac.wire.manifest import Preprocessing
+
+    folder = tmp_path_factory.mktemp("bundle") / "cnn"
+    export_bundle(
+        model="cnn",
+        kwargs={},
+        cut="pool1",
+        input_shape=(1, 12, 12),
+        out=folder,
+        num_classes=10,
+        seed=0,
+        preprocessing=Preprocessing(scale=1 / 255, mean=(0.5,), std=(0.25,)),
+    )
+    return folder
+
+
+@pytest.fixture
+def site(tmp_path: Path, cnn_bundle: Path, digits: Path):
+    """Two enrolled devices with data and a bundle."""
+    from harness.site import Site
+
+    return Site.make(tmp_path, cnn_bundle, digits, devices=2)

@@ -1,0 +1,1 @@
+"""Real servers, devices and relays for the integration tests."""

@@ -1,0 +1,76 @@
+"""Hypothesis strategies for every message of the protocol, within its documented bounds."""
+
+from hypothesis import strategies as st
+
+from slfac.wire import messages as m
+
+U32 = st.integers(0, 2**32 - 1)
+U63 = st.integers(0, 2**63 - 1)
+DIM = st.integers(0, 2**31 - 1)
+MILLIS = st.floats(0, 1e12)
+
+
+def text(limit):
+    """Text of up to ``limit`` characters, surrogates left out: they are not UTF-8."""
+    return st.text(st.characters(exclude_categories=["Cs"]), max_size=limit)
+
+
+def sections(most):
+    """Up to ``most`` sections; sixteen of the longest would not fit into a header."""
+    section = st.builds(
+        m.Section,
+        role=st.sampled_from(["smashed", "gradient", "target", "front", "bundle"]),
+        name=text(12),
+        codec=text(12),
+        shape=st.lists(DIM, max_size=8).map(tuple),
+        dtype=text(8),
+        length=U32,
+        crc=U32,
+    )
+    return st.lists(section, max_size=most).map(tuple)
+
+
+TIMINGS = st.builds(m.Timings, *[MILLIS] * 8)
+PLAN = st.builds(
+    m.Plan,
+    rounds=st.integers(1, 10**6),
+    batch_size=st.integers(1, 65536),
+    steps_per_round=st.integers(0, 10**9),
+    optimizer=text(256),
+    codec_up=text(256),
+    codec_down=text(256),
+    seed=U32,
+    partition=st.builds(
+        m.Partition,
+        scheme=st.sampled_from(["own", "iid", "dirichlet"]),
+        beta=st.floats(0, 1e6, exclude_min=True),
+        min_samples=st.integers(2, 10**6),
+    ),
+)
+SUMMARY = st.builds(m.Summary, st.booleans(), U63, U63, U63, text(64), text(64), text(64), U32)
+KIND = st.sampled_from(["bundle", "join", "step", "front"])
+MESSAGES = {
+    "Hello": st.builds(m.Hello, U63, st.booleans(), U32, text(64), text(64), text(64)),
+    "Welcome": st.builds(
+        m.Welcome, U63, st.booleans(), text(64), text(64), text(64), U32, U32, text(64), U32, PLAN
+    ),
+    "Request": st.builds(m.Request, U63, U63, text(64), KIND, U32, U32, U32, TIMINGS, sections(16)),
+    "Reply": st.builds(
+        m.Reply,
+        U63,
+        U63,
+        KIND,
+        U32,
+        st.sampled_from(["train", "stop"]),
+        st.floats(allow_nan=False),
+        MILLIS,
+        MILLIS,
+        MILLIS,
+        sections(16),
+    ),
+    "Chunk": st.builds(m.Chunk, U63, U63, U32),
+    "Credit": st.builds(m.Credit, U63, U63),
+    "Ping": st.builds(m.Ping, U63),
+    "Refusal": st.builds(m.Refusal, U63, text(512), text(512)),
+    "Bye": st.builds(m.Bye, U63, st.booleans(), TIMINGS, SUMMARY),
+}

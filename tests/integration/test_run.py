@@ -1,0 +1,95 @@
+"""Whole runs over real sockets: they learn, they count, they can be repeated."""
+
+import json
+
+import numpy as np
+import pytest
+
+from harness.relay import Relay
+from harness.site import Site, run_site
+
+
+def test_two_devices_learn_and_the_report_adds_up(site):
+    server, devices = run_site(site, rounds=4, codec_up="slfac", codec_down="slfac")
+    result = server.finished()
+    assert result.accuracy > 0.9
+    assert [d.name for d in result.devices] == site.names
+    for told, device in zip(result.devices, devices, strict=True):
+        # The server counts everything up to the device's goodbye, the device all but that.
+        assert 0 <= told.bytes_up - device.sent_bytes < 300
+        assert told.bytes_down == device.received_bytes
+        assert told.totals.steps == device.steps == 4 * 8
+        assert told.float32_bytes_up > 3 * told.bytes_up
+        assert told.summary.samples == device.samples == 120
+
+
+def test_metrics_hold_every_step_with_bytes_and_phases(site):
+    server, _ = run_site(site, codec_up="none", codec_down="fp16")
+    lines = [json.loads(line) for line in (site.root / "out/metrics.jsonl").read_text().splitlines()]
+    assert lines == server.seen
+    steps = server.of_kind("step")
+    assert len(steps) == 2 * 2 * 8
+    for step in steps:
+        assert step["float32_smashed_bytes"] == step["samples"] * 16 * 6 * 6 * 4
+        overhead = step["bytes_up"] - step["smashed_bytes"]
+        assert 0 < overhead < 600
+        assert step["gradient_bytes"] < 0.51 * step["float32_gradient_bytes"]
+        assert set(step["phase_ms"]) >= {"forward", "encode", "wait", "backward"}
+        assert np.isfinite(step["loss"])
+
+
+def test_same_seed_gives_the_same_weights_bit_for_bit(tmp_path, cnn_bundle, digits):
+    fronts = []
+    for name in ("a", "b"):
+        site = Site.make(tmp_path / name, cnn_bundle, digits, devices=3)
+        server, _ = run_site(site, partition="dirichlet:beta=0.5", seed=3)
+        fronts.append(server.finished().front)
+    for name, tensor in fronts[0].items():
+        assert np.array_equal(tensor, fronts[1][name])
+
+
+def test_links_cut_in_the_middle_leave_no_trace_in_the_weights(tmp_path, cnn_bundle, digits):
+    calm = Site.make(tmp_path / "calm", cnn_bundle, digits, devices=2)
+    expected = run_site(calm)[0].finished().front
+    rough = Site.make(tmp_path / "rough", cnn_bundle, digits, devices=2)
+    with rough.server() as server, Relay(server.address) as relay:
+        relay.cut_after(40_000, 90_000, 91_000, 150_000)
+        devices = [rough.device(name, relay.address).start() for name in rough.names]
+        for device in devices:
+            device.finish()
+        assert relay.cuts_left == 0
+    assert any("lost the server" in line for device in devices for line in device.lines)
+    for name, tensor in server.finished().front.items():
+        assert np.array_equal(tensor, expected[name])
+
+
+@pytest.mark.parametrize("codec", ["none", "slfac"])
+def test_counted_bytes_are_what_a_relay_sees(site, codec):
+    with site.server(codec_up=codec, codec_down=codec, rounds=3) as server:
+        with Relay(server.address) as relay:
+            devices = [site.device(name, relay.address).start() for name in site.names]
+            for device in devices:
+                device.finish()
+        seen = relay.up, relay.down
+    devices = server.finished().devices
+    told = sum(d.wire_bytes_up for d in devices), sum(d.wire_bytes_down for d in devices)
+    assert told[0] == pytest.approx(seen[0], rel=0.005)
+    assert told[1] == pytest.approx(seen[1], rel=0.005)
+
+
+def test_checkpoint_holds_the_front_that_devices_got(site):
+    from safetensors.numpy import load_file
+
+    server, _ = run_site(site)
+    result = server.finished()
+    front = load_file(result.checkpoint / "front.safetensors")
+    assert {k: v.tobytes() for k, v in front.items()} == {
+        k: np.asarray(v).tobytes() for k, v in result.front.items()
+    }
+    state = json.loads((result.checkpoint / "state.json").read_text())
+    assert state["finished_rounds"] == 2
+    assert state["score"]["accuracy"] == pytest.approx(result.accuracy, abs=1e-6)
+    assert sorted(p.name for p in result.checkpoint.parent.iterdir()) == [
+        "round-000001",
+        "round-000002",
+    ]
