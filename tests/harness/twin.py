@@ -47,7 +47,7 @@ class Twin:
         start, total = 0, len(target)
         for i in active:
             size = len(drawn[i][1])
-            self.losses[i].append(float(losses[start : start + size].mean()))
+            self.losses[i].append(float(losses[start : start + size].detach().mean()))
             start += size
             self.front_optimizers[i].zero_grad()
             smashed[i].backward(leaves[i].grad * (total / size))
