@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from slfac.export.bundle import ExportResult, export_bundle, model_cuts
-    from slfac.export.rebuild import back_half, build_model
-    from slfac.export.split import Cut, list_cuts, split
+    from slfac.export.rebuild import back_half
+    from slfac.export.split import Cut
     from slfac.export.verify import Check, verify_bundle
 
 __all__ = [
@@ -21,11 +21,8 @@ __all__ = [
     "Cut",
     "ExportResult",
     "back_half",
-    "build_model",
     "export_bundle",
-    "list_cuts",
     "model_cuts",
-    "split",
     "verify_bundle",
 ]
 
@@ -34,11 +31,8 @@ _HOME = {
     "Cut": "split",
     "ExportResult": "bundle",
     "back_half": "rebuild",
-    "build_model": "rebuild",
     "export_bundle": "bundle",
-    "list_cuts": "split",
     "model_cuts": "bundle",
-    "split": "split",
     "verify_bundle": "verify",
 }
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,11 +66,13 @@ class Bundle:
         """Initial parameters and buffers of the front, by name.
 
         Raises:
-            BundleError: A tensor is missing, or has another shape or dtype.
+            BundleError: The file cannot be read, or a tensor is missing, or has another
+                shape or dtype.
         """
-        state = safetensors.numpy.load_file(self.file(FRONT_FILE))
-        check_front_state(self.manifest, state)
-        return state
+        path = self.file(FRONT_FILE)
+        return unpack_state(
+            self.manifest, _read(path, _FETCH_AGAIN, self.manifest.files[FRONT_FILE].length_bytes)
+        )
 
     def contents(self) -> dict[str, bytes]:
         """Every file with its bytes, manifest first: what travels to a device."""
@@ -78,7 +82,7 @@ class Bundle:
     @property
     def smashed_values(self) -> int:
         """Values that cross the network for one sample, each way."""
-        return sum(int(np.prod(spec.shape)) for spec in self.manifest.smashed)
+        return sum(math.prod(spec.shape) for spec in self.manifest.smashed)
 
 
 def open_bundle(path: Path) -> Bundle:
@@ -94,10 +98,12 @@ def open_bundle(path: Path) -> Bundle:
         BundleError: The folder or a file is missing, unreadable, does not match its
             hash, or has another schema version; the message names the file.
     """
-    raw = _read(path / MANIFEST_NAME, "is this a bundle? `slfac export` writes one")
+    remedy = "is this a bundle? `slfac export` writes one"
+    raw = _read(path / MANIFEST_NAME, remedy, MAX_MANIFEST_BYTES)
     manifest = parse_manifest(raw, path / MANIFEST_NAME)
     for name, entry in manifest.files.items():
-        _check_file(path / name, _read(path / name, _FETCH_AGAIN), entry)
+        data = _read(path / name, _FETCH_AGAIN, entry.length_bytes)
+        _check_file(path / name, data, entry)
     for graph in (manifest.graphs.forward, manifest.graphs.backward, manifest.graphs.infer):
         if graph.file not in manifest.files:
             raise BundleError(f"{path / MANIFEST_NAME}: graph file {graph.file!r} is not listed")
@@ -253,8 +259,14 @@ class _Versioned(msgspec.Struct):
     schema_version: int
 
 
-def _read(path: Path, remedy: str) -> bytes:
+def _read(path: Path, remedy: str, max_bytes: int) -> bytes:
     try:
+        # A pipe would block for ever, and a longer file need not be read to be wrong.
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise BundleError(f"{path} is not a regular file", remedy)
+        if status.st_size > max_bytes:
+            raise BundleError(f"{path} has {status.st_size} bytes, more than {max_bytes}", remedy)
         return path.read_bytes()
     except OSError as error:
         raise BundleError(f"cannot read {path}: {error.strerror}", remedy) from error

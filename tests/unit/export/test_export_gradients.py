@@ -1,0 +1,122 @@
+"""Each decomposed backward operator against torch's own gradient."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from slfac.export.conv_gradients import convolution_backward
+from slfac.export.pool_gradients import (
+    adaptive_avg_pool2d_backward,
+    avg_pool2d_backward,
+    max_pool2d_backward,
+)
+from slfac.wire.errors import ExportError
+
+# groups, inner, outer, kernel, stride, padding, dilation
+CONVOLUTIONS = {
+    "few channels": (1, 3, 8, 3, 1, 1, 1),
+    "many channels": (1, 16, 24, 3, 1, 1, 1),
+    "strided": (1, 32, 8, 3, 2, 1, 1),
+    "resnet stem": (1, 3, 8, 7, 2, 3, 1),
+    "many taps": (1, 20, 8, 5, 1, 2, 1),
+    "pointwise, strided": (1, 16, 16, 1, 2, 0, 1),
+    "dilated": (1, 16, 16, 3, 1, 2, 2),
+    "dilated, few channels": (1, 3, 16, 3, 2, 1, 2),
+    "stride 8": (1, 16, 8, 8, 8, 0, 1),
+    "stride beyond the kernel": (1, 3, 8, 2, 3, 0, 1),
+    "depthwise": (8, 8, 8, 3, 1, 1, 1),
+    "depthwise, two outputs each": (8, 8, 16, 3, 2, 1, 1),
+    "grouped": (4, 16, 8, 3, 2, 1, 2),
+}
+
+
+@pytest.mark.parametrize("geometry", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
+def test_convolution_gradients_are_those_of_torch(geometry):
+    groups, inner, outer, kernel, stride, padding, dilation = geometry
+    torch.manual_seed(0)
+    x = torch.randn(3, inner, 17, 19, dtype=torch.float64, requires_grad=True)
+    shape = (outer, inner // groups, kernel, kernel)
+    weight = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(outer, dtype=torch.float64, requires_grad=True)
+    y = functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
+    upstream = torch.randn_like(y)
+    expected = torch.autograd.grad(y, (x, weight, bias), upstream)
+    pairs = [[value] * 2 for value in (stride, padding, dilation)]
+    given = convolution_backward(
+        upstream, x.detach(), weight.detach(), [outer], *pairs, False, [0, 0], groups, [True] * 3
+    )
+    for ours, theirs in zip(given, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-11)
+
+
+def test_only_wanted_gradients_are_computed():
+    x, weight, upstream = torch.ones(1, 1, 4, 4), torch.ones(1, 1, 1, 1), torch.ones(1, 1, 4, 4)
+    given = convolution_backward(
+        upstream, x, weight, None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1, [False, True, False]
+    )
+    assert given[0] is None
+    assert given[2] is None
+
+
+def test_a_transposed_convolution_is_refused():
+    x = torch.ones(1, 1, 4, 4)
+    with pytest.raises(ExportError, match="transposed"):
+        convolution_backward(
+            x, x, x, None, [1, 1], [0, 0], [1, 1], True, [0, 0], 1, [True, True, True]
+        )
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "dilation", "ceil"),
+    [
+        (2, 2, 0, 1, False),
+        (3, 2, 1, 1, False),
+        (3, 2, 1, 1, True),
+        (2, 3, 0, 1, False),
+        (3, 1, 1, 1, False),
+        (3, 2, 1, 2, False),
+        (2, 2, 0, 1, True),
+        (5, 3, 2, 1, True),
+    ],
+)
+def test_max_pool_gradient_breaks_ties_as_torch_does(kernel, stride, padding, dilation, ceil):
+    torch.manual_seed(0)
+    # Four values only: nearly every window has a tie.
+    x = torch.randint(0, 4, (3, 4, 17, 19)).float().requires_grad_()
+    pairs = [[value] * 2 for value in (kernel, stride, padding, dilation)]
+    y, indices = torch.ops.aten.max_pool2d_with_indices(x, *pairs, ceil)
+    upstream = torch.randn_like(y)
+    (expected,) = torch.autograd.grad(y, x, upstream)
+    given = max_pool2d_backward(upstream, x.detach(), *pairs, ceil, indices)
+    torch.testing.assert_close(given, expected)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (2, 2, 0, False, True, None),
+        (3, 2, 1, False, True, None),
+        (3, 2, 1, True, False, None),
+        (3, 2, 1, True, True, None),
+        (3, 2, 1, False, True, 5),
+    ],
+)
+def test_average_pool_gradient_is_that_of_torch(options):
+    kernel, stride, padding, *rest = options
+    torch.manual_seed(0)
+    x = torch.randn(3, 4, 17, 19, requires_grad=True)
+    y = functional.avg_pool2d(x, *options)
+    upstream = torch.randn_like(y)
+    (expected,) = torch.autograd.grad(y, x, upstream)
+    given = avg_pool2d_backward(upstream, x.detach(), [kernel], [stride], [padding], *rest)
+    torch.testing.assert_close(given, expected)
+
+
+@pytest.mark.parametrize("size", [1, 3, (5, 7)])
+def test_adaptive_average_pool_gradient_is_that_of_torch(size):
+    torch.manual_seed(0)
+    x = torch.randn(3, 4, 17, 19, requires_grad=True)
+    y = functional.adaptive_avg_pool2d(x, size)
+    upstream = torch.randn_like(y)
+    (expected,) = torch.autograd.grad(y, x, upstream)
+    torch.testing.assert_close(adaptive_avg_pool2d_backward(upstream, x.detach()), expected)
