@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
+import struct
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 import zmq.auth
+from zmq.utils import z85
 
 from slfac.wire.errors import KeyFileError
 
@@ -98,9 +100,13 @@ def read_public(path: Path) -> bytes:
         path: The certificate.
 
     Raises:
-        KeyFileError: The file is missing or holds no key.
+        KeyFileError: The file is missing or holds no key, or holds a secret key too.
     """
-    return _load(path)[0]
+    public, secret = _load(path)
+    # Whoever takes a public certificate copies it around.
+    if secret is not None:
+        raise KeyFileError(f"{path} holds a secret key", "give the file whose name ends in .key")
+    return public
 
 
 def server_keys(folder: Path) -> KeyPair:
@@ -126,7 +132,7 @@ def device_keys(folder: Path) -> DeviceKeys:
     """
     own = _own(folder, "device", f"`slfac keys new device --dir {folder}` makes them")
     server = folder / "server.key"
-    if not server.exists():
+    if not server.is_file():
         raise KeyFileError(f"{server} is missing", "copy server.key from the server's key folder")
     return DeviceKeys(own=own, server=read_public(server))
 
@@ -151,12 +157,19 @@ class AllowList:
 
         Args:
             public: The key in Z85.
+
+        Raises:
+            KeyFileError: The folder cannot be read.
         """
         self._refresh()
         return self._names.get(public)
 
     def names(self) -> list[str]:
-        """Every enrolled device, sorted as a person would (pi-2 before pi-10)."""
+        """Every enrolled device, sorted as a person would (pi-2 before pi-10).
+
+        Raises:
+            KeyFileError: The folder cannot be read.
+        """
         self._refresh()
         return sorted(self._names.values(), key=_natural)
 
@@ -229,15 +242,22 @@ class AllowList:
         except FileNotFoundError:
             self._names, self._stamp = {}, None
             return
+        except OSError as error:
+            raise KeyFileError(f"cannot read {folder}: {error.strerror}") from error
         stamp = (stat.st_mtime_ns, stat.st_ino)
         if stamp == self._stamp:
             return
         names = {}
-        for path in folder.glob("*.key"):
+        for path in sorted(folder.glob("*.key")):
             try:
-                names[read_public(path).decode("ascii")] = path.stem
+                key = read_public(path).decode("ascii")
             except KeyFileError as error:
                 _log.warning("passed over: %s", error)
+                continue
+            if NAME.fullmatch(path.stem):
+                names[key] = path.stem
+            else:
+                _log.warning("passed over: %s is not named as a device may be", path)
         self._names = names
         # A second change within the clock's tick would leave the same stamp behind.
         self._stamp = stamp if time.time_ns() - stat.st_mtime_ns > _TICK_NS else None
@@ -245,9 +265,10 @@ class AllowList:
 
 def _own(folder: Path, owner: Owner, remedy: str) -> KeyPair:
     path = folder / f"{owner}.key_secret"
-    if not path.exists():
-        raise KeyFileError(f"{path} is missing", remedy)
-    mode = path.stat().st_mode & 0o777
+    try:
+        mode = path.stat().st_mode & 0o777
+    except OSError as error:
+        raise KeyFileError(f"{path} is missing: {error.strerror}", remedy) from error
     if mode & 0o077:
         raise KeyFileError(f"{path} can be read by others (mode {mode:04o})", f"chmod 600 {path}")
     public, secret = _load(path)
@@ -259,12 +280,19 @@ def _own(folder: Path, owner: Owner, remedy: str) -> KeyPair:
 def _load(path: Path) -> tuple[bytes, bytes | None]:
     try:
         public, secret = zmq.auth.load_certificate(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, IndexError) as error:
         raise KeyFileError(f"{path} is no readable key certificate") from error
     for key in (public, secret):
-        if key is not None and (len(key) != 40 or not key.isascii()):
+        if key is not None and not _is_z85_key(key):
             raise KeyFileError(f"{path} holds a malformed key")
     return public, secret
+
+
+def _is_z85_key(key: bytes) -> bool:
+    try:
+        return len(key) == 40 and len(z85.decode(key)) == 32
+    except (KeyError, struct.error):
+        return False
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

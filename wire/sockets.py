@@ -24,6 +24,8 @@ HEARTBEAT_MS: Final = 2_000
 HEARTBEAT_TIMEOUT_MS: Final = 10_000
 _ADDRESS = re.compile(r"tcp://(\[[0-9a-fA-F:.%\w]+\]|[A-Za-z0-9.*_-]+):(\d{1,5}|\*)")
 
+_IPV4 = re.compile(r"tcp://[\d.]+:")
+
 
 def check_address(address: str, *, insecure: bool = False) -> str:
     """Check a ZeroMQ address.
@@ -71,7 +73,7 @@ def bind_server(
     """
     check_address(address, insecure=keys is None)
     socket = context.socket(zmq.ROUTER)
-    _common(socket)
+    _common(socket, address)
     socket.router_mandatory = True
     if keys is not None:
         socket.curve_server = True
@@ -105,7 +107,7 @@ def connect_device(
     """
     check_address(address, insecure=keys is None)
     socket = context.socket(zmq.DEALER)
-    _common(socket)
+    _common(socket, address)
     # Queue nothing before the handshake: a message belongs to one connection.
     socket.immediate = True
     socket.reconnect_ivl = 200
@@ -122,9 +124,10 @@ def connect_device(
     return socket
 
 
-def _common(socket: zmq.Socket[bytes]) -> None:
+def _common(socket: zmq.Socket[bytes], address: str) -> None:
     socket.linger = 0
-    socket.ipv6 = True
+    # With it an IPv4 address is bound as [::ffff:...], which people would have to copy.
+    socket.ipv6 = _IPV4.match(address) is None
     # CURVE adds to a frame before its size is checked.
     socket.maxmsgsize = MAX_BODY_BYTES + 256
     socket.heartbeat_ivl = HEARTBEAT_MS
@@ -137,9 +140,11 @@ def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def _bind_error(address: str, error: zmq.ZMQError) -> AddressError:

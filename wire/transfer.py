@@ -21,6 +21,8 @@ from slfac.wire.frame import MAX_BODY_BYTES, encode_header
 from slfac.wire.messages import Chunk, Credit, Message, Role, Section, Tensors
 
 WINDOW_BYTES = 1 << 20
+# Grants come in half windows: below two chunks, a sender could wait for one for ever.
+MIN_WINDOW_BYTES = 2 * MAX_BODY_BYTES
 # Handing a small frame over without copying costs more than copying it (pyzmq #1032).
 COPY_BELOW_BYTES = 16 * 1024
 Buffer = bytes | bytearray | memoryview
@@ -128,11 +130,16 @@ class Outbox:
 
     Args:
         window_bytes: Payload bytes the other end takes before it grants more.
+
+    Raises:
+        ProtocolError: The window is too small to keep payloads moving.
     """
 
     def __init__(self, window_bytes: int) -> None:
-        if window_bytes < MAX_BODY_BYTES:
-            raise ProtocolError(f"a window of {window_bytes} bytes is below one chunk")
+        if window_bytes < MIN_WINDOW_BYTES:
+            raise ProtocolError(
+                f"a window of {window_bytes} bytes is below the {MIN_WINDOW_BYTES} of two chunks"
+            )
         self._window_bytes = window_bytes
         self._sent_bytes = 0
         self._granted_bytes = 0
@@ -255,8 +262,12 @@ class Inbox(Generic[H]):
         if header is None or chunk.seq != header.seq or chunk.session != header.session:
             raise ProtocolError("a chunk came that belongs to no payload")
         end = self._filled + len(body)
-        if chunk.offset != self._filled or not body or end > len(self._buffer):
-            raise ProtocolError(f"a chunk came at {chunk.offset}, {self._filled} was next")
+        fits = 0 < len(body) <= MAX_BODY_BYTES and end <= len(self._buffer)
+        if chunk.offset != self._filled or not fits:
+            raise ProtocolError(
+                f"a chunk of {len(body)} bytes came at {chunk.offset}; {self._filled} was next "
+                f"of {len(self._buffer)}"
+            )
         self._buffer[self._filled : end] = body
         self._filled = end
         self._consumed_bytes += len(body)

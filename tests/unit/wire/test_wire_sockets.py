@@ -1,0 +1,299 @@
+"""Addresses, and sockets that let in only whom they should."""
+
+import socket as tcp
+from pathlib import Path
+
+import pytest
+import zmq
+import zmq.auth
+from zmq.auth.thread import ThreadAuthenticator
+from zmq.utils.monitor import recv_monitor_message
+
+from slfac.wire.errors import AddressError, SettingsError
+from slfac.wire.frame import MAX_BODY_BYTES
+from slfac.wire.keys import AllowList, DeviceKeys, KeyPair, device_keys, new_keys, server_keys
+from slfac.wire.sockets import ZAP_DOMAIN, bind_server, check_address, connect_device
+
+pytestmark = pytest.mark.device
+
+
+def has_ipv6():
+    """Whether this machine has an IPv6 loopback address; containers often have none."""
+    try:
+        tcp.create_server(("::1", 0), family=tcp.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+HOSTS = ["127.0.0.1", "[::1]"] if has_ipv6() else ["127.0.0.1"]
+GOOD = [
+    "tcp://10.0.0.5:5555",
+    "tcp://0.0.0.0:0",
+    "tcp://*:5555",
+    "tcp://127.0.0.1:*",
+    "tcp://board-1.local:65535",
+    "tcp://[::1]:5555",
+    "tcp://[fe80::1%eth0]:5555",
+    "tcp://localhost:1",
+]
+BAD = [
+    "",
+    "10.0.0.5:5555",
+    "tcp://10.0.0.5",
+    "tcp://10.0.0.5:",
+    "tcp://:5555",
+    "tcp://10.0.0.5:65536",
+    "tcp://10.0.0.5:99999",
+    "tcp://10.0.0.5:-1",
+    "tcp://10.0.0.5:5555/",
+    "tcp://10.0.0.5:5555\n",
+    "tcp://10.0.0.5:five",
+    "tcp://::1:5555",
+    "tcp://[::1:5555",
+    "tcp://user@host:5555",
+    "tcp://a b:5555",
+    "ipc:///tmp/x",
+    "inproc://x",
+    "http://10.0.0.5:5555",
+]
+LOOPBACK = [
+    "tcp://127.0.0.1:1",
+    "tcp://127.9.9.9:1",
+    "tcp://localhost:1",
+    "tcp://[::1]:1",
+    "tcp://[::ffff:127.0.0.1]:1",
+]
+REACHABLE = [
+    "tcp://0.0.0.0:1",
+    "tcp://*:1",
+    "tcp://[::]:1",
+    "tcp://[::ffff:10.0.0.5]:1",
+    "tcp://10.0.0.5:1",
+    "tcp://board:1",
+]
+
+
+@pytest.fixture
+def context():
+    with zmq.Context() as context:
+        yield context
+
+
+@pytest.fixture
+def folders(tmp_path: Path):
+    """Key folders of a server, an enrolled device and a stranger."""
+    server = new_keys(tmp_path / "server", "server")
+    names = ("friend", "stranger")
+    certificates = [new_keys(tmp_path / name, "device", server) for name in names]
+    AllowList(server.parent).enroll("friend", certificates[0])
+    return tmp_path
+
+
+class Provider:
+    """An allow-list as pyzmq's authenticator asks it."""
+
+    def __init__(self, folder):
+        self._allowed = AllowList(folder)
+
+    def callback(self, domain, key):
+        assert domain == ZAP_DOMAIN.decode()
+        return self._allowed.name_of(key.decode()) is not None
+
+
+@pytest.fixture
+def gated(context, folders):
+    """A server's socket behind its allow-list."""
+    authenticator = ThreadAuthenticator(context)
+    authenticator.start()
+    provider = Provider(folders / "server")
+    authenticator.configure_curve_callback(ZAP_DOMAIN.decode(), provider)
+    with bind_server(context, "tcp://127.0.0.1:*", server_keys(folders / "server")) as router:
+        yield router
+    authenticator.stop()
+
+
+def handshake(context, address, keys, limit_ms=5000):
+    """Connect; the first event that says how the handshake ended, or None."""
+    outcomes = {
+        zmq.Event.HANDSHAKE_SUCCEEDED,
+        zmq.Event.HANDSHAKE_FAILED_AUTH,
+        zmq.Event.HANDSHAKE_FAILED_PROTOCOL,
+        zmq.Event.HANDSHAKE_FAILED_NO_DETAIL,
+        zmq.Event.DISCONNECTED,
+    }
+    with connect_device(context, address, keys) as dealer:
+        monitor = dealer.get_monitor_socket()
+        outcome = None
+        while outcome is None and monitor.poll(limit_ms):
+            event = zmq.Event(recv_monitor_message(monitor)["event"])
+            outcome = event if event in outcomes else None
+        dealer.disable_monitor()
+        monitor.close()
+        return outcome
+
+
+def address_of(router):
+    return router.get_string(zmq.LAST_ENDPOINT)
+
+
+@pytest.mark.parametrize("address", GOOD)
+def test_good_addresses_pass_unchanged(address):
+    assert check_address(address) == address
+
+
+@pytest.mark.parametrize("address", BAD)
+def test_malformed_addresses_are_named_with_an_example(address):
+    with pytest.raises(AddressError) as caught:
+        check_address(address)
+    assert repr(address) in caught.value.what
+    assert "tcp://HOST:PORT" in caught.value.remedy
+
+
+@pytest.mark.parametrize("address", LOOPBACK)
+def test_without_keys_loopback_is_allowed(address):
+    assert check_address(address, insecure=True) == address
+
+
+@pytest.mark.parametrize("address", REACHABLE)
+def test_without_keys_nothing_but_loopback_is_allowed(address, context):
+    for attempt in (
+        lambda: check_address(address, insecure=True),
+        lambda: bind_server(context, address, None),
+        lambda: connect_device(context, address, None),
+    ):
+        with pytest.raises(SettingsError, match=r"insecure is set, but .*; make keys with"):
+            attempt()
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_two_frames_go_both_ways(context, host):
+    with (
+        bind_server(context, f"tcp://{host}:*", None) as router,
+        connect_device(context, address_of(router), None) as dealer,
+    ):
+        dealer.send_multipart([b"head", bytes(MAX_BODY_BYTES)])
+        identity, head, body = router.recv_multipart()
+        assert (head, len(body)) == (b"head", MAX_BODY_BYTES)
+        router.send_multipart([identity, b"back", b""])
+        assert dealer.recv_multipart() == [b"back", b""]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_bound_address_reads_as_it_was_written(context, host):
+    with bind_server(context, f"tcp://{host}:*", None) as router:
+        assert address_of(router).startswith(f"tcp://{host}:")
+
+
+@pytest.mark.parametrize("host", ["localhost", *HOSTS])
+def test_an_open_server_is_reached_over_either_family(context, host):
+    keys = KeyPair(*zmq.curve_keypair())
+    authenticator = ThreadAuthenticator(context)
+    authenticator.start()
+    authenticator.configure_curve(domain="*", location=zmq.auth.CURVE_ALLOW_ANY)
+    with bind_server(context, "tcp://*:*", keys) as router:
+        port = address_of(router).rpartition(":")[2]
+        device = DeviceKeys(KeyPair(*zmq.curve_keypair()), keys.public)
+        outcome = handshake(context, f"tcp://{host}:{port}", device)
+        assert outcome == zmq.Event.HANDSHAKE_SUCCEEDED
+    authenticator.stop()
+
+
+def test_a_peer_that_is_not_there_is_an_error_and_no_silence(context):
+    with bind_server(context, "tcp://127.0.0.1:*", None) as router:
+        with pytest.raises(zmq.ZMQError) as caught:
+            router.send_multipart([b"nobody", b"head", b""], zmq.NOBLOCK)
+        assert caught.value.errno == zmq.EHOSTUNREACH
+
+
+def test_a_taken_port_is_named(context):
+    with (
+        bind_server(context, "tcp://127.0.0.1:*", None) as first,
+        pytest.raises(AddressError, match="is taken by another process; choose another port"),
+    ):
+        bind_server(context, address_of(first), None)
+    with tcp.create_server(("127.0.0.1", 0)) as other:
+        address = f"tcp://127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(AddressError, match=f"{address} is taken"):
+            bind_server(context, address, None)
+
+
+def test_an_address_of_another_machine_is_named(context):
+    keys = KeyPair(*zmq.curve_keypair())
+    with pytest.raises(AddressError, match=r"is not an address of this machine; use tcp://0\.0"):
+        bind_server(context, "tcp://192.0.2.1:5555", keys)
+
+
+def test_an_address_that_cannot_be_connected_to_is_named(context):
+    keys = DeviceKeys(KeyPair(*zmq.curve_keypair()), zmq.curve_keypair()[0])
+    with pytest.raises(AddressError, match=r"cannot connect to tcp://\*:5555"):
+        connect_device(context, "tcp://*:5555", keys)
+
+
+def test_an_enrolled_device_passes_and_its_key_comes_with_each_message(context, folders, gated):
+    keys = device_keys(folders / "friend")
+    with connect_device(context, address_of(gated), keys) as dealer:
+        dealer.send_multipart([b"head", b"body"])
+        _, head, body = gated.recv_multipart(copy=False)
+        assert head.get("User-Id") == body.get("User-Id") == keys.own.public.decode()
+
+
+def test_a_stranger_is_refused_and_told_so(context, folders, gated):
+    keys = device_keys(folders / "stranger")
+    assert handshake(context, address_of(gated), keys) == zmq.Event.HANDSHAKE_FAILED_AUTH
+
+
+def test_a_stranger_passes_once_enrolled_and_not_once_revoked(context, folders, gated):
+    keys = device_keys(folders / "stranger")
+    allowed = AllowList(folders / "server")
+    allowed.enroll("late", folders / "stranger" / "device.key")
+    assert handshake(context, address_of(gated), keys) == zmq.Event.HANDSHAKE_SUCCEEDED
+    allowed.revoke("late")
+    assert handshake(context, address_of(gated), keys) == zmq.Event.HANDSHAKE_FAILED_AUTH
+
+
+def test_a_wrong_server_key_never_connects(context, folders, gated):
+    own = device_keys(folders / "friend").own
+    wrong = DeviceKeys(own, zmq.curve_keypair()[0])
+    outcome = handshake(context, address_of(gated), wrong)
+    assert outcome not in (None, zmq.Event.HANDSHAKE_SUCCEEDED)
+
+
+def test_a_device_without_keys_does_not_get_past_a_server_with_keys(context, gated):
+    outcome = handshake(context, address_of(gated), None)
+    assert outcome not in (None, zmq.Event.HANDSHAKE_SUCCEEDED)
+
+
+def test_without_an_authenticator_nobody_is_ever_let_in(context, folders):
+    keys = device_keys(folders / "friend")
+    with bind_server(context, "tcp://127.0.0.1:*", server_keys(folders / "server")) as router:
+        outcomes = {handshake(context, address_of(router), keys) for _ in range(20)}
+        assert zmq.Event.HANDSHAKE_SUCCEEDED not in outcomes
+        assert None not in outcomes
+        assert router.poll(0) == 0
+
+
+def test_after_the_authenticator_stopped_nobody_is_let_in(context, folders):
+    keys = device_keys(folders / "friend")
+    authenticator = ThreadAuthenticator(context)
+    authenticator.start()
+    provider = Provider(folders / "server")
+    authenticator.configure_curve_callback(ZAP_DOMAIN.decode(), provider)
+    with bind_server(context, "tcp://127.0.0.1:*", server_keys(folders / "server")) as router:
+        assert handshake(context, address_of(router), keys) == zmq.Event.HANDSHAKE_SUCCEEDED
+        authenticator.stop()
+        outcomes = {handshake(context, address_of(router), keys) for _ in range(5)}
+        assert zmq.Event.HANDSHAKE_SUCCEEDED not in outcomes
+
+
+def test_an_oversize_frame_drops_the_connection_and_is_never_delivered(context):
+    with (
+        bind_server(context, "tcp://127.0.0.1:*", None) as router,
+        connect_device(context, address_of(router), None) as dealer,
+    ):
+        monitor = dealer.get_monitor_socket(zmq.Event.DISCONNECTED)
+        dealer.send_multipart([b"head", bytes(MAX_BODY_BYTES + 257)])
+        assert monitor.poll(5000)
+        assert router.poll(0) == 0
+        dealer.disable_monitor()
+        monitor.close()
