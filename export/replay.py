@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 
 from slfac.export.trace import SMASHED, SMASHED_GRADIENT, X
 from slfac.wire.bundle import Bundle, State
+from slfac.wire.errors import ExportError
 from slfac.wire.infer import open_infer_session, session_options
 
 LEARNING_RATE = 0.01
@@ -52,7 +55,9 @@ class OnnxFront:
         values: Tensors = {**self.state, X: x, SMASHED_GRADIENT: gradient}
         for graph, session in self._sessions:
             given = {name: values[name] for name in graph.inputs}
-            values.update(zip(graph.outputs, session.run(list(graph.outputs), given), strict=True))
+            with _onnx_errors(graph.file):
+                made = session.run(list(graph.outputs), given)
+            values.update(zip(graph.outputs, made, strict=True))
         gradients = {name: values[made] for name, made in self._graphs.gradients.items()}
         self.state = self._updated(gradients, values)
         evaluate = open_infer_session(self._bundle, self.state)
@@ -79,9 +84,18 @@ class OnnxFront:
 
 
 def _open(path: Path) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(
-        path, sess_options=session_options(threads=1), providers=["CPUExecutionProvider"]
-    )
+    with _onnx_errors(path.name):
+        return onnxruntime.InferenceSession(
+            path, sess_options=session_options(threads=1), providers=["CPUExecutionProvider"]
+        )
+
+
+@contextlib.contextmanager
+def _onnx_errors(file: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # onnxruntime's errors share no public base
+        raise ExportError(f"onnxruntime cannot run {file}: {error}") from error
 
 
 class TorchFront:

@@ -294,6 +294,22 @@ def test_a_wrong_graph_fails_its_proof(bundle, front, tmp_path, output, message)
         verify_bundle(bad, front)
 
 
+@pytest.mark.parametrize("file", ["forward.onnx", "backward.onnx"])
+def test_a_graph_that_cannot_run_fails_its_proof(bundle, front, tmp_path, file):
+    def misspell(graph):
+        graph.node[-1].op_type = "NoSuchOperator"
+
+    with pytest.raises(ExportError, match=file):
+        verify_bundle(tampered(bundle, file, misspell, tmp_path), front)
+
+
+def test_a_bundle_that_fails_its_proof_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("slfac.export.verify.MAX_TOLERANCE", 0.0)
+    with pytest.raises(ExportError, match="differs from torch"):
+        export_bundle(**{**ARGUMENTS, "cut": "conv1"}, out=tmp_path / "bundle")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_right_bundle_passes_its_proof_again(bundle, front):
     before = {name: value.clone() for name, value in front.state_dict().items()}
     steps = []
