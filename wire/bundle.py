@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Mapping
@@ -114,7 +113,8 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
     """Write a bundle whole or not at all, and open it again.
 
     The folder is made beside ``path`` and renamed into place; one that stands there
-    already is replaced only if it holds a manifest, so nobody's folder is lost.
+    already is replaced only if it holds a bundle and nothing else, so nobody's folder
+    is lost.
 
     Args:
         path: The bundle's folder.
@@ -147,30 +147,28 @@ def install_bundle(path: Path, contents: Mapping[str, bytes]) -> Bundle:
 
     Raises:
         BundleError: The contents do not match their manifest, or the folder exists and
-            is not a bundle, or cannot be written.
+            is more than a bundle, or cannot be written.
     """
-    manifest = parse_manifest(contents.get(MANIFEST_NAME, b""), Path(MANIFEST_NAME))
-    if set(contents) != {MANIFEST_NAME, *manifest.files}:
+    raw = contents.get(MANIFEST_NAME, b"")
+    names = {MANIFEST_NAME, *parse_manifest(raw, Path(MANIFEST_NAME)).files}
+    if set(contents) != names:
         raise BundleError("a bundle's files are not those its manifest lists", _FETCH_AGAIN)
-    if path.exists() and any(path.iterdir()) and not (path / MANIFEST_NAME).is_file():
-        raise BundleError(f"{path} exists and is not a bundle", "choose another folder")
+    bundle_id = hashlib.sha256(raw).hexdigest()
     try:
+        _check_replaceable(path, names)
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as name:
+            fresh = Path(name) / "bundle"
+            fresh.mkdir()
+            for file_name, data in contents.items():
+                _write_synced(fresh / file_name, data)
+            open_bundle(fresh)
+            if not _holds(path, bundle_id):
+                _take_name(fresh, path)
     except OSError as error:
-        raise BundleError(f"cannot write {path}: {error.strerror}") from error
-    try:
-        for name, data in contents.items():
-            _write_synced(fresh / name, data)
-        open_bundle(fresh)
-        fresh.chmod(0o755)
-        if path.exists():
-            shutil.rmtree(path)
-        fresh.rename(path)
-    except OSError as error:
-        raise BundleError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        # Another process may have put the same bundle there in the meantime.
+        if not _holds(path, bundle_id):
+            raise BundleError(f"cannot write {path}: {error.strerror}") from error
     return open_bundle(path)
 
 
@@ -270,6 +268,38 @@ def _read(path: Path, remedy: str, max_bytes: int) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise BundleError(f"cannot read {path}: {error.strerror}", remedy) from error
+
+
+def _check_replaceable(path: Path, names: set[str]) -> None:
+    """Refuse a folder with files that are neither the old bundle's nor the new one's."""
+    if path.exists() and not path.is_dir():
+        raise BundleError(f"{path} exists and is no folder", "choose another folder")
+    found = {entry.name for entry in path.iterdir()} if path.exists() else set()
+    if not found:
+        return
+    try:
+        raw = _read(path / MANIFEST_NAME, "", MAX_MANIFEST_BYTES)
+        names = {*names, *parse_manifest(raw, path).files}
+    except BundleError:
+        pass  # a damaged manifest may be replaced if everything beside it fits
+    odd = found - names
+    if MANIFEST_NAME not in found or odd:
+        beside = f": it holds {min(odd)!r}" if odd else ""
+        raise BundleError(f"{path} exists and is not a bundle{beside}", "choose another folder")
+
+
+def _holds(path: Path, bundle_id: str) -> bool:
+    try:
+        return open_bundle(path).id == bundle_id
+    except BundleError:
+        return False
+
+
+def _take_name(fresh: Path, path: Path) -> None:
+    """Give a folder its name; the one that had it is moved aside first, then deleted."""
+    if path.exists():
+        path.rename(fresh.with_name("old"))
+    fresh.rename(path)
 
 
 def _check_file(path: Path, data: bytes, entry: FileEntry) -> None:

@@ -3,6 +3,7 @@
 import logging
 import os
 import stat
+import time
 
 import pytest
 import zmq.auth
@@ -212,6 +213,18 @@ def test_a_change_by_another_process_is_seen_without_a_restart(server, new_devic
         assert seen.name_of(key) == name
         other.revoke(name)
         assert seen.name_of(key) is None
+
+
+def test_two_changes_within_a_tick_of_the_clock_are_both_seen(server, new_device):
+    seen, other = AllowList(server), AllowList(server)
+    other.enroll("a", new_device("a"))
+    folder = server / "allowed"
+    tick_ns = time.time_ns() + 10**9
+    os.utime(folder, ns=(tick_ns, tick_ns))
+    assert seen.names() == ["a"]
+    other.enroll("b", new_device("b"))
+    os.utime(folder, ns=(tick_ns, tick_ns))
+    assert seen.names() == ["a", "b"]
 
 
 def test_an_unchanged_folder_is_not_read_again(server, new_device, monkeypatch):
