@@ -1,0 +1,145 @@
+"""Header frames frozen when the protocol was: they read and write the same forever.
+
+A case is ``NAME.bin`` (the frame) and ``NAME.json`` (the message's name and its fields).
+To freeze a new case, add it to ``CASES`` and run this file with ``SLFAC_REGENERATE=1``;
+files that exist are rewritten, so look at the difference before committing it.
+"""
+
+import json
+import math
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from slfac.wire import messages
+from slfac.wire.frame import decode_header, encode_header
+from slfac.wire.messages import (
+    Bye,
+    Chunk,
+    Credit,
+    Hello,
+    Partition,
+    Ping,
+    Plan,
+    Refusal,
+    Reply,
+    Request,
+    Section,
+    Summary,
+    Timings,
+    Welcome,
+)
+
+pytestmark = pytest.mark.device
+
+FOLDER = Path(__file__).parents[1] / "data" / "golden" / "v1" / "wire"
+BUNDLE = "0123456789abcdef" * 4
+SESSION = 0x123456789ABCDEF
+TIMINGS = Timings(0.25, 4.5, 1.125, 2.0, 30.75, 0.5, 5.25, 0.125)
+SMASHED = Section("smashed", "pool1", "slfac", (32, 16, 14, 14), "float32", 12345, 0xDEADBEEF)
+TARGET = Section("target", "target", "none", (32,), "int64", 262, 0x01020304)
+FILE = Section("bundle", "manifest.json", "", (), "", 4096, 0)
+PLAN = Plan(10, 32, 0, "sgd:lr=0.05,momentum=0.9", "slfac", "none", 7, Partition())
+CASES = {
+    "hello": Hello(SESSION, False, 1 << 20, "0.1.0", "pi-1", ""),
+    "hello-resume": Hello(1, True, 131072, "0.1.0", "device", BUNDLE),
+    "welcome": Welcome(
+        SESSION, False, "9f8e7d6c", "20260101-a1b2", "pi-1", 0, 3, BUNDLE, 1 << 20, PLAN
+    ),
+    "welcome-dirichlet": Welcome(
+        2**63 - 1,
+        True,
+        "b",
+        "r",
+        "pi-é",
+        2,
+        3,
+        BUNDLE,
+        131072,
+        Plan(10**6, 65536, 10**9, "", "fp16", "fp16", 2**32 - 1, Partition("dirichlet", 0.3, 10)),
+    ),
+    "request-step": Request(
+        SESSION, 2, "20260101-a1b2", "step", 0, 1, 32, TIMINGS, (SMASHED, TARGET)
+    ),
+    "request-join": Request(SESSION, 1, "20260101-a1b2", "join", 0, 0, 0, Timings(), ()),
+    "request-front": Request(
+        SESSION,
+        300,
+        "r",
+        "front",
+        9,
+        299,
+        9600,
+        TIMINGS,
+        (Section("front", "front", "safetensors", (), "", 70000, 5),),
+    ),
+    "reply-step": Reply(
+        SESSION,
+        2,
+        "step",
+        0,
+        "train",
+        2.25,
+        0.75,
+        8.5,
+        1.25,
+        (Section("gradient", "pool1", "slfac", (32, 16, 14, 14), "float32", 9876, 0xCAFEBABE),),
+    ),
+    "reply-bundle": Reply(SESSION, 1, "bundle", 0, "train", math.nan, 0.0, 0.0, 0.0, (FILE,) * 2),
+    "reply-stop": Reply(SESSION, 301, "front", 10, "stop", math.nan, 0.0, 0.0, 0.0, ()),
+    "chunk": Chunk(SESSION, 2, 65536),
+    "credit": Credit(SESSION, 524288),
+    "ping": Ping(SESSION),
+    "refusal": Refusal(SESSION, "this device's key is not enrolled", "enroll it"),
+    "bye": Bye(
+        SESSION,
+        True,
+        TIMINGS,
+        Summary(False, 90_000_000, 5_000_000_000, 1, "3.11.2", "1.31.1", "aarch64", 20_000),
+    ),
+}
+
+
+def described(value):
+    """A message as JSON values: structs as objects, so that every field has its name."""
+    if isinstance(value, msgspec.Struct):
+        return {name: described(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, tuple):
+        return [described(item) for item in value]
+    return "NaN" if isinstance(value, float) and math.isnan(value) else value
+
+
+def whole(message):
+    return {"message": type(message).__name__, "fields": described(message)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _frozen():
+    if os.environ.get("SLFAC_REGENERATE") == "1":
+        for name, message in CASES.items():
+            (FOLDER / f"{name}.bin").write_bytes(encode_header(message))
+            text = json.dumps(whole(message), indent=2, ensure_ascii=False) + "\n"
+            (FOLDER / f"{name}.json").write_text(text, "utf-8")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_frozen_frame_reads_as_it_did(name):
+    expected = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+    assert whole(decode_header((FOLDER / f"{name}.bin").read_bytes())) == expected
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_message_is_written_as_it_was(name):
+    assert encode_header(CASES[name]) == (FOLDER / f"{name}.bin").read_bytes()
+
+
+def test_every_message_type_is_frozen():
+    frozen = {json.loads(path.read_text("utf-8"))["message"] for path in FOLDER.glob("*.json")}
+    assert frozen == {kind.__name__ for kind in messages.Message.__args__}
+
+
+def test_no_frozen_file_is_without_a_case():
+    expected = {f"{name}.{suffix}" for name in CASES for suffix in ("bin", "json")}
+    assert {path.name for path in FOLDER.iterdir()} == expected
