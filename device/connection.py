@@ -50,6 +50,7 @@ class Connection:
         self._keys = keys
         self._sent = sent
         self._received = received
+        self._broken = False
         self._socket = connect_device(context, address, keys)
         self._monitor = self._socket.get_monitor_socket()
         self._poller = zmq.Poller()
@@ -122,17 +123,21 @@ class Connection:
             Disconnected: The connection broke.
             ProtocolError: What came is no message of this protocol version.
         """
-        ready = dict(self._poller.poll(int(timeout_s * 1e3)))
-        if self._socket in ready:
-            frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
-            if len(frames) != 2:
-                raise ProtocolError(f"a message of {len(frames)} frames came, 2 were expected")
-            head, body = frames
-            self._received.add(len(head), len(body), curve=self._keys is not None)
-            return decode_header(head.buffer), body.buffer
+        ready = dict(self._poller.poll(0 if self._broken else int(timeout_s * 1e3)))
         if self._monitor in ready and self._next_event(0.0) == zmq.Event.DISCONNECTED:
-            raise Disconnected
-        return None
+            # What came before the break may still lie in the socket: a refusal, say.
+            self._broken = True
+        try:
+            frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            if self._broken:
+                raise Disconnected from None
+            return None
+        if len(frames) != 2:
+            raise ProtocolError(f"a message of {len(frames)} frames came, 2 were expected")
+        head, body = frames
+        self._received.add(len(head), len(body), curve=self._keys is not None)
+        return decode_header(head.buffer), body.buffer
 
     def close(self, linger_ms: int = 0) -> None:
         """Close the socket.
@@ -171,6 +176,6 @@ class Connection:
                 "check host and port",
             )
         return LinkError(
-            f"no server answered at {self._address} within {timeout_s:g} s",
+            f"no server answered at {self._address} within {timeout_s:.0f} s",
             "check that it runs, its address, and the firewall between",
         )

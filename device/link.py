@@ -305,7 +305,7 @@ class Link:
 
     def _gone(self, timeout_s: float) -> LinkError:
         return LinkError(
-            f"the server at {self._address} was lost and did not come back within {timeout_s:g} s",
+            f"lost the server at {self._address}; it did not come back within {timeout_s:.0f} s",
             "check that it runs, then start this device again",
         )
 

@@ -20,7 +20,7 @@ from slfac.server.protocol import Protocol, RunFacts, refuse_connection
 from slfac.wire.errors import ProtocolError
 from slfac.wire.frame import decode_header
 from slfac.wire.keys import server_keys
-from slfac.wire.messages import Hello, Message, Request
+from slfac.wire.messages import Hello, Message, Ping, Request
 from slfac.wire.meter import Traffic
 from slfac.wire.sockets import bind_server
 from slfac.wire.transfer import COPY_BELOW_BYTES, Frames, Inbox
@@ -60,14 +60,21 @@ class Service:
         self, *, address: str, keys: Path | None, facts: RunFacts, max_request_bytes: int
     ) -> None:
         self.events: queue.Queue[Event] = queue.Queue()
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._curve = keys is not None
         own = server_keys(keys) if keys is not None else None
-        self._gate = Gate(self._context, keys) if keys is not None else None
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._gate: Gate | None = None
         try:
+            self._gate = Gate(self._context, keys) if keys is not None else None
             self._router = bind_server(self._context, address, own)
+            self._wake_out = self._context.socket(zmq.PAIR)
+            self._wake_in = self._context.socket(zmq.PAIR)
+            self._wake_in.bind("inproc://wake")
+            self._wake_out.connect("inproc://wake")
         except BaseException:
-            self._close_context()
+            if self._gate is not None:
+                self._gate.close()
+            self._context.destroy(linger=0)
             raise
         self.address = self._router.get_string(zmq.LAST_ENDPOINT)
         self.malformed = 0
@@ -76,11 +83,8 @@ class Service:
         self._connections: dict[bytes, Connection] = {}
         self._traffic = {name: Traffic(curve=self._curve) for name in facts.roster.names}
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._wake_out = self._context.socket(zmq.PAIR)
-        self._wake_in = self._context.socket(zmq.PAIR)
-        self._wake_in.bind("inproc://wake")
-        self._wake_out.connect("inproc://wake")
         self._finish_by_s = _NEVER
+        self._leaving: set[bytes] = set()
         self._thread = threading.Thread(target=self._run, name="slfac-io", daemon=True)
 
     def start(self) -> None:
@@ -98,15 +102,16 @@ class Service:
         """
         self._do(lambda: self._protocol.reply(index, session, seq, frames))
 
-    def refuse(self, index: int, reason: str, remedy: str) -> None:
+    def refuse(self, index: int, session: int, reason: str, remedy: str) -> None:
         """End a device's session and tell it why. Called by the trainer.
 
         Args:
             index: The device.
+            session: The session; a newer one of the same device goes on.
             reason: What is wrong.
             remedy: What to do about it.
         """
-        self._do(lambda: self._protocol.refuse(index, reason, remedy))
+        self._do(lambda: self._protocol.refuse(index, session, reason, remedy))
 
     def traffic(self, name: str) -> Traffic:
         """What a device's connections carried over the whole run, every message counted.
@@ -134,9 +139,6 @@ class Service:
         self._wake_in.close()
         # What the outboxes handed over may still lie in libzmq's queues.
         self._router.close(linger=500)
-        self._close_context()
-
-    def _close_context(self) -> None:
         if self._gate is not None:
             self._gate.close()
         self._context.term()
@@ -148,7 +150,9 @@ class Service:
     def _finish(self, farewell: tuple[str, str] | None, deadline_s: float) -> None:
         if farewell is not None:
             for session in self._protocol.sessions():
-                self._protocol.refuse(session.index, *farewell)
+                if session.connection is not None:
+                    self._leaving.add(session.connection.identity)
+                self._protocol.refuse(session.index, session.id, *farewell)
         self._finish_by_s = deadline_s
 
     def _run(self) -> None:
@@ -172,8 +176,21 @@ class Service:
                 self._protocol.tick(now_s)
                 self._forget(now_s)
             self._send()
-            if now_s >= self._finish_by_s or (self._finish_by_s < _NEVER and not self._backlog()):
+            if self._finish_by_s < _NEVER and self._is_done(now_s):
                 return
+
+    def _is_done(self, now_s: float) -> bool:
+        """Whether all was sent, and everyone who was told to go has hung up.
+
+        Closing while a device still sends would make the kernel reset the connection,
+        and the device would lose what it was told.
+        """
+        self._leaving &= self._connections.keys()
+        for identity in self._leaving:
+            connection = self._connections[identity]
+            if not len(connection.outbox):
+                connection.outbox.put(Ping(session=0))
+        return now_s >= self._finish_by_s or not (self._backlog() or self._leaving)
 
     def _backlog(self) -> int:
         return sum(len(connection.outbox) for connection in self._connections.values())
@@ -189,6 +206,8 @@ class Service:
                 frames = self._router.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
+            if frames[0].bytes in self._leaving:
+                continue
             if len(frames) == 3:
                 self._on_frames(*frames)
             else:

@@ -73,12 +73,12 @@ class Site:
         }
         return ServerThread(values)
 
-    def device(self, name: str, address: str, **settings: object) -> DeviceThread:
+    def device(self, owner: str, address: str, **settings: object) -> DeviceThread:
         values = {
             "server": address,
             "data": self.data,
-            "keys": self.keys(name),
-            "cache": self.root / "cache" / name,
+            "keys": self.keys(owner),
+            "cache": self.root / "cache" / owner,
             "connect_timeout_s": WAIT_S,
             "reconnect_timeout_s": WAIT_S,
             **settings,

@@ -25,8 +25,8 @@ def test_two_devices_learn_and_the_report_adds_up(site):
 
 def test_metrics_hold_every_step_with_bytes_and_phases(site):
     server, _ = run_site(site, codec_up="none", codec_down="fp16")
-    lines = [json.loads(line) for line in (site.root / "out/metrics.jsonl").read_text().splitlines()]
-    assert lines == server.seen
+    lines = (site.root / "out/metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == server.seen
     steps = server.of_kind("step")
     assert len(steps) == 2 * 2 * 8
     for step in steps:

@@ -98,7 +98,7 @@ def test_one_device_follows_all_torch_training_step_by_step(tmp_path, bundle, im
     twin.round([draw], [64])
     ours = np.array(devices[0].losses)
     theirs = np.array(twin.losses[0])
-    assert len(ours) == 64 >= 50
+    assert len(ours) == 64
     assert np.abs(ours - theirs).max() < 1e-4
     assert theirs[-8:].mean() < 0.5 * theirs[:8].mean(), "it has to learn, or this proves nothing"
     for name, tensor in server.finished().front.items():
