@@ -1,0 +1,125 @@
+"""kill -9 at the worst moment: the others go on, nothing is left behind."""
+
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from harness.site import WAIT_S, Site, start_cli
+
+
+def test_device_killed_in_mid_round_leaves_the_run_to_the_others(tmp_path, cnn_bundle, digits):
+    site = Site.make(tmp_path, cnn_bundle, digits, devices=3)
+    with site.server(rounds=6, grace_s=1) as server:
+        victim = site.device_process("d2", server.address)
+        others = [site.device(name, server.address).start() for name in site.names[:2]]
+        server.await_event("round", round=0)
+        server.await_event("step", round=1, device="d2")
+        victim.kill()
+        victim.communicate(timeout=WAIT_S)
+        for device in others:
+            assert device.finish().rounds == 6
+    left = [event for event in server.of_kind("left") if event["device"] == "d2"]
+    assert left[0]["reason"] == "its connection is gone"
+    assert [entry.devices for entry in server.finished().rounds][-1] == 2
+
+
+def test_killed_device_that_starts_again_joins_at_the_next_round(tmp_path, cnn_bundle, digits):
+    site = Site.make(tmp_path, cnn_bundle, digits, devices=2)
+    with site.server(rounds=60, steps_per_round=4, grace_s=30) as server:
+        victim = site.device_process("d1", server.address)
+        other = site.device("d0", server.address).start()
+        server.await_event("step", round=1, device="d1")
+        victim.kill()
+        victim.communicate(timeout=WAIT_S)
+        again = site.device("d1", server.address).start()
+        assert again.finish().rounds > 0
+        other.finish()
+    assert [e["device"] for e in server.of_kind("joined")].count("d1") == 2
+    assert server.finished().rounds[-1].devices == 2
+
+
+def test_killed_server_is_said_by_its_devices(site):
+    process = start_cli(
+        *("server", "--bundle", str(site.bundle), "--keys", str(site.keys("server"))),
+        *("--out", str(site.root / "out"), "--bind", "tcp://127.0.0.1:*"),
+        *("--partition", "iid", "--rounds", "1000"),
+    )
+    for line in process.stderr:
+        if " at tcp://" in line:
+            address = line.split(" at ")[1].split(",")[0]
+            break
+    short = ("--reconnect-timeout-s", "2")
+    devices = [site.device_process(name, address, *short) for name in site.names]
+    for line in process.stderr:
+        if "round 1/" in line:
+            break
+    process.kill()
+    process.communicate(timeout=WAIT_S)
+    for device in devices:
+        _, errors = device.communicate(timeout=WAIT_S)
+        assert device.returncode == 30
+        assert "lost the server" in errors
+        assert "no server answered" in errors.splitlines()[-1]
+
+
+def demo_in_training(tmp_path, digits):
+    """A demo whose devices are at work, and its child processes."""
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "slfac.cli", "demo", "--devices", "2", "--rounds", "500"),
+            *("--data", str(digits), "--out", str(tmp_path / "demo")),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    for line in process.stdout:
+        if "round" in line and "accuracy" in line:
+            break
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) == 3
+    return process, children
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopped_demo_says_one_line_and_leaves_no_process(tmp_path, digits, number, code):
+    process, children = demo_in_training(tmp_path, digits)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=WAIT_S)
+    assert process.returncode == code
+    assert "Traceback" not in output
+    assert output.strip().splitlines()[-1].startswith("slfac demo: ")
+    assert not psutil.wait_procs(children, timeout=WAIT_S)[1]
+
+
+def test_killed_demo_leaves_no_process(tmp_path, digits):
+    process, children = demo_in_training(tmp_path, digits)
+    process.kill()
+    process.communicate(timeout=WAIT_S)
+    assert not psutil.wait_procs(children, timeout=WAIT_S)[1]
+
+
+def test_demo_names_the_process_that_failed(tmp_path, digits):
+    data = tmp_path / "data"
+    data.mkdir()
+    for file in digits.iterdir():
+        (data / file.name).write_bytes(file.read_bytes())
+    process = subprocess.run(
+        [
+            *(sys.executable, "-m", "slfac.cli", "demo", "--devices", "2", "--rounds", "1"),
+            *("--data", str(data), "--out", str(tmp_path / "demo"), "--partition"),
+            "dirichlet:beta=0.5,min_samples=1000",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=False,
+    )
+    assert process.returncode == 60
+    last = process.stderr.strip().splitlines()[-1]
+    assert "device-" in last
+    assert "exit code 10" in last
+    assert "240 samples are too few" in last
