@@ -40,8 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    parser = _parser()
-    args = parser.parse_args(arguments)
+    try:
+        args = _parser().parse_args(arguments)
+    finally:
+        _flush_output()  # argparse ends the process once it has printed help or a version
     logging.basicConfig(
         level=logging.DEBUG if args.debug else logging.WARNING,
         format="%(asctime)s %(levelname)s %(message)s",
@@ -64,8 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _explain(command: str, error: BaseException) -> int:
     """Say in one line what went wrong; return the exit code."""
     if isinstance(error, BrokenPipeError):
-        # The reader of our output has gone; keep Python from failing on it once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _flush_output()
         return 0
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
@@ -89,6 +90,14 @@ def _explain(command: str, error: BaseException) -> int:
         file=sys.stderr,
     )
     return SlfacError.exit_code
+
+
+def _flush_output() -> None:
+    """Flush; where the reader of our output has gone, keep Python from failing on it."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
