@@ -9,9 +9,13 @@ from pathlib import Path
 import zmq
 import zmq.auth.thread
 
+from slfac.wire.errors import KeyFileError
 from slfac.wire.keys import AllowList
 from slfac.wire.sockets import ZAP_DOMAIN
 
+OTHERS = "other keys"
+# A stranger can make a new key for each knock; the count of them must not grow for ever.
+_MAX_REFUSED = 1000
 _log = logging.getLogger(__name__)
 
 
@@ -26,7 +30,8 @@ class Gate:
         keys: The server's key folder.
 
     Attributes:
-        refused: How often each unknown key (Z85) knocked.
+        refused: How often each unknown key (Z85) knocked; beyond the first thousand keys
+            all count as :data:`OTHERS`.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], keys: Path) -> None:
@@ -49,8 +54,14 @@ class Gate:
         """
         del domain
         public = key.decode("ascii")
-        if self._at_handshake.name_of(public) is not None:
-            return True
+        try:
+            if self._at_handshake.name_of(public) is not None:
+                return True
+        except KeyFileError as error:
+            # Raised here it would end the thread, and every later handshake would hang.
+            _log.error("refused a connection: %s", error)
+        if public not in self.refused and len(self.refused) >= _MAX_REFUSED:
+            public = OTHERS
         self.refused[public] += 1
         if self.refused[public] == 1:
             _log.warning("refused a connection: key %s is not enrolled", public)

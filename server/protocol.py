@@ -31,6 +31,8 @@ from slfac.wire.messages import (
 from slfac.wire.transfer import WINDOW_BYTES, Frames, Outbox, Part, Transfer, cut_transfer
 
 PING_EVERY_S = 1.0
+# Pings, credits and the like that may wait beside a reply on a busy link.
+_CONTROL_MESSAGES = 64
 _log = logging.getLogger(__name__)
 
 
@@ -129,16 +131,17 @@ class Protocol:
         if session.connection is not None:
             session.connection.outbox.put_frames(frames)
 
-    def refuse(self, index: int, reason: str, remedy: str) -> None:
+    def refuse(self, index: int, session_id: int, reason: str, remedy: str) -> None:
         """End a device's session and tell it why.
 
         Args:
             index: The device.
+            session_id: The session; a newer one of the same device goes on.
             reason: What is wrong.
             remedy: What to do about it.
         """
         session = self._sessions.get(index)
-        if session is not None:
+        if session is not None and session.id == session_id:
             refuse_connection(session.connection, session.id, reason, remedy)
             self._end(session)
 
@@ -193,6 +196,9 @@ class Protocol:
                 self._emit(Lost(index=index, reason="it started again"))
             session = Session(id=hello.session, index=index, name=device, connection=connection)
             self._sessions[index] = session
+        if session.connection is not None:
+            # An earlier connection that nobody has found broken yet speaks for it no more.
+            session.connection.session = None
         session.connection = connection
         connection.session = session
         connection.outbox.put(self._welcome(session, resumed=resumed))
@@ -231,13 +237,21 @@ class Protocol:
         request_bytes: int,
     ) -> None:
         header = transfer.header
+        queued = len(connection.outbox)
         if header.seq == session.last_seq:
             _log.info("device %s sent request %d again", session.name, header.seq)
-            if session.reply is not None:
+            # While a whole reply waits, another copy would only fill the memory.
+            if session.reply is not None and queued < len(session.reply):
                 connection.outbox.put_frames(session.reply)
             return
         if header.seq != session.last_seq + 1:
             raise ProtocolError(f"request {header.seq} came after request {session.last_seq}")
+        if session.last_seq and session.reply is None:
+            raise ProtocolError(
+                f"request {header.seq} came before the answer to request {session.last_seq}"
+            )
+        if queued > len(session.reply or ()) + _CONTROL_MESSAGES:
+            raise ProtocolError(f"request {header.seq} came from a device that takes nothing in")
         session.last_seq = header.seq
         session.reply = None
         if header.kind == "bundle":
@@ -248,7 +262,13 @@ class Protocol:
 
     def _bundle(self) -> tuple[Part, ...]:
         if not self._bundle_parts:
-            contents = self._facts.bundle.contents()
+            try:
+                contents = self._facts.bundle.contents()
+            except OSError as error:
+                raise ProtocolError(
+                    f"the server cannot read its bundle any more: {error.strerror}",
+                    "restore it there, then start this device again",
+                ) from error
             self._bundle_parts = tuple(Part("bundle", k, v) for k, v in contents.items())
         return self._bundle_parts
 
@@ -262,7 +282,7 @@ class Protocol:
 def refuse_connection(
     connection: Connection | None, session_id: int, reason: str, remedy: str
 ) -> None:
-    """Queue a refusal, if there is a connection to send it on.
+    """Queue a refusal, if there is a connection to send it on, in place of all else.
 
     Args:
         connection: The connection.
@@ -272,6 +292,7 @@ def refuse_connection(
     """
     if connection is not None:
         refusal = Refusal(session=session_id, reason=reason[:512], remedy=remedy[:512])
+        connection.outbox = Outbox(WINDOW_BYTES)
         connection.outbox.put(refusal)
 
 

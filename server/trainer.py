@@ -19,11 +19,11 @@ from slfac.server.service import Service
 from slfac.server.settings import ServerSettings
 from slfac.wire.bundle import State
 from slfac.wire.errors import BundleError, CodecError, ProtocolError, TrainingError
-from slfac.wire.messages import Summary
+from slfac.wire.messages import Directive, Summary
 from slfac.wire.transfer import Frames
 
 _POLL_S = 0.5
-_GOODBYE_S = 10.0
+_GOODBYE_S = 30.0
 
 
 class Trainer:
@@ -93,9 +93,21 @@ class Trainer:
         while len(self.rounds) < self._settings.rounds:
             self._handle(self._next_event(_POLL_S))
             self._advance()
-        deadline_s = time.monotonic() + _GOODBYE_S
-        while self._members and (left_s := deadline_s - time.monotonic()) > 0:
-            self._handle(self._next_event(min(_POLL_S, left_s)))
+        self._see_off()
+
+    def _see_off(self) -> None:
+        """Wait for goodbyes as long as devices still take in their last front."""
+        heard_bytes, deadline_s = -1, 0.0
+        while self._members:
+            self._handle(self._next_event(_POLL_S))
+            # Who lost its session over the last front gets it again.
+            self._admit("stop")
+            traffic = (self._service.traffic(name) for name in self._facts.roster.names)
+            now_s, up_bytes = time.monotonic(), sum(entry.up.bytes for entry in traffic)
+            if up_bytes != heard_bytes:
+                heard_bytes, deadline_s = up_bytes, now_s + _GOODBYE_S
+            elif now_s > deadline_s:
+                return
 
     def _next_event(self, timeout_s: float) -> Event | None:
         try:
@@ -108,7 +120,7 @@ class Trainer:
             try:
                 self._on_request(event)
             except (CodecError, ProtocolError, BundleError) as error:
-                self._service.refuse(event.index, error.what, error.remedy)
+                self._service.refuse(event.index, event.session, error.what, error.remedy)
                 self._remove(event.index, str(error))
         elif isinstance(event, Lost):
             self._remove(event.index, event.reason)
@@ -125,6 +137,8 @@ class Trainer:
         if header.run != self._facts.run:
             raise ProtocolError(f"a request for run {header.run!r} came, this is {self._facts.run}")
         self.ledger.timings(index, header.timings)
+        if header.kind == "join" and index in self._members:
+            raise ProtocolError("a device that has joined asked to join again")
         if header.kind == "join":
             self._joining[index] = arrived
             self._metrics.write("joined", device=self._name(index), round=len(self.rounds))
@@ -162,7 +176,7 @@ class Trainer:
         if enough:
             self._round_start_s = time.monotonic()
             self._loss_sum, self._loss_samples = 0.0, 0
-            self._admit()
+            self._admit("train")
         elif 0 < limit_s < waited_s:
             absent = sorted(set(range(total)) - self._joining.keys())
             raise TrainingError(
@@ -171,15 +185,17 @@ class Trainer:
                 "start them, or raise the time limit",
             )
 
-    def _admit(self) -> None:
-        round_ = len(self.rounds)
-        for _, arrived in sorted(self._joining.items()):
+    def _admit(self, directive: Directive) -> None:
+        """Answer the joining, and whoever waits at the round's end, with the front."""
+        waiting = {i: arrived for i, (arrived, _, _) in self._fronts.items()} | self._joining
+        for _, arrived in sorted(waiting.items()):
             answer = self._exchange.write_front(
-                arrived, self.front, round_=round_, directive="train"
+                arrived, self.front, round_=len(self.rounds), directive=directive
             )
             self._answer(arrived, answer.frames)
         self._members |= self._joining.keys()
         self._joining.clear()
+        self._fronts.clear()
 
     def _train(self, order: tuple[int, ...]) -> None:
         steps = {index: self._steps.pop(index) for index in order}
@@ -209,19 +225,7 @@ class Trainer:
         score = self._evaluator.score(self.front, self._back) if self._evaluator else None
         self._record(score, devices=len(fronts))
         last = len(self.rounds) == self._settings.rounds
-        requests = [arrived for arrived, _, _ in self._fronts.values()]
-        requests += self._joining.values()
-        for arrived in sorted(requests, key=lambda arrived: arrived.index):
-            answer = self._exchange.write_front(
-                arrived,
-                self.front,
-                round_=len(self.rounds),
-                directive="stop" if last else "train",
-            )
-            self._answer(arrived, answer.frames)
-        self._members |= self._joining.keys()
-        self._joining.clear()
-        self._fronts.clear()
+        self._admit("stop" if last else "train")
         self._round_start_s = time.monotonic()
         self._loss_sum, self._loss_samples = 0.0, 0
 
@@ -266,6 +270,8 @@ class Trainer:
 
     def _remove(self, index: int, reason: str) -> None:
         known = index in self._members or index in self._joining
+        if self._members == {index}:
+            self._waiting_since_s = time.monotonic()
         self.ledger.timings(index, None)
         self._members.discard(index)
         self._joining.pop(index, None)
@@ -274,8 +280,6 @@ class Trainer:
         self._exchange.forget(index)
         if known:
             self._metrics.write("left", device=self._name(index), reason=reason)
-        if not self._members:
-            self._waiting_since_s = time.monotonic()
 
     def _answer(self, arrived: Arrived, frames: Frames) -> None:
         seq = arrived.transfer.header.seq
