@@ -58,7 +58,7 @@ def add_parser(subparsers: Any) -> None:
         "--allow-factories",
         metavar="A,B",
         type=_names,
-        help="module prefixes that back halves may come from (slfac.export.)",
+        help="factories (MODULE or MODULE:NAME) that may build back halves (slfac's own)",
     )
     parser.set_defaults(run=run)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +48,8 @@ class BackHalf:
     Args:
         bundle: Where it comes from.
         optimizer: Spec of the optimiser.
-        allow: Module prefixes from which its factory may be imported.
+        allow: What its factory may be: ``package.module:callable`` for one callable,
+            ``package.module`` for any that it or a module inside it defines.
 
     Attributes:
         module: The torch module.
@@ -80,7 +81,7 @@ class BackHalf:
             One outcome per device, in the same order.
 
         Raises:
-            TrainingError: The loss is not finite.
+            TrainingError: The loss is not finite, or torch failed on the batch.
         """
         self.module.train()
         sizes = [len(batch.target) for batch in batches]
@@ -90,7 +91,14 @@ class BackHalf:
         ]
         target = torch.from_numpy(np.concatenate([batch.target for batch in batches]))
         self.optimizer.zero_grad(set_to_none=True)
-        losses = per_sample_loss(self._manifest.loss, self.module(*inputs), target)
+        try:
+            losses = per_sample_loss(self._manifest.loss, self.module(*inputs), target)
+        except (RuntimeError, ValueError) as error:
+            # BatchNorm, for one, cannot train on a single sample.
+            raise TrainingError(
+                f"the back half failed on a batch of {len(target)}: {error}",
+                "change the batch size, or export the model again",
+            ) from error
         mean = losses.mean()
         if not torch.isfinite(mean):
             raise TrainingError(
@@ -141,24 +149,36 @@ def _gradient(tensor: torch.Tensor) -> torch.Tensor:
 
 def _build(bundle: Bundle, allow: Sequence[str]) -> torch.nn.Module:
     spec = bundle.manifest.back
-    module_name, _, attribute = spec.factory.partition(":")
-    if not any(module_name.startswith(prefix) for prefix in allow):
+    if not any(_allows(entry, spec.factory) for entry in allow):
         raise BundleError(
-            f"bundle {bundle.path}: its back half comes from {module_name!r}, which is not allowed",
-            f"if you trust it, add --allow-factories {module_name}",
+            f"bundle {bundle.path}: its back half comes from {spec.factory}, which is not allowed",
+            f"if you trust it, add --allow-factories {spec.factory}",
         )
     try:
-        factory = getattr(importlib.import_module(module_name), attribute)
-        module = factory(**spec.kwargs)
+        module = _factory(spec.factory, exact=spec.factory in allow)(**spec.kwargs)
+        if not isinstance(module, torch.nn.Module):
+            raise TypeError(f"it made a {type(module).__name__}, not a torch module")
         state = safetensors.torch.load_file(bundle.file(BACK_FILE))
         module.load_state_dict(state, strict=True)
     except SlfacError:
         raise
-    except (ImportError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+    except Exception as error:
         raise BundleError(
             f"bundle {bundle.path}: its back half {spec.factory} cannot be rebuilt: {error}",
             "export it again with this release",
         ) from error
-    if not isinstance(module, torch.nn.Module):
-        raise BundleError(f"bundle {bundle.path}: {spec.factory} gave no torch module")
     return module
+
+
+def _allows(entry: str, factory: str) -> bool:
+    base = entry.rstrip(".")
+    return factory == base or factory.startswith((f"{base}:", f"{base}."))
+
+
+def _factory(path: str, *, exact: bool) -> Callable[..., object]:
+    module_name, _, attribute = path.partition(":")
+    factory: Callable[..., object] = getattr(importlib.import_module(module_name), attribute)
+    # A module that is allowed as a whole and imports os.system must not thereby allow it.
+    if not exact and factory.__module__ != module_name:
+        raise ImportError(f"{module_name} does not define {attribute}")
+    return factory

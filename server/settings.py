@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,9 +13,12 @@ from slfac.codec import make_codec
 from slfac.codec.spec import Fields, parse_spec
 from slfac.server.optim import check_optimizer
 from slfac.wire.errors import SettingsError
+from slfac.wire.keys import NAME
 from slfac.wire.messages import Partition, Plan
 from slfac.wire.sockets import check_address
 
+Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
+_REMEDY = "`slfac server --help` lists what is allowed"
 _SCHEMES: dict[str, Literal["own", "iid", "dirichlet"]] = {
     "own": "own",
     "iid": "iid",
@@ -47,7 +51,9 @@ class ServerSettings(BaseModel):
         grace_s: How long a lost connection may take to come back.
         idle_timeout_s: How long the run goes on without any device.
         threads: Threads of torch and of the evaluation; 0 leaves it to them.
-        allow_factories: Module prefixes from which a bundle's back half may be built.
+        allow_factories: What may build a bundle's back half: ``package.module:callable``,
+            or ``package.module`` for all that is defined in there. A bundle chooses the
+            arguments, so the default is the one factory made for that.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -57,7 +63,7 @@ class ServerSettings(BaseModel):
     bind: str = "tcp://0.0.0.0:5555"
     keys: Path | None = None
     insecure: bool = False
-    devices: tuple[str, ...] = ()
+    devices: tuple[Name, ...] = ()
     min_devices: Annotated[int, Field(ge=0)] = 0
     join_timeout_s: Annotated[float, Field(ge=0)] = 0.0
     rounds: Annotated[int, Field(ge=1, le=10**6)] = 10
@@ -73,7 +79,7 @@ class ServerSettings(BaseModel):
     grace_s: Annotated[float, Field(ge=0)] = 10.0
     idle_timeout_s: Annotated[float, Field(gt=0)] = 600.0
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
-    allow_factories: tuple[str, ...] = ("slfac.export.",)
+    allow_factories: tuple[str, ...] = ("slfac.export.rebuild:back_half",)
 
     def plan(self) -> Plan:
         """What the devices are told."""
@@ -105,12 +111,7 @@ def server_settings(**values: Any) -> ServerSettings:
     try:
         settings = ServerSettings(**values)
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(
-            f"setting {name} is {first['input']!r}: {first['msg']}",
-            "`slfac server --help` lists what is allowed",
-        ) from error
+        raise _readable(error) from error
     if settings.keys is None and not settings.insecure:
         raise SettingsError(
             "setting keys is missing",
@@ -119,12 +120,29 @@ def server_settings(**values: Any) -> ServerSettings:
     if settings.keys is None and not settings.devices:
         raise SettingsError("setting devices is empty", "without keys, name the devices of the run")
     check_address(settings.bind, insecure=settings.keys is None)
-    make_codec(settings.codec_up)
-    make_codec(settings.codec_down)
-    check_optimizer(settings.optimizer)
-    check_optimizer(settings.device_optimizer or settings.optimizer)
-    parse_partition(settings.partition)
+    _check_spec("codec_up", settings.codec_up, make_codec)
+    _check_spec("codec_down", settings.codec_down, make_codec)
+    _check_spec("optimizer", settings.optimizer, check_optimizer)
+    if settings.device_optimizer:
+        _check_spec("device_optimizer", settings.device_optimizer, check_optimizer)
+    _check_spec("partition", settings.partition, parse_partition)
     return settings
+
+
+def _readable(error: pydantic.ValidationError) -> SettingsError:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return SettingsError(f"setting {name} is missing", _REMEDY)
+    return SettingsError(f"setting {name} is {first['input']!r}: {first['msg']}", _REMEDY)
+
+
+def _check_spec(name: str, spec: str, check: Callable[[str], object]) -> None:
+    try:
+        check(spec)
+    except SettingsError as error:
+        what = f"setting {name} is {spec!r}: {error.what}"
+        raise SettingsError(what, error.remedy or _REMEDY) from error
 
 
 def parse_partition(spec: str) -> Partition:

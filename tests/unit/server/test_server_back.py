@@ -1,0 +1,175 @@
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from harness.offline import kept_bundle, variant
+from slfac.server import server_settings
+from slfac.server.back import BackHalf, Batch
+from slfac.wire.errors import BundleError, TrainingError
+from slfac.wire.manifest import BackSpec
+
+ALLOW = ("slfac.export.rebuild:back_half",)
+TORCH_LOSSES = {
+    "cross_entropy": functional.cross_entropy,
+    "bce_with_logits": functional.binary_cross_entropy_with_logits,
+    "mse": functional.mse_loss,
+}
+
+
+def batch(rng, size, loss="cross_entropy"):
+    smashed = rng.normal(size=(size, 4, 4, 4)).astype(np.float32)
+    if loss == "cross_entropy":
+        return Batch((smashed,), rng.integers(0, 4, size))
+    return Batch((smashed,), rng.random((size, 4)).astype(np.float32))
+
+
+@pytest.mark.parametrize("loss", TORCH_LOSSES)
+def test_each_device_gets_the_gradient_and_loss_of_its_own_mean(tmp_path, loss):
+    back = BackHalf(variant(tmp_path / "b", loss=loss), "sgd:lr=0.1", ALLOW)
+    twin = BackHalf(kept_bundle(), "sgd", ALLOW).module
+    rng = np.random.default_rng(0)
+    batches = [batch(rng, size, loss) for size in (3, 1, 6)]
+    outcomes = back.step(batches)
+    for told, given in zip(outcomes, batches, strict=True):
+        x = torch.from_numpy(given.smashed[0]).requires_grad_()
+        own = TORCH_LOSSES[loss](twin(x), torch.from_numpy(given.target))
+        own.backward()
+        assert told.loss == pytest.approx(own.item(), rel=1e-5)
+        assert told.gradients[0].shape == x.shape
+        assert told.gradients[0].dtype == np.float32
+        assert np.allclose(told.gradients[0], x.grad, rtol=1e-4, atol=1e-7)
+
+
+def test_the_back_takes_the_step_of_one_batch_of_all_samples():
+    back = BackHalf(kept_bundle(), "sgd:lr=0.1", ALLOW)
+    twin = BackHalf(kept_bundle(), "sgd", ALLOW).module
+    rng = np.random.default_rng(1)
+    batches = [batch(rng, size) for size in (5, 2)]
+    back.step(batches)
+    x = torch.from_numpy(np.concatenate([b.smashed[0] for b in batches]))
+    target = torch.from_numpy(np.concatenate([b.target for b in batches]))
+    functional.cross_entropy(twin(x), target).backward()
+    for trained, before in zip(back.module.parameters(), twin.parameters(), strict=True):
+        assert torch.allclose(trained, before - 0.1 * before.grad, atol=1e-7)
+
+
+@pytest.mark.parametrize("loss", TORCH_LOSSES)
+def test_evaluation_sums_losses_and_counts_hits_and_changes_nothing(tmp_path, loss):
+    back = BackHalf(variant(tmp_path / "b", loss=loss), "sgd:lr=0.1", ALLOW)
+    before = {k: v.clone() for k, v in back.module.state_dict().items()}
+    given = batch(np.random.default_rng(2), 9, loss)
+    total, hits = back.evaluate(given.smashed, given.target)
+    with torch.no_grad():
+        output = back.module.eval()(torch.from_numpy(given.smashed[0]))
+    target = torch.from_numpy(given.target)
+    assert total == pytest.approx(9 * float(TORCH_LOSSES[loss](output, target)), rel=1e-5)
+    expected = int((output.argmax(1) == target).sum()) if loss == "cross_entropy" else 0
+    assert hits == expected
+    for name, tensor in back.module.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+def test_a_loss_that_is_not_finite_ends_training_and_leaves_the_weights(tmp_path):
+    back = BackHalf(variant(tmp_path / "b", loss="mse"), "sgd:lr=0.1", ALLOW)
+    before = {k: v.clone() for k, v in back.module.state_dict().items()}
+    huge = Batch((np.ones((2, 4, 4, 4), np.float32),), np.full((2, 4), 3e38, np.float32))
+    with pytest.raises(TrainingError, match=r"diverged; lower the learning rate"):
+        back.step([huge])
+    for name, tensor in back.module.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+def with_factory(tmp_path, path, /, **kwargs):
+    return variant(tmp_path / "b", back=BackSpec(factory=path, kwargs=kwargs))
+
+
+@pytest.mark.parametrize(
+    ("factory", "allow"),
+    [
+        ("slfac.export.rebuild:build_model", ALLOW),
+        ("slfac.export.rebuild_more:back_half", ALLOW),
+        ("os:system", ALLOW),
+        ("slfac.exporter:back", ("slfac.export",)),
+        ("os:system", ()),
+        ("os:system", ("",)),
+    ],
+)
+def test_only_allowed_factories_are_called_and_the_remedy_names_this_one(tmp_path, factory, allow):
+    with pytest.raises(BundleError, match=f"{factory}, which is not allowed") as caught:
+        BackHalf(with_factory(tmp_path, factory), "sgd", allow)
+    assert f"--allow-factories {factory}" in caught.value.remedy
+
+
+def test_a_hostile_bundle_runs_no_command_with_the_default_settings(tmp_path):
+    proof = tmp_path / "proof"
+    bundle = with_factory(
+        tmp_path,
+        "slfac.export.rebuild:build_model",
+        factory="os:system",
+        kwargs={"command": f"touch {proof}"},
+        allowed=["os"],
+    )
+    settings = server_settings(bundle="b", out="o", keys=tmp_path)
+    with pytest.raises(BundleError, match="not allowed"):
+        BackHalf(bundle, "sgd", settings.allow_factories)
+    assert not proof.exists()
+
+
+FACTORIES = """
+import os
+import torch
+from os import system
+
+def flat(width):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, width))
+
+def number():
+    return 5
+
+def broken():
+    raise KeyError("lost")
+
+class Back(torch.nn.Module):
+    pass
+"""
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch):
+    (tmp_path / "own_back_factories.py").write_text(FACTORIES)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_back_factories", raising=False)
+    return "own_back_factories"
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "words"),
+    [
+        ("missing", {}, "missing"),
+        ("number", {}, "it made a int, not a torch module"),
+        ("broken", {}, "lost"),
+        ("flat", {}, "width"),
+        ("flat", {"width": 4}, "Missing key"),
+        ("Back", {}, "Unexpected key"),
+        ("system", {"command": "true"}, "does not define system"),
+    ],
+)
+def test_a_factory_that_fails_is_said(tmp_path, own_module, name, kwargs, words):
+    bundle = with_factory(tmp_path, f"{own_module}:{name}", **kwargs)
+    with pytest.raises(BundleError, match=f"{own_module}:{name} cannot be rebuilt") as caught:
+        BackHalf(bundle, "sgd", (own_module,))
+    assert words in str(caught.value)
+
+
+def test_a_missing_module_is_said(tmp_path):
+    with pytest.raises(BundleError, match="No module named 'no_such_module'"):
+        BackHalf(with_factory(tmp_path, "no_such_module:f"), "sgd", ("no_such_module",))
+
+
+def test_a_batch_that_the_model_cannot_take_is_an_error_of_ours():
+    wrong = Batch((np.zeros((2, 3, 4, 4), np.float32),), np.zeros(2, np.int64))
+    with pytest.raises(TrainingError, match="the back half failed on a batch of 2"):
+        BackHalf(kept_bundle(), "sgd", ALLOW).step([wrong])
