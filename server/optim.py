@@ -16,6 +16,9 @@ from slfac.codec.spec import Fields, parse_spec
 from slfac.wire.errors import SettingsError
 
 _Maker = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
+# Bounds and defaults are those of slfac.device.optim: one spec serves both ends.
+_HIGHEST = 1e6
+_ALMOST_ONE = 1 - 1e-12
 
 
 def make_torch_optimizer(
@@ -73,19 +76,19 @@ def _maker(spec: str) -> _Maker:
 
 def _sgd(fields: Fields) -> dict[str, Any]:
     return {
-        "lr": fields.number("lr", 0.01, low=0.0, high=1e3),
+        "lr": fields.number("lr", 0.001, low=0.0, high=_HIGHEST),
         "momentum": fields.number("momentum", 0.0, low=0.0, high=1.0),
-        "weight_decay": fields.number("weight_decay", 0.0, low=0.0, high=1e3),
+        "weight_decay": fields.number("weight_decay", 0.0, low=0.0, high=_HIGHEST),
     }
 
 
 def _adam(fields: Fields, *, decay: float) -> dict[str, Any]:
     return {
-        "lr": fields.number("lr", 0.001, low=0.0, high=1e3),
+        "lr": fields.number("lr", 0.001, low=0.0, high=_HIGHEST),
         "betas": (
-            fields.number("beta1", 0.9, low=0.0, high=0.999999),
-            fields.number("beta2", 0.999, low=0.0, high=0.999999),
+            fields.number("beta1", 0.9, low=0.0, high=_ALMOST_ONE),
+            fields.number("beta2", 0.999, low=0.0, high=_ALMOST_ONE),
         ),
-        "eps": fields.number("eps", 1e-8, low=0.0, high=1.0, above_low=True),
-        "weight_decay": fields.number("weight_decay", decay, low=0.0, high=1e3),
+        "eps": fields.number("eps", 1e-8, low=0.0, high=_HIGHEST),
+        "weight_decay": fields.number("weight_decay", decay, low=0.0, high=_HIGHEST),
     }

@@ -1,0 +1,78 @@
+import pytest
+import torch
+
+from slfac.device.optim import make_optimizer
+from slfac.server.optim import check_optimizer, make_torch_optimizer
+from slfac.wire.errors import SettingsError
+
+GOOD = [
+    "sgd",
+    "sgd:lr=0",
+    "sgd:lr=1e6",
+    "sgd:lr=0.05,momentum=1,weight_decay=1e6",
+    "adam",
+    "adam:lr=1e6,beta1=0,beta2=0,eps=0,weight_decay=0",
+    "adam:beta1=0.999999999,beta2=0.9999999",
+    "adam:eps=1e6",
+    "adamw",
+    "adamw:lr=0.01,weight_decay=0.3",
+]
+BAD = [
+    "",
+    "rmsprop",
+    "SGD",
+    "sgd:",
+    "sgd:lr",
+    "sgd:lr=",
+    "sgd:lr=fast",
+    "sgd:lr=nan",
+    "sgd:lr=inf",
+    "sgd:lr=-0.1",
+    "sgd:lr=1.1e6",
+    "sgd:lr=0.1,lr=0.2",
+    "sgd:momentum=1.01",
+    "sgd:momentum=-1",
+    "sgd:weight_decay=1.1e6",
+    "sgd:beta1=0.9",
+    "sgd:nesterov=1",
+    "adam:beta1=1",
+    "adam:beta2=1",
+    "adam:beta1=-0.1",
+    "adam:eps=-1e-8",
+    "adam:eps=1.1e6",
+    "adam:momentum=0.9",
+    "adamw:weight_decay=-1",
+    "sgd:lr=0.1 ",
+]
+
+
+@pytest.mark.parametrize("spec", GOOD)
+def test_both_ends_take_the_same_specs_to_mean_the_same(spec):
+    check_optimizer(spec)
+    ours = make_optimizer(spec)
+    (theirs,) = make_torch_optimizer(spec, [torch.nn.Parameter(torch.zeros(1))]).param_groups
+    assert (theirs["lr"], theirs["weight_decay"]) == (ours.lr, ours.weight_decay)
+    if spec.startswith("sgd"):
+        assert theirs["momentum"] == ours.momentum
+    else:
+        assert theirs["betas"] == (ours.beta1, ours.beta2)
+        assert theirs["eps"] == ours.eps
+
+
+@pytest.mark.parametrize("spec", BAD)
+def test_both_ends_refuse_the_same_specs(spec):
+    for check in (check_optimizer, make_optimizer):
+        with pytest.raises(SettingsError):
+            check(spec)
+
+
+def test_kinds():
+    made = {
+        name: make_torch_optimizer(name, [torch.nn.Parameter(torch.zeros(1))])
+        for name in ("sgd", "adam", "adamw")
+    }
+    assert {name: type(optimizer).__name__ for name, optimizer in made.items()} == {
+        "sgd": "SGD",
+        "adam": "Adam",
+        "adamw": "AdamW",
+    }
