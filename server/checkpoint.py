@@ -2,7 +2,12 @@
 
 ``checkpoint/round-000003/`` holds ``front.safetensors``, ``back.safetensors``,
 ``optimizer.safetensors`` and ``state.json``. It is written under another name, synced, and
-renamed; the two newest are kept.
+renamed; the two newest of a run are kept.
+
+``optimizer.safetensors`` names each tensor of the torch optimiser's state ``INDEX.SLOT``
+(``0.momentum_buffer``), INDEX counting the back's parameters; ``optimizer`` in
+``state.json`` holds the settings of its parameter groups. ``rng.torch`` beside them is the
+state of torch's generator.
 """
 
 from __future__ import annotations
@@ -50,24 +55,39 @@ def write_checkpoint(
     tensors, groups = _flatten(back.optimizer)
     state = {**facts, "finished_rounds": finished_rounds, "optimizer": groups}
     tensors["rng.torch"] = torch.get_rng_state()
+    files = {
+        FRONT_FILE: pack_state(front),
+        BACK_FILE: safetensors.torch.save(_contiguous(back.module.state_dict())),
+        OPTIMIZER_FILE: safetensors.torch.save(_contiguous(tensors)),
+        STATE_FILE: json.dumps(state, indent=2).encode(),
+    }
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=".round-", dir=parent))
-        _write(fresh / FRONT_FILE, pack_state(front))
-        _write(fresh / BACK_FILE, safetensors.torch.save(_contiguous(back.module.state_dict())))
-        _write(fresh / OPTIMIZER_FILE, safetensors.torch.save(_contiguous(tensors)))
-        _write(fresh / STATE_FILE, json.dumps(state, indent=2).encode())
-        fresh.chmod(0o755)
-        shutil.rmtree(target, ignore_errors=True)
-        fresh.rename(target)
-        _sync_folder(parent)
+        _replace(target, files)
     except OSError as error:
         raise TrainingError(
             f"cannot write checkpoint {target}: {error.strerror}", "free some space"
         ) from error
-    for old in sorted(parent.glob("round-*"))[:-_KEEP]:
+    # Those of later rounds are an earlier run's: this one has not got there yet.
+    ours = sorted(path for path in parent.glob("round-*") if path.name <= target.name)
+    for old in ours[:-_KEEP]:
         shutil.rmtree(old, ignore_errors=True)
     return target
+
+
+def _replace(target: Path, files: dict[str, bytes]) -> None:
+    parent = target.parent
+    parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=".round-", dir=parent))
+    try:
+        for name, data in files.items():
+            _write(fresh / name, data)
+        fresh.chmod(0o755)
+        shutil.rmtree(target, ignore_errors=True)
+        fresh.rename(target)
+        _sync_folder(parent)
+    finally:
+        # Nothing is left of it after the rename; a failed one must not fill the disk.
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _flatten(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor], list[Any]]:
@@ -86,7 +106,11 @@ def _named(state: dict[int, dict[str, Any]]) -> Iterator[tuple[str, torch.Tensor
 
 
 def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    # Cloned, because safetensors refuses weights that two layers share.
+    return {
+        name: tensor.detach().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
 
 
 def _write(path: Path, data: bytes) -> None:

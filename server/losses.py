@@ -59,4 +59,6 @@ def check_target(manifest: Manifest, target: np.ndarray, samples: int) -> np.nda
         raise ProtocolError(
             f"targets are {target.shape}, finite ({samples}, {manifest.num_outputs}) were expected"
         )
+    if manifest.loss == "bce_with_logits" and not ((target >= 0) & (target <= 1)).all():
+        raise ProtocolError("a target is outside 0..1, which bce_with_logits needs")
     return target.astype(np.float32)

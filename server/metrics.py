@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from slfac.wire.errors import SettingsError
+from slfac.wire.errors import SettingsError, TrainingError
 
 Listener = Callable[[dict[str, Any]], None]
 METRICS_NAME = "metrics.jsonl"
@@ -29,9 +29,10 @@ class Metrics:
 
     def __init__(self, folder: Path, listener: Listener | None = None) -> None:
         self._listener = listener
+        self._path = folder / METRICS_NAME
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = (folder / METRICS_NAME).open("a", encoding="utf-8")
+            self._file = self._path.open("a", encoding="utf-8")
         except OSError as error:
             raise SettingsError(
                 f"setting out is {str(folder)!r}: {error.strerror}", "choose a writable folder"
@@ -43,11 +44,19 @@ class Metrics:
         Args:
             event: Its name.
             **values: Its fields; a number that is not finite becomes null.
+
+        Raises:
+            TrainingError: The file cannot be written.
         """
         now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="milliseconds")
         line = {"event": event, "time": now, **{k: _plain(v) for k, v in values.items()}}
-        self._file.write(json.dumps(line, allow_nan=False) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(line, allow_nan=False) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise TrainingError(
+                f"cannot write {self._path}: {error.strerror}", "free some space"
+            ) from error
         if self._listener is not None:
             self._listener(line)
 

@@ -74,10 +74,9 @@ class Server:
             facts=self._facts,
             max_request_bytes=largest_request_bytes(bundle.manifest, settings.batch_size),
         )
-        self._farewell: tuple[str, str] | None = None
         try:
             self._metrics = Metrics(settings.out, listener)
-        except SlfacError:
+        except BaseException:
             self._service.close()
             raise
         self.address = self._service.address
@@ -97,8 +96,10 @@ class Server:
             farewell = (error.what, error.remedy)
         elif error is not None:
             farewell = ("the server was stopped", "start it again, then this device")
-        self._service.close(farewell)
-        self._metrics.close()
+        try:
+            self._service.close(farewell)
+        finally:
+            self._metrics.close()
 
     def run(self) -> RunResult:
         """Train all rounds.

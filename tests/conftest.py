@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from slfac.wire.bundle import Bundle
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +37,24 @@ def cnn_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         preprocessing=Preprocessing(scale=1 / 255, mean=(0.5,), std=(0.25,)),
     )
     return folder
+
+
+@pytest.fixture(scope="session")
+def bn_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A small CNN with BatchNorm for 1x8x8 and ten classes, cut behind its first pool."""
+    from slfac.export import export_bundle
+    from slfac.wire.manifest import Preprocessing
+
+    return export_bundle(
+        model="cnn",
+        kwargs={"channels": [4, 8], "hidden": 8, "batch_norm": True},
+        cut="pool1",
+        input_shape=(1, 8, 8),
+        out=tmp_path_factory.mktemp("bn") / "bundle",
+        num_classes=10,
+        seed=3,
+        preprocessing=Preprocessing(scale=1 / 255, mean=(0.3,), std=(0.2,)),
+    ).bundle
 
 
 @pytest.fixture

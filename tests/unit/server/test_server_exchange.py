@@ -1,0 +1,191 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from harness.offline import arrive, collect, front_parts, kept_bundle, request, step_parts
+from slfac.codec import decode
+from slfac.server.back import Outcome
+from slfac.server.events import Arrived
+from slfac.server.exchange import Exchange, largest_request_bytes
+from slfac.wire.bundle import unpack_state
+from slfac.wire.errors import BundleError, CodecError, ProtocolError
+from slfac.wire.transfer import Part, frames_bytes
+
+BATCH = 4
+
+
+@pytest.fixture
+def exchange():
+    manifest = kept_bundle().manifest
+    return Exchange(manifest, batch_size=BATCH, codec_down="fp16", seed=0)
+
+
+def arrived(kind, parts, samples=0, seq=1):
+    return Arrived(1, 77, arrive(request(kind, seq, samples=samples), parts), 1234)
+
+
+def smashed(samples=3, shape=(4, 4, 4)):
+    return np.random.default_rng(0).normal(size=(samples, *shape)).astype(np.float32)
+
+
+def labels(samples=3):
+    return np.arange(samples, dtype=np.uint8) % 4
+
+
+def read(exchange, parts, samples=3):
+    return exchange.read_step(arrived("step", parts, samples))
+
+
+def test_a_step_comes_out_as_it_went_in_and_its_bytes_are_counted(exchange):
+    x = smashed()
+    parts = step_parts(x, labels())
+    step = read(exchange, parts)
+    assert np.array_equal(step.batch.smashed[0], x)
+    assert step.batch.target.tolist() == [0, 1, 2]
+    assert step.batch.target.dtype == np.int64
+    assert step.smashed_bytes == len(parts[0].data)
+    assert step.smashed_values == x.size
+    assert step.decode_ms > 0
+
+
+@pytest.mark.parametrize("samples", [0, BATCH + 1, 2**32 - 1])
+def test_a_batch_too_large_or_empty_is_refused(exchange, samples):
+    with pytest.raises(ProtocolError, match=f"a step of {samples} samples came, 1 to 4"):
+        read(exchange, step_parts(smashed(), labels()), samples)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        smashed(2),
+        smashed(3, (4, 4)),
+        smashed(3, (2, 4, 8)),
+        smashed(3).reshape(3, 64),
+        smashed(3).astype(np.float16),
+        smashed(3).astype(np.int32),
+    ],
+)
+def test_smashed_data_of_another_shape_or_dtype_is_refused(exchange, x):
+    with pytest.raises(ProtocolError, match=r"smashed data 'smashed' is .*not \(3, 4, 4, 4\)"):
+        read(exchange, step_parts(x, labels()))
+
+
+def test_smashed_data_larger_than_announced_is_refused_before_it_is_decoded(exchange):
+    with pytest.raises(CodecError):
+        read(exchange, step_parts(smashed(50), labels()))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_refused(exchange, value):
+    parts = step_parts(smashed(), labels())
+    # Our codecs would not write it; another sender's might.
+    payload = bytearray(parts[0].data)
+    payload[-4:] = np.float32(value).tobytes()
+    with pytest.raises((ProtocolError, CodecError), match=r"not finite|NaN or infinite"):
+        read(exchange, [dataclasses.replace(parts[0], data=bytes(payload)), parts[1]])
+
+
+def test_targets_that_do_not_fit_are_refused(exchange):
+    with pytest.raises(ProtocolError, match="targets are"):
+        read(exchange, step_parts(smashed(), labels(2)))
+    with pytest.raises(ProtocolError, match="outside 0"):
+        read(exchange, step_parts(smashed(), labels() + 9))
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_missing_section_is_said(exchange, missing):
+    parts = step_parts(smashed(), labels())
+    name = parts.pop(missing).name
+    with pytest.raises(ProtocolError, match=f"without its section .*'{name}'"):
+        read(exchange, parts)
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x00" * 40, b"SFC" + b"\xff" * 64])
+def test_rubbish_is_refused(exchange, payload):
+    parts = step_parts(smashed(), labels())
+    with pytest.raises(CodecError):
+        read(exchange, [dataclasses.replace(parts[0], data=payload), parts[1]])
+
+
+def front(**changes):
+    return {**kept_bundle().front_state(), **changes}
+
+
+def test_a_front_comes_out_as_it_went_in(exchange):
+    state, samples = exchange.read_front(arrived("front", front_parts(front()), 9))
+    assert samples == 9
+    assert {k: v.tobytes() for k, v in state.items()} == {
+        k: v.tobytes() for k, v in front().items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (front(extra=np.zeros(1, np.float32)), "'extra' is missing or unknown"),
+        ({"conv1.bias": np.zeros(4, np.float32)}, "'conv1.weight' is missing"),
+        (front(**{"conv1.bias": np.zeros(5, np.float32)}), r"'conv1.bias' is \(5,\)"),
+        (front(**{"conv1.bias": np.zeros(4, np.float16)}), "float16"),
+    ],
+)
+def test_a_front_that_does_not_fit_is_refused(exchange, state, words):
+    with pytest.raises(BundleError, match=words):
+        exchange.read_front(arrived("front", front_parts(state), 9))
+
+
+def test_a_front_of_rubbish_not_finite_or_of_no_samples_is_refused(exchange):
+    with pytest.raises(BundleError, match="cannot be read"):
+        exchange.read_front(arrived("front", [Part("front", "front", b"\x08" * 90)], 9))
+    broken = front(**{"conv1.bias": np.full(4, np.nan, np.float32)})
+    with pytest.raises(ProtocolError, match=r"'conv1.bias' holds values that are not finite"):
+        exchange.read_front(arrived("front", front_parts(broken), 9))
+    with pytest.raises(ProtocolError, match="no samples"):
+        exchange.read_front(arrived("front", front_parts(front()), 0))
+    with pytest.raises(ProtocolError, match="without its section"):
+        exchange.read_front(arrived("front", [], 9))
+
+
+def test_gradients_go_out_encoded_and_every_byte_is_counted(exchange):
+    step = read(exchange, step_parts(smashed(), labels()))
+    gradient = smashed()
+    answer = exchange.write_gradients(step, Outcome(0.5, (gradient,)), round_=3, train_ms=7.0)
+    reply = collect(answer.frames)
+    header = reply.header
+    assert (header.session, header.seq, header.kind, header.round) == (77, 1, "step", 3)
+    assert (header.loss, header.train_ms, header.directive) == (0.5, 7.0, "train")
+    section, data = reply.part("gradient", "smashed")
+    assert np.array_equal(decode(data, max_values=gradient.size), gradient.astype(np.float16))
+    assert (section.shape, section.dtype) == (gradient.shape, "float32")
+    assert answer.gradient_bytes == len(data) == section.length
+    assert answer.gradient_values == gradient.size
+    assert answer.bytes == frames_bytes(answer.frames)
+
+
+def test_a_gradient_that_is_not_finite_is_an_error(exchange):
+    step = read(exchange, step_parts(smashed(), labels()))
+    gradient = np.full((3, 4, 4, 4), np.inf, np.float32)
+    with pytest.raises(CodecError):
+        exchange.write_gradients(step, Outcome(0.5, (gradient,)), round_=0, train_ms=0.0)
+
+
+@pytest.mark.parametrize("directive", ["train", "stop"])
+def test_a_front_goes_out_whole(exchange, directive):
+    answer = exchange.write_front(arrived("join", []), front(), round_=2, directive=directive)
+    reply = collect(answer.frames)
+    assert (reply.header.round, reply.header.directive) == (2, directive)
+    state = unpack_state(kept_bundle().manifest, bytes(reply.part("front", "front")[1]))
+    assert {k: v.tobytes() for k, v in state.items()} == {
+        k: v.tobytes() for k, v in front().items()
+    }
+
+
+@pytest.mark.parametrize("batch_size", [1, 64, 4096])
+def test_every_legal_request_fits_into_the_bound(batch_size):
+    manifest = kept_bundle().manifest
+    bound = largest_request_bytes(manifest, batch_size)
+    x = smashed(batch_size)
+    for codec in ("none", "fp16", "slfac"):
+        parts = step_parts(x, np.zeros(batch_size, np.int64), codec)
+        assert sum(len(part.data) for part in parts) <= bound
+    assert len(front_parts(front())[0].data) <= bound
