@@ -97,18 +97,16 @@ def imported(*arguments, cwd):
         except SystemExit:
             pass
         heavy = {"torch", "onnx", "onnxruntime", "numpy", "msgspec", "zmq", "pydantic", "rich"}
-        print(*sorted(heavy & set(sys.modules)), file=sys.stderr)
+        print("", *sorted(heavy & set(sys.modules)), file=sys.stderr)
     """
     done = python(code, *arguments, cwd=cwd)
     assert done.returncode == 0
-    return set(done.stderr.split())
+    return set(done.stderr.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], *[[c, "--help"] for c in COMMANDS]]
-)
-def test_help_imports_nothing_heavy(arguments, tmp_path):
-    assert imported(*arguments, cwd=tmp_path) == set()
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_imports_nothing_heavy(command, tmp_path):
+    assert imported(*filter(None, [command]), "--help", cwd=tmp_path) == set()
 
 
 def test_keys_import_only_the_library_that_makes_them(tmp_path):
@@ -144,10 +142,8 @@ BLOCK = """
         ("msgspec", DEVICE, "device"),
         ("zmq", DEVICE, "device"),
         ("onnxruntime", DEVICE, "device"),
-        ("numpy", DEVICE, "device"),
         ("safetensors", DEVICE, "device"),
         ("torch", SERVER, "server"),
-        ("pydantic", SERVER, "server"),
         ("msgspec", SERVER, "server"),
         ("torch", EXPORT, "export"),
         ("rich", ["demo"], "testbed"),
