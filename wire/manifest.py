@@ -14,7 +14,8 @@ from msgspec import Meta, Struct
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
-MAX_FILES = 16
+# With the manifest, as many as one message has sections: so a bundle travels in one reply.
+MAX_FILES = 15
 
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]

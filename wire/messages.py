@@ -16,6 +16,7 @@ MAX_SECTIONS = 16
 U63 = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 U32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Text = Annotated[str, Meta(max_length=64)]
+Name = Annotated[str, Meta(max_length=256)]
 LongText = Annotated[str, Meta(max_length=512)]
 Spec = Annotated[str, Meta(max_length=256)]
 Dim = Annotated[int, Meta(ge=0, le=2**31 - 1)]
@@ -39,7 +40,7 @@ class Section(Struct, array_like=True, frozen=True):
     """
 
     role: Role
-    name: Text
+    name: Name
     codec: Spec
     shape: Annotated[tuple[Dim, ...], Meta(max_length=8)]
     dtype: Annotated[str, Meta(max_length=16)]

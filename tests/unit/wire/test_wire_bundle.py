@@ -13,7 +13,10 @@ import pytest
 
 from slfac.wire.bundle import Bundle, install_bundle, open_bundle, write_bundle
 from slfac.wire.errors import BundleError
-from slfac.wire.manifest import MANIFEST_NAME
+from slfac.wire.frame import decode_header
+from slfac.wire.manifest import MANIFEST_NAME, MAX_FILES, TensorSpec
+from slfac.wire.messages import Reply, Request, Timings
+from slfac.wire.transfer import Part, cut_transfer
 
 pytestmark = pytest.mark.device
 
@@ -67,6 +70,25 @@ def test_writing_twice_gives_the_same_bytes_and_the_same_id(kept, tmp_path):
     second = write_bundle(tmp_path / "b", manifest, dict(reversed(files.items())))
     assert first.id == second.id != kept.id
     assert tree(first.path) == tree(second.path)
+
+
+def test_the_largest_bundle_fits_into_one_message(kept, tmp_path):
+    manifest, files = renamed(kept, "x")
+    more = {f"{i:x}" * 64: b"" for i in range(MAX_FILES - len(files))}
+    bundle = write_bundle(tmp_path / "a", manifest, files | more)
+    parts = [Part("bundle", name, data) for name, data in bundle.contents().items()]
+    reply = Reply(1, 1, "bundle", 0, "train", 0.0, 0.0, 0.0, 0.0, ())
+    header = decode_header(cut_transfer(reply, parts)[0][0])
+    assert len(header.sections) == MAX_FILES + 1
+    with pytest.raises(BundleError, match="files"):
+        write_bundle(tmp_path / "b", manifest, files | more | {"one_more": b""})
+
+
+def test_a_tensor_with_the_longest_name_fits_into_a_message():
+    name = TensorSpec(name="n" * 256, shape=(1,)).name
+    request = Request(1, 1, "r", "step", 0, 0, 1, Timings(), ())
+    frames = cut_transfer(request, [Part("smashed", name, b"")])
+    assert decode_header(frames[0][0]).sections[0].name == name
 
 
 def test_the_manifest_written_lists_the_files_given(kept, tmp_path):

@@ -114,7 +114,7 @@ OUT_OF_BOUNDS = {
     "a time that is no number": request(timings=Timings(wait_ms=math.nan)),
     "17 sections": request(sections=(section(name="", codec="", shape=()),) * 17),
     "role": request(sections=(section(role="weights"),)),
-    "name of 65": request(sections=(section(name="n" * 65),)),
+    "name of 257": request(sections=(section(name="n" * 257),)),
     "codec of 257": request(sections=(section(codec="c" * 257),)),
     "rank 9": request(sections=(section(shape=(1,) * 9),)),
     "dimension 2^31": request(sections=(section(shape=(2**31,)),)),
