@@ -48,6 +48,7 @@ def test_resnet18_imagenet(cut, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)  # half a minute of computing on a quiet core
 def test_resnet18_at_its_last_cut(tmp_path):
     bundle = check("resnet18", "flatten", (3, 32, 32), tmp_path, stem="cifar")
     assert bundle.manifest.smashed[0].shape == (512,)
