@@ -1,0 +1,311 @@
+"""Rounds under devices that come, go and misbehave; the I/O thread is a script here."""
+
+import contextlib
+import queue
+from collections import defaultdict
+
+import numpy as np
+import pytest
+
+from harness.offline import RUN, arrive, collect, front_parts, kept_bundle, request, step_parts
+from slfac.server import server_settings
+from slfac.server.back import BackHalf
+from slfac.server.events import Arrived, Failed, Left, Lost
+from slfac.server.metrics import Metrics
+from slfac.server.modes.parallel import Parallel
+from slfac.server.protocol import RunFacts
+from slfac.server.roster import Roster
+from slfac.server.trainer import Trainer
+from slfac.wire.errors import TrainingError
+from slfac.wire.messages import Bye, Summary, Timings
+from slfac.wire.meter import Traffic
+
+BYE = Bye(0, True, Timings(), Summary(False, 1, 2, 3, "3", "1", "x", 4))
+
+
+class Script:
+    """Stands where the I/O thread does; each answer calls what the test wants next."""
+
+    def __init__(self):
+        self.events = queue.Queue()
+        self.answers = []
+        self.refused = []
+        self.then = {}
+        self.sessions = {}
+        self.seqs = defaultdict(int)
+
+    def reply(self, index, session, seq, frames):
+        header = collect(frames).header
+        assert (header.session, header.seq) == (session, seq)
+        self.answers.append((index, header.kind, header.round, header.directive))
+        self.then[index](header)
+
+    def refuse(self, index, session, reason, _remedy):
+        self.refused.append((index, session, reason))
+
+    def traffic(self, _name):
+        return Traffic()
+
+    def join(self, index, session=None):
+        self.sessions[index] = session or index + 1
+        self.seqs[index] = 0
+        self.ask(index, "join")
+
+    def ask(self, index, kind, parts=(), **changes):
+        self.seqs[index] += 1
+        session = self.sessions[index]
+        header = request(kind, self.seqs[index], session=session, **changes)
+        self.events.put(Arrived(index, session, arrive(header, list(parts)), 10))
+
+    def step(self, index, samples=2, run=RUN):
+        x = np.random.default_rng(index).normal(size=(samples, 4, 4, 4)).astype(np.float32)
+        target = np.zeros(samples, np.uint8)
+        self.ask(index, "step", step_parts(x, target), samples=samples, run=run)
+
+    def front(self, index, samples=2):
+        self.ask(index, "front", front_parts(kept_bundle().front_state()), samples=samples)
+
+    def obey(self, index, steps=1):
+        """A device that does what it should: its steps, its front, goodbye."""
+        made = 0
+
+        def then(header):
+            nonlocal made
+            if header.directive == "stop":
+                self.events.put(Left(index, BYE))
+            elif header.kind == "step" and made == steps:
+                made = 0
+                self.front(index)
+            else:
+                made += 1
+                self.step(index)
+
+        self.then[index] = then
+
+    def directives(self, index):
+        return [(kind, round_, told) for i, kind, round_, told in self.answers if i == index]
+
+
+@pytest.fixture
+def train(tmp_path):
+    def run(script, devices=2, **changes):
+        settings = server_settings(
+            bundle="b",
+            out=tmp_path,
+            keys=tmp_path,
+            **{"rounds": 2, "codec_down": "none", "optimizer": "sgd:lr=0.01", **changes},
+        )
+        names = tuple(f"d{index}" for index in range(devices))
+        facts = RunFacts("boot", RUN, kept_bundle(), settings.plan(), Roster(names), 10.0)
+        back = BackHalf(facts.bundle, settings.optimizer, settings.allow_factories)
+        told = []
+        metrics = Metrics(tmp_path, told.append)
+        trainer = Trainer(
+            settings=settings,
+            facts=facts,
+            service=script,
+            mode=Parallel(back),
+            back=back,
+            evaluator=None,
+            metrics=metrics,
+        )
+        trainer.told = told
+        with contextlib.closing(metrics):
+            trainer.run()
+        return trainer
+
+    return run
+
+
+def test_two_obedient_devices(train):
+    script = Script()
+    for index in range(2):
+        script.obey(index, steps=2)
+        script.join(index)
+    trainer = train(script)
+    assert len(trainer.rounds) == 2
+    assert [entry.devices for entry in trainer.rounds] == [2, 2]
+    assert script.refused == []
+    assert set(trainer.summaries) == {0, 1}
+    assert script.directives(0) == [
+        ("join", 0, "train"),
+        ("step", 0, "train"),
+        ("step", 0, "train"),
+        ("front", 1, "train"),
+        ("step", 1, "train"),
+        ("step", 1, "train"),
+        ("front", 2, "stop"),
+    ]
+
+
+def test_who_is_lost_in_mid_round_leaves_the_others_going_and_joins_the_next_round(train):
+    script = Script()
+    script.obey(0)
+
+    def vanish(_):
+        script.events.put(Lost(1, "its connection is gone"))
+        script.obey(1)
+        script.join(1, session=50)
+
+    script.then[1] = vanish
+    script.join(0)
+    script.join(1)
+    trainer = train(script)
+    assert [entry.devices for entry in trainer.rounds] == [1, 2]
+    assert script.directives(1) == [
+        ("join", 0, "train"),
+        ("join", 1, "train"),
+        ("step", 1, "train"),
+        ("front", 2, "stop"),
+    ]
+
+
+def test_after_all_were_lost_one_that_comes_back_starts_the_round_again(train):
+    script = Script()
+    for index in range(2):
+        script.then[index] = lambda _: None
+        script.join(index)
+
+    def both_vanish(_):
+        for index in range(2):
+            script.events.put(Lost(index, "gone"))
+        script.obey(1)
+        script.join(1, session=50)
+
+    script.then[1] = both_vanish
+    trainer = train(script)
+    assert [entry.devices for entry in trainer.rounds] == [1, 1]
+    assert script.directives(1)[1] == ("join", 0, "train")
+
+
+def test_who_loses_its_session_over_the_last_front_gets_it_again(train):
+    script = Script()
+    script.obey(0)
+    script.obey(1)
+    obedient = dict(script.then)
+
+    def goodbyes(_):
+        script.events.put(Left(1, BYE))
+        script.events.put(Left(0, BYE))
+
+    def miss_the_last(header):
+        if header.directive != "stop":
+            obedient[1](header)
+            return
+        script.events.put(Lost(1, "it started again"))
+        script.then[1] = goodbyes
+        script.join(1, session=50)
+
+    script.then[0] = lambda header: header.directive == "stop" or obedient[0](header)
+    script.then[1] = miss_the_last
+    script.join(0)
+    script.join(1)
+    train(script)
+    assert script.directives(1)[-2:] == [("front", 2, "stop"), ("join", 2, "stop")]
+
+
+def test_a_device_that_joins_twice_is_refused_and_stalls_nobody(train):
+    script = Script()
+    script.obey(0)
+    script.then[1] = lambda _: script.ask(1, "join")
+    script.join(0)
+    script.join(1)
+    trainer = train(script)
+    assert [entry.devices for entry in trainer.rounds] == [1, 1]
+    ((index, session, reason),) = script.refused
+    assert (index, session) == (1, 2)
+    assert "asked to join again" in reason
+
+
+@pytest.mark.parametrize("fault", ["batch", "run", "front"])
+def test_a_device_that_sends_nonsense_is_refused_by_its_session_and_the_other_goes_on(train, fault):
+    script = Script()
+    script.obey(0)
+    faults = {
+        "batch": lambda _: script.step(1, samples=100),
+        "run": lambda _: script.step(1, run="another"),
+        "front": lambda _: script.front(1, samples=0),
+    }
+    script.then[1] = faults[fault]
+    script.join(0)
+    script.join(1, session=44)
+    trainer = train(script)
+    assert [entry.devices for entry in trainer.rounds] == [1, 1]
+    assert [entry[:2] for entry in script.refused] == [(1, 44)]
+
+
+def test_a_step_from_who_has_not_joined_is_refused(train):
+    script = Script()
+    script.sessions[1] = 9
+    script.step(1)
+    script.obey(0)
+    script.obey(1)
+    script.join(0)
+    script.join(1)
+    train(script)
+    ((_, _, reason),) = script.refused
+    assert "a step request came from a device that has not joined" in reason
+
+
+def test_too_few_devices_end_the_run_and_are_named(train):
+    script = Script()
+    script.then[0] = lambda _: None
+    script.join(0)
+    with pytest.raises(TrainingError, match=r"1 of 2 devices came within 0\.1 s; missing: d1"):
+        train(script, join_timeout_s=0.1)
+
+
+def test_min_devices_may_start_without_the_rest(train):
+    script = Script()
+    script.obey(0)
+    script.join(0)
+    trainer = train(script, join_timeout_s=0.1, min_devices=1)
+    assert [entry.devices for entry in trainer.rounds] == [1, 1]
+
+
+def test_a_device_that_comes_and_goes_does_not_put_off_the_time_limit(train):
+    script = Script()
+
+    class Flapping(queue.Queue):
+        def get(self, **_):
+            return Lost(0, "it started again")
+
+    script.events = Flapping()
+    with pytest.raises(TrainingError, match="0 of 2 devices came"):
+        train(script, join_timeout_s=0.1)
+
+
+def test_nobody_left_ends_the_run_after_the_idle_time(train):
+    script = Script()
+    script.then[0] = lambda _: script.events.put(Lost(0, "gone"))
+    script.join(0)
+    with pytest.raises(TrainingError, match=r"0 of 1 devices came within 0\.1 s"):
+        train(script, devices=1, idle_timeout_s=0.1)
+
+
+def test_a_failure_of_the_io_thread_reaches_the_caller(train):
+    script = Script()
+    script.events.put(Failed(OSError("broken")))
+    with pytest.raises(OSError, match="broken"):
+        train(script)
+
+
+def test_training_loss_is_weighted_by_samples(train):
+    script = Script()
+    sizes = {0: 1, 1: 3}
+    for index, size in sizes.items():
+
+        def then(header, index=index, size=size):
+            if header.directive == "stop":
+                script.events.put(Left(index, BYE))
+            elif header.kind == "step":
+                script.front(index, samples=size)
+            else:
+                script.step(index, samples=size)
+
+        script.then[index] = then
+        script.join(index)
+    trainer = train(script, rounds=1)
+    steps = {e["device"]: e["loss"] for e in trainer.told if e["event"] == "step"}
+    expected = (steps["d0"] * 1 + steps["d1"] * 3) / 4
+    assert trainer.rounds[0].train_loss == pytest.approx(expected, abs=1e-5)
