@@ -78,7 +78,8 @@ def device_settings(**values: Any) -> DeviceSettings:
 def _path(kind: type, value: Any) -> Any:
     if kind is Path and isinstance(value, str | Path):
         return Path(value)
-    raise msgspec.ValidationError(f"Expected a path, got {type(value).__name__}")
+    # msgspec adds the field's name to a TypeError, not to an error of its own.
+    raise TypeError(f"Expected a path, got {type(value).__name__}")
 
 
 def _readable(error: msgspec.ValidationError, values: dict[str, Any]) -> SettingsError:
