@@ -1,0 +1,174 @@
+"""The I/O thread over a real socket: who is let in, what is counted, what is left behind."""
+
+import contextlib
+import socket
+import threading
+
+import pytest
+import zmq
+
+from harness.offline import RUN, SESSION, kept_bundle, plan, request
+from slfac.server.events import Arrived, Lost
+from slfac.server.gate import OTHERS, Gate
+from slfac.server.protocol import RunFacts
+from slfac.server.roster import Roster
+from slfac.server.service import Service
+from slfac.wire.errors import AddressError, KeyFileError
+from slfac.wire.frame import decode_header, encode_header
+from slfac.wire.keys import new_keys
+from slfac.wire.messages import Hello, Refusal, Reply, Welcome
+from slfac.wire.transfer import WINDOW_BYTES, cut_transfer
+
+WAIT_S = 20
+FACTS = RunFacts("boot", RUN, kept_bundle(), plan(), Roster(("a",)), 0.0)
+
+
+def make(address="tcp://127.0.0.1:*", keys=None):
+    return Service(address=address, keys=keys, facts=FACTS, max_request_bytes=1 << 20)
+
+
+@pytest.fixture
+def service():
+    service = make()
+    service.start()
+    with contextlib.closing(service):
+        yield service
+
+
+class Device:
+    """A DEALER that says what it is told to say."""
+
+    def __init__(self, context, address):
+        self.socket = context.socket(zmq.DEALER)
+        self.socket.linger = 0
+        self.socket.connect(address)
+        self.sent = self.received = 0
+
+    def say(self, head, body=b""):
+        self.socket.send_multipart([head, body])
+        self.sent += len(head) + len(body)
+
+    def hello(self, name="a", session=SESSION, resume=False):
+        self.say(encode_header(Hello(session, resume, WINDOW_BYTES, "0", name, "")))
+        return self.hear()
+
+    def hear(self):
+        assert self.socket.poll(WAIT_S * 1000), "the server says nothing"
+        head, body = self.socket.recv_multipart()
+        self.received += len(head) + len(body)
+        return decode_header(head)
+
+
+@pytest.fixture
+def connect(service):
+    context = zmq.Context()
+    devices = []
+
+    def connect():
+        devices.append(Device(context, service.address))
+        return devices[-1]
+
+    yield connect
+    for device in devices:
+        device.socket.close()
+    context.term()
+
+
+def test_every_byte_is_counted_both_ways(service, connect):
+    device = connect()
+    assert isinstance(device.hello(), Welcome)
+    for seq in (1, 2):
+        for head, body in cut_transfer(request("join", seq), ()):
+            device.say(head, body)
+        event = service.events.get(timeout=WAIT_S)
+        assert isinstance(event, Arrived)
+        reply = Reply(SESSION, seq, "join", 0, "train", 0.0, 0.0, 0.0, 0.0, ())
+        service.reply(0, SESSION, seq, cut_transfer(reply, ()))
+        while not isinstance(device.hear(), Reply):
+            pass
+    traffic = service.traffic("a")
+    assert (traffic.up.bytes, traffic.connections) == (device.sent, 1)
+    # The thread counts a message after it handed it over; closing waits for the thread.
+    service.close()
+    while device.received < traffic.down.bytes:
+        device.hear()
+    assert traffic.down.bytes == device.received
+
+
+def test_a_device_outside_the_run_and_a_message_before_hello_are_turned_away(connect):
+    refusal = connect().hello(name="other")
+    assert isinstance(refusal, Refusal)
+    assert "'other' is not part of this run" in refusal.reason
+    device = connect()
+    device.say(encode_header(request("join")))
+    assert isinstance(device.hear(), Refusal)
+
+
+@pytest.mark.parametrize("head", [b"", b"SF", b"SF\x63rest", b"GET / HTTP/1.1", b"SF\x01\xff"])
+def test_rubbish_ends_the_session_with_a_reason(service, connect, head):
+    device = connect()
+    device.hello()
+    device.say(head)
+    refusal = device.hear()
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason
+    assert isinstance(service.events.get(timeout=WAIT_S), Lost)
+    assert isinstance(device.hello(session=SESSION + 1), Welcome), "it may begin afresh"
+
+
+def test_messages_of_other_shapes_are_passed_over(service, connect):
+    device = connect()
+    device.hello()
+    device.socket.send(b"one frame")
+    device.socket.send_multipart([b"three", b"frames", b"here"])
+    assert isinstance(device.hello(session=SESSION + 1), Welcome)
+    assert service.malformed == 2
+
+
+def test_a_refusal_by_the_trainer_reaches_the_device(service, connect):
+    device = connect()
+    device.hello()
+    service.refuse(0, SESSION, "reason", "remedy")
+    assert device.hear() == Refusal(SESSION, "reason", "remedy")
+
+
+def test_a_taken_port_is_said_and_nothing_is_left_open(tmp_path):
+    new_keys(tmp_path, "server")
+    threads = threading.active_count()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(AddressError, match="is taken"):
+            make(address, tmp_path)
+    assert threading.active_count() == threads
+
+
+def test_missing_keys_are_said_and_nothing_is_left_open(tmp_path):
+    threads = threading.active_count()
+    with pytest.raises(KeyFileError):
+        make(keys=tmp_path / "none")
+    assert threading.active_count() == threads
+
+
+def test_a_service_that_never_started_can_be_closed(tmp_path):
+    new_keys(tmp_path, "server")
+    service = make(keys=tmp_path)
+    address = service.address
+    service.close()
+    again = make(address, tmp_path)
+    again.close()
+
+
+def test_strangers_with_ever_new_keys_do_not_fill_the_memory(tmp_path):
+    new_keys(tmp_path, "server")
+    context = zmq.Context()
+    gate = Gate(context, tmp_path)
+    try:
+        for number in range(3000):
+            assert not gate.callback("slfac", b"%040d" % number)
+        assert not gate.callback("slfac", b"%040d" % 0)
+        assert len(gate.refused) == 1001
+        assert gate.refused[OTHERS] == 2000
+        assert gate.refused["0" * 40] == 2
+    finally:
+        gate.close()
+        context.term()
