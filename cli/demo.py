@@ -34,7 +34,7 @@ def add_parser(subparsers: Any) -> None:
     add("--out", type=Path, metavar="DIR", help="where everything goes (runs/demo)")
     add("--data", type=Path, metavar="DIR", help="IDX folder (fetches 5000 MNIST images)")
     add("--devices", type=int, metavar="N", help="device processes (3)")
-    add("--rounds", type=int, metavar="N", help="rounds to train (6)")
+    add("--rounds", type=int, metavar="N", help="rounds to train (10)")
     codecs = parser.add_mutually_exclusive_group()
     codecs.add_argument("--codec", metavar="SPEC", help="codec both ways (slfac)")
     codecs.add_argument("--compare", metavar="A,B", help="run these codecs one after another")

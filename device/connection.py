@@ -76,16 +76,20 @@ class Connection:
             event = self._next_event(min(0.25, max(deadline_s - time.monotonic(), 0.0)))
             if event == zmq.Event.HANDSHAKE_SUCCEEDED:
                 return
-            connected = connected or event == zmq.Event.CONNECTED
+            if event == zmq.Event.CONNECTED:
+                connected = True
             if event == zmq.Event.HANDSHAKE_FAILED_AUTH:
                 raise self._refused()
             if event in _FAILED or (event == zmq.Event.DISCONNECTED and connected):
                 hangups += 1
+            if event == zmq.Event.CLOSED:
+                # Nobody listens now; who hung up before may have been a server on its way out.
+                connected, hangups = False, 0
             if hangups >= _HANGUPS_TO_BLAME_THE_KEY:
                 raise self._hung_up()
             now_s = time.monotonic()
             if now_s >= deadline_s:
-                raise self._silent(connected=connected, timeout_s=timeout_s)
+                raise self._silent(connected=connected or hangups > 0, timeout_s=timeout_s)
             if now_s >= status_s:
                 status_s = now_s + _SLOW_S
                 state = "listens but does not answer" if connected else "does not answer yet"

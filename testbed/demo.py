@@ -48,7 +48,7 @@ class DemoSettings:
     out: Path = Path("runs/demo")
     data: Path | None = None
     devices: int = 3
-    rounds: int = 6
+    rounds: int = 10
     codecs: tuple[str, ...] = ("slfac",)
     seeds: tuple[int, ...] = (0,)
     model: str = "cnn"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -38,7 +39,6 @@ class LocalRun:
         codec: Spec of the codec, both ways.
         partition: Spec of the partition over the devices.
         seed: Seed of everything random.
-        threads: Threads of the server; 0 leaves it to torch.
     """
 
     bundle: Path
@@ -51,7 +51,6 @@ class LocalRun:
     codec: str
     partition: str
     seed: int
-    threads: int = 0
 
 
 def run_local(run: LocalRun, on_event: Callable[[Event], None]) -> list[Event]:
@@ -82,7 +81,9 @@ def run_local(run: LocalRun, on_event: Callable[[Event], None]) -> list[Event]:
             on_event(event)
 
     with Supervisor() as supervisor:
-        supervisor.start("server", _server(run, keys), logs / "server.log", {})
+        # Threads that spin while they wait would take the devices' cores.
+        passive = {"OMP_WAIT_POLICY": "PASSIVE"}
+        supervisor.start("server", _server(run, keys), logs / "server.log", passive)
         address = _await_address(supervisor, events, take_new)
         for name in names:
             command = _device(run, keys / name, address, run.out / "cache" / name)
@@ -153,7 +154,7 @@ def _server(run: LocalRun, keys: Path) -> list[str]:
         "--codec": run.codec,
         "--partition": run.partition,
         "--seed": run.seed,
-        "--threads": run.threads,
+        "--threads": max(1, len(os.sched_getaffinity(0)) - run.devices),
         "--join-timeout-s": 120,
         "--idle-timeout-s": 60,
     }

@@ -72,9 +72,9 @@ class RunProgress:
         self._steps_per_round, self._steps = self._steps, 0
         self._update(f"round {self._round}/{self._rounds} done")
         self._console.print(
-            f"  round {self._round:>2}/{self._rounds}  accuracy {event['accuracy']:7.2%}  "
-            f"training loss {event['train_loss']:.4f}  {event['seconds']:5.1f} s  "
-            f"so far {event['bytes_up'] / 1e6:.2f} MB up, {event['bytes_down'] / 1e6:.2f} MB down",
+            f"  round {self._round:>2}/{self._rounds}  accuracy {event['accuracy']:6.2%}  "
+            f"loss {event['train_loss']:.4f}  {event['seconds']:4.1f} s  "
+            f"{event['bytes_up'] / 1e6:6.2f} MB up {event['bytes_down'] / 1e6:6.2f} MB down",
             highlight=False,
         )
 

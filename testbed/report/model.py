@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-PHASES = ("forward", "encode", "send", "wait", "decode", "backward", "update")
+PHASES = ("load", "forward", "encode", "send", "wait", "decode", "backward", "update")
 """The phases of a device's training step, in order."""
 
 

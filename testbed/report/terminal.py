@@ -41,7 +41,15 @@ def text_table(runs: Sequence[RunReport]) -> str:
 
 
 def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    table = Table(title=escape(title), box=SIMPLE_HEAD, title_justify="left", title_style="bold")
+    # Collapsed padding lets the widest table fit into 80 columns.
+    table = Table(
+        title=escape(title),
+        box=SIMPLE_HEAD,
+        title_justify="left",
+        title_style="bold",
+        collapse_padding=True,
+        pad_edge=False,
+    )
     for index, column in enumerate(columns):
         table.add_column(escape(column), justify="right" if index else "left", overflow="fold")
     for row in rows:
