@@ -1,5 +1,7 @@
 import datetime as dt
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -37,12 +39,15 @@ def test_numbers_that_are_not_finite_become_null_so_that_the_file_is_json(tmp_pa
     assert (line["a"], line["b"]) == (None, {"c": None, "d": {"e": None}})
 
 
-def test_an_older_file_is_appended_to(tmp_path):
-    for name in ("first", "second"):
-        metrics = Metrics(tmp_path)
-        metrics.write(name)
-        metrics.close()
-    assert [line["event"] for line in lines(tmp_path)] == ["first", "second"]
+def test_an_earlier_run_is_neither_mixed_nor_overwritten(tmp_path):
+    metrics = Metrics(tmp_path)
+    metrics.write("first")
+    metrics.close()
+    with pytest.raises(
+        SettingsError, match=r"setting out is .*holds an earlier run.*choose another"
+    ):
+        Metrics(tmp_path)
+    assert [line["event"] for line in lines(tmp_path)] == ["first"]
 
 
 def test_a_folder_that_cannot_be_used_is_said(tmp_path):
@@ -52,8 +57,12 @@ def test_a_folder_that_cannot_be_used_is_said(tmp_path):
 
 
 def test_a_full_disk_ends_the_run_with_an_error_of_ours(tmp_path):
-    (tmp_path / METRICS_NAME).symlink_to("/dev/full")
     metrics = Metrics(tmp_path)
+    path = (tmp_path / METRICS_NAME).resolve()
+    opened = [int(d.name) for d in Path("/proc/self/fd").iterdir() if d.resolve() == path]
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, *opened)
+    os.close(full)
     with pytest.raises(TrainingError, match=r"metrics\.jsonl: No space left.*free some space"):
         metrics.write("step")
     with pytest.raises(OSError, match="No space left"):
