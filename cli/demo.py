@@ -41,6 +41,7 @@ def add_parser(subparsers: Any) -> None:
     add("--seed", metavar="N[,N]", dest="seeds", type=_seeds, help="seed, or several (0)")
     add("--model", metavar="NAME", help="model of slfac.export.models (cnn)")
     add("--cut", metavar="NODE", help="its cut layer (pool1)")
+    add("--steps-per-round", type=int, metavar="N", help="0: one pass over a device's data (0)")
     add("--batch-size", type=int, metavar="N", help="samples a device puts into a step (32)")
     add("--optimizer", metavar="SPEC", help="of both halves (sgd:lr=0.05,momentum=0.9)")
     add("--partition", metavar="SPEC", help="how data is shared out (iid)")

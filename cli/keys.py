@@ -59,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "new":
         public = new_keys(args.dir, args.owner, args.server)
         print(f"{public}  {read_public(public).decode()}")
+        if args.owner == "device" and args.server is None:
+            print(f"copy server.key from the server's key folder into {args.dir} as well")
     elif args.action == "enroll":
         allowed.enroll(args.name, args.certificate)
         print(f"enrolled {args.name}")

@@ -70,11 +70,12 @@ def _explain(command: str, error: BaseException) -> int:
         return 0
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
-    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("slfac"):
+    if isinstance(error, ImportError) and not (error.name or "").startswith("slfac"):
         extra = {"demo": "testbed", "keys": "device"}.get(command, command)
         error = MissingExtraError(
-            f"the package {error.name!r} is not installed",
-            f"`pip install 'slfac[{extra}]'` installs what `slfac {command}` needs",
+            f"a package is missing: {error}",
+            f"install slfac with its extra {extra!r}: pip install 'slfac[{extra}]', "
+            f"or '.[{extra}]' in its source folder",
         )
     if isinstance(error, SlfacError):
         print(f"slfac {command}: {error}", file=sys.stderr)

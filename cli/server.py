@@ -99,7 +99,8 @@ def _show(event: dict[str, Any]) -> None:
         names = ", ".join(event["devices"])
         _say(f"run {event['run']} at {event['address']}, waiting for {names}")
     elif kind == "joined":
-        _say(f"{event['device']} joined")
+        missing = ", ".join(event["missing"])
+        _say(f"{event['device']} joined" + (f"; missing: {missing}" if missing else ""))
     elif kind == "left":
         _say(f"{event['device']} left: {event['reason']}")
     elif kind == "round":

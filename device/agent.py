@@ -97,26 +97,18 @@ class _Agent:
     def run(self) -> DeviceResult:
         welcome = self._link.join()
         bundle = self._bundle(welcome)
-        samples = Samples(
-            self._settings.data,
-            manifest=bundle.manifest,
-            plan=welcome.plan,
-            index=welcome.index,
-            devices=welcome.devices,
-        )
-        self._samples_held = len(samples)
         front = Front(bundle, threads=self._settings.threads)
-        self._on_status(
-            f"joined run {welcome.run} as {welcome.device} "
-            f"({welcome.index + 1} of {welcome.devices}), {len(samples)} samples"
-        )
+        samples = self._samples(welcome, bundle)
         while not self._finished:
             try:
                 stay = Stay(self._link, welcome, bundle, samples, front)
                 self._train(stay)
             except SessionLost:
                 self._on_status("the server forgot this session; joining again")
-                welcome = self._rejoin(bundle)
+                before, welcome = welcome.run, self._rejoin(bundle)
+                if welcome.run != before:
+                    # Another run may share the data out differently.
+                    samples = self._samples(welcome, bundle)
         return self._result(welcome)
 
     def close(self) -> None:
@@ -132,6 +124,22 @@ class _Agent:
             on_status=self._on_status,
         )
 
+    def _samples(self, welcome: Welcome, bundle: Bundle) -> Samples:
+        samples = Samples(
+            self._settings.data,
+            manifest=bundle.manifest,
+            plan=welcome.plan,
+            index=welcome.index,
+            devices=welcome.devices,
+        )
+        self._samples_held = len(samples)
+        self._on_status(
+            f"connected to run {welcome.run} as {welcome.device} "
+            f"({welcome.index + 1} of {welcome.devices}), {len(samples)} samples; "
+            "waiting to be let in"
+        )
+        return samples
+
     def _rejoin(self, bundle: Bundle) -> Welcome:
         welcome = self._link.join()
         if welcome.bundle != bundle.id:
@@ -140,6 +148,8 @@ class _Agent:
 
     def _train(self, stay: Stay) -> None:
         going = stay.enter()
+        if going:
+            self._on_status(f"training from round {stay.round + 1} of {stay.rounds}")
         while going:
             for _ in range(stay.steps_per_round):
                 loss, self._last = stay.step(self._last)

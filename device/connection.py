@@ -26,6 +26,10 @@ class Disconnected(Exception):  # noqa: N818 - a condition that the link handles
     """The connection broke; a fresh one may succeed."""
 
 
+class UnreachableError(LinkError):
+    """Nothing answers at the address."""
+
+
 class Connection:
     """A DEALER with its monitor. After a break it is closed and a fresh one is made.
 
@@ -67,7 +71,7 @@ class Connection:
         Raises:
             AuthError: A key is wrong, on either side.
             ProtocolError: Something listens there that is no slfac server.
-            LinkError: Nothing answers.
+            UnreachableError: Nothing answers.
         """
         deadline_s = time.monotonic() + timeout_s
         status_s = time.monotonic() + _SLOW_S / 2
@@ -179,7 +183,7 @@ class Connection:
                 f"something listens at {self._address}, but it is no slfac server",
                 "check host and port",
             )
-        return LinkError(
+        return UnreachableError(
             f"no server answered at {self._address} within {timeout_s:.0f} s",
             "check that it runs, its address, and the firewall between",
         )

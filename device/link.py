@@ -12,7 +12,7 @@ from pathlib import Path
 import zmq
 
 from slfac import __version__
-from slfac.device.connection import Connection, Disconnected
+from slfac.device.connection import Connection, Disconnected, UnreachableError
 from slfac.wire.errors import LinkError, ProtocolError, RefusedError
 from slfac.wire.keys import device_keys
 from slfac.wire.messages import (
@@ -252,6 +252,8 @@ class Link:
         for attempt in range(10**9):
             try:
                 welcome = self._greet(deadline_s - time.monotonic(), resume=True)
+            except UnreachableError:
+                raise self._gone(self._reconnect_timeout_s) from None
             except Disconnected:
                 if time.monotonic() >= deadline_s:
                     raise self._gone(self._reconnect_timeout_s) from None

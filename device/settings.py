@@ -41,7 +41,7 @@ class DeviceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     data: Path
     keys: Path | None = None
     insecure: bool = False
-    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")] = "device"
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}\Z")] = "device"
     bundle: Path | None = None
     cache: Path = msgspec.field(default_factory=default_cache)
     connect_timeout_s: Annotated[float, Meta(ge=0)] = 60.0
@@ -70,6 +70,11 @@ def device_settings(**values: Any) -> DeviceSettings:
         raise SettingsError(
             "setting keys is missing",
             "`slfac keys new device --dir DIR` makes keys; pass --keys DIR",
+        )
+    if settings.keys is not None and "name" in values:
+        raise SettingsError(
+            f"setting name is {settings.name!r}, but keys are given",
+            "leave it out: the server knows this device by the name its key is enrolled under",
         )
     check_address(settings.server, insecure=settings.keys is None)
     return settings

@@ -79,7 +79,8 @@ def export_bundle(
         out: The bundle's folder; a bundle that stands there is replaced.
         num_classes: Width of the model's output.
         seed: Seed of the initial weights.
-        preprocessing: From stored values to the model's input; none by default.
+        preprocessing: From stored values to the model's input; by default what 8-bit
+            images want, a scale of 1/255.
         loss: ``cross_entropy``, ``bce_with_logits`` or ``mse``.
         on_progress: Called with a line of text before each stage.
 
@@ -92,7 +93,7 @@ def export_bundle(
         BundleError: ``out`` cannot be written, or holds something that is no bundle.
     """
     say = on_progress or (lambda _line: None)
-    preprocessing = preprocessing or Preprocessing()
+    preprocessing = preprocessing or Preprocessing(scale=1 / 255)
     arguments = {**(kwargs or {}), "num_classes": num_classes, "input_shape": list(input_shape)}
     factory = factory_path(model)
     say(f"building {model} with seed {seed}")

@@ -19,12 +19,12 @@ class Metrics:
     """Writes events to ``metrics.jsonl`` and hands them to a listener.
 
     Args:
-        folder: Where the file goes; made when missing. An older file is kept and
-            appended to.
+        folder: Where the file goes; made when missing. It must not hold an earlier
+            run, whose metrics and checkpoints would mix with this one's.
         listener: Called with each event after it is written; for progress displays.
 
     Raises:
-        SettingsError: The folder cannot be written.
+        SettingsError: The folder cannot be written, or holds an earlier run.
     """
 
     def __init__(self, folder: Path, listener: Listener | None = None) -> None:
@@ -32,7 +32,12 @@ class Metrics:
         self._path = folder / METRICS_NAME
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("a", encoding="utf-8")
+            self._file = self._path.open("x", encoding="utf-8")
+        except FileExistsError as error:
+            raise SettingsError(
+                f"setting out is {str(folder)!r}, which holds an earlier run",
+                "choose another folder, or delete that one",
+            ) from error
         except OSError as error:
             raise SettingsError(
                 f"setting out is {str(folder)!r}: {error.strerror}", "choose a writable folder"

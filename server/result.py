@@ -22,7 +22,7 @@ class RoundResult:
         round: Its number, from 0.
         train_loss: Mean training loss over its samples.
         score: Evaluation at its end; None without evaluation data.
-        seconds: How long it took, evaluation and checkpoint included.
+        seconds: How long it took, evaluation included, checkpoint not.
         bytes_up: Bytes received since the run began.
         bytes_down: Bytes sent since the run began.
         float32_bytes_up: Bytes received, had smashed data come as float32.

@@ -31,7 +31,7 @@ _RECEIVE_BURST = 64
 _FORGET_AFTER_S = 60.0
 _NEVER = math.inf
 _ENROLL = "on the server: `slfac keys list`, `slfac keys enroll NAME device.key`"
-_JOIN = "restart the server without --devices, or name the device there"
+_JOIN = "restart the server: it counts the devices that are enrolled, or named, at its start"
 _log = logging.getLogger(__name__)
 
 

@@ -141,7 +141,11 @@ class Trainer:
             raise ProtocolError("a device that has joined asked to join again")
         if header.kind == "join":
             self._joining[index] = arrived
-            self._metrics.write("joined", device=self._name(index), round=len(self.rounds))
+            present = self._members | self._joining.keys()
+            missing = [n for i, n in enumerate(self._facts.roster.names) if i not in present]
+            self._metrics.write(
+                "joined", device=self._name(index), round=len(self.rounds), missing=missing
+            )
         elif index not in self._members:
             raise ProtocolError(f"a {header.kind} request came from a device that has not joined")
         elif header.kind == "step":
@@ -177,6 +181,11 @@ class Trainer:
             self._round_start_s = time.monotonic()
             self._loss_sum, self._loss_samples = 0.0, 0
             self._admit("train")
+        elif 0 < limit_s < waited_s and self._round_start_s:
+            raise TrainingError(
+                f"all devices were lost, and none came back within {limit_s:g} s",
+                "see the devices' own messages; the last checkpoint is kept",
+            )
         elif 0 < limit_s < waited_s:
             absent = sorted(set(range(total)) - self._joining.keys())
             raise TrainingError(

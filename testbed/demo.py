@@ -38,6 +38,7 @@ class DemoSettings:
         seeds: Seeds to run each codec with.
         model: Model to train, from ``slfac.export.models``.
         cut: Its cut layer.
+        steps_per_round: Steps of every device in a round; 0 means one pass of its data.
         batch_size: Samples a device puts into one step.
         optimizer: Spec of both halves' optimisers.
         partition: Spec of the partition over the devices.
@@ -53,6 +54,7 @@ class DemoSettings:
     seeds: tuple[int, ...] = (0,)
     model: str = "cnn"
     cut: str = "pool1"
+    steps_per_round: int = 0
     batch_size: int = 32
     optimizer: str = "sgd:lr=0.05,momentum=0.9"
     partition: str = "iid"
@@ -103,6 +105,7 @@ def run_demo(settings: DemoSettings, console: Console) -> list[RunReport]:
                 out=_folder(settings, codec, seed),
                 devices=settings.devices,
                 rounds=settings.rounds,
+                steps_per_round=settings.steps_per_round,
                 batch_size=settings.batch_size,
                 optimizer=settings.optimizer,
                 codec=codec,

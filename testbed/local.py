@@ -34,6 +34,7 @@ class LocalRun:
         out: Folder of the run; an earlier run in it is replaced.
         devices: Number of device processes.
         rounds: Rounds to train.
+        steps_per_round: Steps of every device in a round; 0 means one pass of its data.
         batch_size: Samples a device puts into one step.
         optimizer: Spec of both halves' optimisers.
         codec: Spec of the codec, both ways.
@@ -46,6 +47,7 @@ class LocalRun:
     out: Path
     devices: int
     rounds: int
+    steps_per_round: int
     batch_size: int
     optimizer: str
     codec: str
@@ -149,6 +151,7 @@ def _server(run: LocalRun, keys: Path) -> list[str]:
         "--data": run.data,
         "--out": run.out,
         "--rounds": run.rounds,
+        "--steps-per-round": run.steps_per_round,
         "--batch-size": run.batch_size,
         "--optimizer": run.optimizer,
         "--codec": run.codec,

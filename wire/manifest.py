@@ -17,8 +17,8 @@ MANIFEST_NAME = "manifest.json"
 # With the manifest, as many as one message has sections: so a bundle travels in one reply.
 MAX_FILES = 15
 
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
-FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\Z")]
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Dim = Annotated[int, Meta(ge=1, le=2**24)]
 Shape = Annotated[tuple[Dim, ...], Meta(max_length=8)]
@@ -123,7 +123,7 @@ class BackSpec(Struct, frozen=True, forbid_unknown_fields=True):
         kwargs: JSON values passed to it.
     """
 
-    factory: Annotated[str, Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", max_length=256)]
+    factory: Annotated[str, Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z", max_length=256)]
     kwargs: dict[str, Any] = {}
 
 

@@ -100,7 +100,8 @@ def connect_device(
         keys: The device's keys; None only for loopback.
 
     Returns:
-        The socket; whether the handshake succeeds is told by its monitor.
+        The socket. Its monitor, which tells how the handshake goes, is attached already:
+        ``get_monitor_socket()`` gives it, and the caller closes both.
 
     Raises:
         AddressError: The address is malformed.
@@ -116,9 +117,12 @@ def connect_device(
         socket.curve_publickey = keys.own.public
         socket.curve_secretkey = keys.own.secret
         socket.curve_serverkey = keys.server
+    # A handshake may fail for good at once, and libzmq tells that only once.
+    monitor = socket.get_monitor_socket()
     try:
         socket.connect(address)
     except zmq.ZMQError as error:
+        monitor.close()
         socket.close()
         raise AddressError(f"cannot connect to {address}: {error.strerror}") from error
     return socket

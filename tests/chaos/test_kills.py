@@ -41,16 +41,21 @@ def test_killed_device_that_starts_again_joins_at_the_next_round(tmp_path, cnn_b
     assert server.finished().rounds[-1].devices == 2
 
 
-def test_killed_server_is_said_by_its_devices(site):
+def server_in_training(site):
+    """A server process that waits for its devices, and its address."""
     process = start_cli(
         *("server", "--bundle", str(site.bundle), "--keys", str(site.keys("server"))),
-        *("--out", str(site.root / "out"), "--bind", "tcp://127.0.0.1:*"),
+        *("--out", str(site.root / "first"), "--bind", "tcp://127.0.0.1:*"),
         *("--partition", "iid", "--rounds", "1000"),
     )
     for line in process.stderr:
         if " at tcp://" in line:
-            address = line.split(" at ")[1].split(",")[0]
-            break
+            return process, line.split(" at ")[1].split(",")[0]
+    raise AssertionError("the server never said where it listens")
+
+
+def test_killed_server_is_said_by_its_devices(site):
+    process, address = server_in_training(site)
     short = ("--reconnect-timeout-s", "2")
     devices = [site.device_process(name, address, *short) for name in site.names]
     for line in process.stderr:
@@ -62,7 +67,21 @@ def test_killed_server_is_said_by_its_devices(site):
         _, errors = device.communicate(timeout=WAIT_S)
         assert device.returncode == 30
         assert "lost the server" in errors
-        assert "no server answered" in errors.splitlines()[-1]
+        assert "did not come back within 2 s" in errors.splitlines()[-1]
+
+
+def test_devices_join_the_next_server_with_its_own_settings(site):
+    process, address = server_in_training(site)
+    devices = [site.device(name, address).start() for name in site.names]
+    for line in process.stderr:
+        if "round 1/" in line:
+            break
+    process.kill()
+    process.communicate(timeout=WAIT_S)
+    with site.server(bind=address, batch_size=8, partition="own", rounds=1) as server:
+        for device in devices:
+            assert device.finish().samples == 240
+    assert {d.totals.steps for d in server.finished().devices} == {240 // 8}
 
 
 def demo_in_training(tmp_path, digits):

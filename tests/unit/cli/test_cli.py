@@ -156,8 +156,9 @@ def test_a_missing_package_is_one_line_that_names_the_extra(package, arguments, 
     assert done.stdout == ""
     command = arguments[0]
     assert one_line(done.stderr) == (
-        f"slfac {command}: the package {package!r} is not installed; "
-        f"`pip install 'slfac[{extra}]'` installs what `slfac {command}` needs"
+        f"slfac {command}: a package is missing: No module named {package!r}; "
+        f"install slfac with its extra {extra!r}: pip install 'slfac[{extra}]', "
+        f"or '.[{extra}]' in its source folder"
     )
 
 

@@ -74,6 +74,7 @@ def converse(messages, *, curve):
     router.send_multipart([identity, b"head", b"body"])
     traffic.down.add(4, 4, curve=curve)
     dealer.recv_multipart()
+    dealer.get_monitor_socket().close()
     dealer.close()
     seen = tap.totals()
     router.close()
