@@ -78,7 +78,7 @@ class _Agent:
     def __init__(self, settings: DeviceSettings, on_status: Status) -> None:
         self._settings = settings
         self._on_status = on_status
-        self._held = open_bundle(settings.bundle) if settings.bundle is not None else None
+        self._held = open_bundle(settings.bundle, "device") if settings.bundle is not None else None
         self._link = Link(
             address=settings.server,
             keys=settings.keys,

@@ -42,7 +42,7 @@ def get_bundle(
         on_status(f"the server trains bundle {wanted[:12]}, not {held.id[:12]} of {held.path}")
     folder = cache / wanted
     try:
-        cached = open_bundle(folder)
+        cached = open_bundle(folder, "device")
         if cached.id == wanted:
             return cached
     except BundleError as error:

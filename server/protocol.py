@@ -263,7 +263,7 @@ class Protocol:
     def _bundle(self) -> tuple[Part, ...]:
         if not self._bundle_parts:
             try:
-                contents = self._facts.bundle.contents()
+                contents = self._facts.bundle.contents("device")
             except OSError as error:
                 raise ProtocolError(
                     f"the server cannot read its bundle any more: {error.strerror}",

@@ -198,6 +198,8 @@ class Service:
     def _run_commands(self) -> None:
         while self._wake_in.poll(0):
             self._wake_in.recv()
+        # Not one a wake-up: Ctrl-C may strike between a command and its wake-up.
+        while not self._commands.empty():
             self._commands.get()()
 
     def _receive(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,3 +65,16 @@ def site(tmp_path: Path, cnn_bundle: Path, digits: Path):
     from harness.site import Site
 
     return Site.make(tmp_path, cnn_bundle, digits, devices=2)
+
+
+@pytest.fixture(autouse=True)
+def no_process_left() -> Iterator[None]:
+    """End what a failed test left running, so that it harms no other."""
+    yield
+    site = sys.modules.get("harness.site")
+    for process in site.STARTED if site is not None else ():
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+    if site is not None:
+        site.STARTED.clear()

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -32,6 +33,7 @@ MAX_MANIFEST_BYTES = 1 << 20
 _FETCH_AGAIN = "export it again, or delete the folder so that it is fetched from the server"
 
 State = dict[str, np.ndarray]
+Part = Literal["whole", "device"]
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,13 @@ class Bundle:
             self.manifest, _read(path, _FETCH_AGAIN, self.manifest.files[FRONT_FILE].length_bytes)
         )
 
-    def contents(self) -> dict[str, bytes]:
-        """Every file with its bytes, manifest first: what travels to a device."""
-        names = [MANIFEST_NAME, *sorted(self.manifest.files)]
+    def contents(self, part: Part = "whole") -> dict[str, bytes]:
+        """Files with their bytes, manifest first.
+
+        Args:
+            part: All of them, or those that a device needs.
+        """
+        names = [MANIFEST_NAME, *_files_of(self.manifest, part)]
         return {name: (self.path / name).read_bytes() for name in names}
 
     @property
@@ -84,11 +90,13 @@ class Bundle:
         return sum(math.prod(spec.shape) for spec in self.manifest.smashed)
 
 
-def open_bundle(path: Path) -> Bundle:
-    """Open a bundle and verify every file against the manifest.
+def open_bundle(path: Path, part: Part = "whole") -> Bundle:
+    """Open a bundle and verify its files against the manifest.
 
     Args:
         path: The bundle's folder.
+        part: Which files must be there: all, or those that a device needs (which never
+            gets the back half).
 
     Returns:
         The bundle.
@@ -100,12 +108,14 @@ def open_bundle(path: Path) -> Bundle:
     remedy = "is this a bundle? `slfac export` writes one"
     raw = _read(path / MANIFEST_NAME, remedy, MAX_MANIFEST_BYTES)
     manifest = parse_manifest(raw, path / MANIFEST_NAME)
-    for name, entry in manifest.files.items():
+    graphs = (manifest.graphs.forward, manifest.graphs.backward, manifest.graphs.infer)
+    for name in (FRONT_FILE, *(graph.file for graph in graphs)):
+        if name not in manifest.files:
+            raise BundleError(f"{path / MANIFEST_NAME}: file {name!r} is not listed")
+    for name in _files_of(manifest, part):
+        entry = manifest.files[name]
         data = _read(path / name, _FETCH_AGAIN, entry.length_bytes)
         _check_file(path / name, data, entry)
-    for graph in (manifest.graphs.forward, manifest.graphs.backward, manifest.graphs.infer):
-        if graph.file not in manifest.files:
-            raise BundleError(f"{path / MANIFEST_NAME}: graph file {graph.file!r} is not listed")
     return Bundle(path=path, id=hashlib.sha256(raw).hexdigest(), manifest=manifest)
 
 
@@ -140,7 +150,8 @@ def install_bundle(path: Path, contents: Mapping[str, bytes]) -> Bundle:
 
     Args:
         path: The bundle's folder.
-        contents: File name -> bytes, as :meth:`Bundle.contents` gives them.
+        contents: File name -> bytes, as :meth:`Bundle.contents` gives them; whole, or a
+            device's part.
 
     Returns:
         The verified bundle.
@@ -150,8 +161,10 @@ def install_bundle(path: Path, contents: Mapping[str, bytes]) -> Bundle:
             is more than a bundle, or cannot be written.
     """
     raw = contents.get(MANIFEST_NAME, b"")
-    names = {MANIFEST_NAME, *parse_manifest(raw, Path(MANIFEST_NAME)).files}
-    if set(contents) != names:
+    manifest = parse_manifest(raw, Path(MANIFEST_NAME))
+    names = {MANIFEST_NAME, *manifest.files}
+    part: Part = "whole" if set(contents) == names else "device"
+    if set(contents) != {MANIFEST_NAME, *_files_of(manifest, part)}:
         raise BundleError("a bundle's files are not those its manifest lists", _FETCH_AGAIN)
     bundle_id = hashlib.sha256(raw).hexdigest()
     try:
@@ -162,14 +175,14 @@ def install_bundle(path: Path, contents: Mapping[str, bytes]) -> Bundle:
             fresh.mkdir()
             for file_name, data in contents.items():
                 _write_synced(fresh / file_name, data)
-            open_bundle(fresh)
-            if not _holds(path, bundle_id):
+            open_bundle(fresh, part)
+            if not _holds(path, bundle_id, part):
                 _take_name(fresh, path)
     except OSError as error:
         # Another process may have put the same bundle there in the meantime.
-        if not _holds(path, bundle_id):
+        if not _holds(path, bundle_id, part):
             raise BundleError(f"cannot write {path}: {error.strerror}") from error
-    return open_bundle(path)
+    return open_bundle(path, part)
 
 
 def parse_manifest(raw: bytes, path: Path) -> Manifest:
@@ -288,9 +301,15 @@ def _check_replaceable(path: Path, names: set[str]) -> None:
         raise BundleError(f"{path} exists and is not a bundle{beside}", "choose another folder")
 
 
-def _holds(path: Path, bundle_id: str) -> bool:
+def _files_of(manifest: Manifest, part: Part) -> list[str]:
+    if part == "whole":
+        return sorted(manifest.files)
+    return sorted({manifest.graphs.forward.file, manifest.graphs.backward.file, FRONT_FILE})
+
+
+def _holds(path: Path, bundle_id: str, part: Part) -> bool:
     try:
-        return open_bundle(path).id == bundle_id
+        return open_bundle(path, part).id == bundle_id
     except BundleError:
         return False
 

@@ -93,15 +93,20 @@ class Site:
         )
 
 
+STARTED: list[subprocess.Popen[str]] = []
+
+
 def start_cli(*arguments: str) -> subprocess.Popen[str]:
-    """Start ``slfac`` as a process of its own."""
-    return subprocess.Popen(
+    """Start ``slfac`` as a process of its own; the test that did not end it fails."""
+    process = subprocess.Popen(
         [sys.executable, "-m", "slfac.cli", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
+    STARTED.append(process)
+    return process
 
 
 @dataclass

@@ -10,7 +10,7 @@ from slfac.server.events import Arrived, Left, Lost
 from slfac.server.protocol import PING_EVERY_S, Protocol, RunFacts, refuse_connection
 from slfac.server.roster import Roster
 from slfac.wire.bundle import install_bundle, open_bundle
-from slfac.wire.errors import ProtocolError
+from slfac.wire.errors import BundleError, ProtocolError
 from slfac.wire.frame import MAX_BODY_BYTES, decode_header
 from slfac.wire.messages import (
     Bye,
@@ -295,7 +295,12 @@ def test_the_bundle_is_served_to_who_asks(ends, tmp_path):
         section.name: bytes(data)
         for section, data in zip(transfer.header.sections, transfer.payload, strict=True)
     }
+    assert set(contents) == {
+        *("manifest.json", "forward.onnx", "backward.onnx", "front.safetensors")
+    }, "the back half is none of a device's business"
     assert install_bundle(tmp_path / "got", contents).id == kept_bundle().id
+    with pytest.raises(BundleError, match=r"back\.safetensors"):
+        open_bundle(tmp_path / "got")
     assert ends.events == [], "the trainer has no part in it"
     ends.ask(connection, "step", 2)
     assert len(ends.events) == 1
