@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from slfac.cli.threads import limit_threads
+
 _EPILOG = """\
 example:
   slfac device --server tcp://10.0.0.5:5555 --keys keys --data mnist
@@ -53,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         The exit code.
     """
+    threads = getattr(args, "threads", 1)
+    limit_threads(blas=threads, openmp=threads)
     from slfac.device import device_settings, run_device
     from slfac.device.guard import require_torch_free
 

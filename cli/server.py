@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import Any
 
+from slfac.cli.threads import limit_threads
+
 _EPILOG = """\
 example:
   slfac keys new server --dir keys
@@ -72,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         The exit code.
     """
+    # Torch has threads of its own; the codec's products are too small for several.
+    limit_threads(blas=1)
     from slfac.server import Server, server_settings
 
     values = {k: v for k, v in vars(args).items() if k not in {"command", "debug", "run"}}

@@ -89,9 +89,7 @@ def run_local(run: LocalRun, on_event: Callable[[Event], None]) -> list[Event]:
         address = _await_address(supervisor, events, take_new)
         for name in names:
             command = _device(run, keys / name, address, run.out / "cache" / name)
-            # One thread a device, as on a board; several would fight over the cores.
-            one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-            supervisor.start(name, command, logs / f"{name}.log", one)
+            supervisor.start(name, command, logs / f"{name}.log", {})
         while supervisor.children[0].process.poll() is None:
             take_new()
             _raise_failure(supervisor)

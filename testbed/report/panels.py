@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +16,16 @@ from slfac.testbed.report.units import human_bytes, percent
 
 _MARKERS = "osD^vPX"
 # Grey for waiting, in which the device does nothing.
-_PHASE_COLOURS = {"wait": 6, "update": 3}
+_PHASE_COLOURS = {
+    "load": 7,
+    "forward": 0,
+    "encode": 1,
+    "send": 2,
+    "wait": 6,
+    "decode": 4,
+    "backward": 5,
+    "update": 3,
+}
 
 
 def draw_accuracy(axes: Axes, run: RunReport, theme: Theme) -> None:
@@ -30,7 +40,9 @@ def draw_accuracy(axes: Axes, run: RunReport, theme: Theme) -> None:
     rounds = [point.round for point in run.by_round]
     values = [point.accuracy for point in run.by_round]
     axes.plot(rounds, values, color=theme.colour(0), marker="o", markersize=4)
-    axes.set_ylim(0, 1.03)
+    # From the ten per cent below the lowest point: most of a run lies near its top.
+    lowest = max(0.0, math.floor(min(values, default=0.0) * 10 - 0.2) / 10)
+    axes.set_ylim(lowest, 1.0 + 0.1 * (1.0 - lowest))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_ylabel("correct in the test set")
     _round_axis(axes, theme, len(rounds))
@@ -38,7 +50,7 @@ def draw_accuracy(axes: Axes, run: RunReport, theme: Theme) -> None:
         axes.annotate(
             percent(values[-1]),
             (rounds[-1], values[-1]),
-            xytext=(0, -16 if values[-1] > 0.5 else 9),
+            xytext=(0, 9),
             textcoords="offset points",
             ha="right",
             fontweight="bold",

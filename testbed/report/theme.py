@@ -40,13 +40,13 @@ LIGHT = Theme(
     page="#ffffff",
     ink="#24292f",
     grid="#e3e6ea",
-    series=("#0072b2", "#d55e00", "#009e73", "#b7549b", "#e69f00", "#56b4e9", "#6e7781"),
+    series=("#0072b2", "#d55e00", "#009e73", "#b7549b", "#e69f00", "#56b4e9", "#6e7781", "#8c6d31"),
 )
 DARK = Theme(
     page="#161b22",
     ink="#d7dde4",
     grid="#30363d",
-    series=("#4ea8de", "#f08a4b", "#3fc79a", "#dd8fc4", "#f2c14e", "#9bd1f2", "#a3adb8"),
+    series=("#4ea8de", "#f08a4b", "#3fc79a", "#dd8fc4", "#f2c14e", "#9bd1f2", "#a3adb8", "#c9a66b"),
 )
 
 

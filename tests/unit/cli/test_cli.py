@@ -292,3 +292,32 @@ def test_a_secret_key_is_not_enrolled_by_mistake(tmp_path, capsys):
     assert main(["keys", "enroll", "a", str(secret), "--dir", str(tmp_path)]) == 32
     assert "holds a secret key" in one_line(capsys.readouterr().err)
     assert not (tmp_path / "allowed").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "wanted"),
+    [
+        (("device", "--server", "tcp://127.0.0.1:1", "--data", "x"), ("1", "1")),
+        (("device", "--server", "tcp://127.0.0.1:1", "--data", "x", "--threads", "3"), ("3", "3")),
+        (("server", "--bundle", "x", "--out", "y"), ("1", "unset")),
+    ],
+)
+def test_numeric_libraries_get_few_threads_before_they_are_imported(command, wanted, tmp_path):
+    code = """
+import os, sys
+from slfac.cli.main import main
+assert "numpy" not in sys.modules
+main(sys.argv[1:])
+assert "numpy" in sys.modules
+print(*(os.environ.get(f"{n}_NUM_THREADS", "unset") for n in ("OPENBLAS", "OMP")))
+"""
+    clean = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command],
+        capture_output=True,
+        text=True,
+        env=clean,
+        cwd=tmp_path,
+        check=True,
+    )
+    assert tuple(done.stdout.split()) == wanted
