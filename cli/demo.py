@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from slfac.cli.parsers import add_command, given
+
 _EPILOG = """\
 examples:
   slfac demo
@@ -22,13 +24,12 @@ def add_parser(subparsers: Any) -> None:
     Args:
         subparsers: The main parser's subparsers.
     """
-    parser = subparsers.add_parser(
+    parser = add_command(
+        subparsers,
         "demo",
-        help="train local devices on real images, and report",
-        description=__doc__,
+        summary="train local devices on real images, and report",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,
+        run=run,
     )
     add = parser.add_argument
     add("--out", type=Path, metavar="DIR", help="where everything goes (runs/demo)")
@@ -46,7 +47,6 @@ def add_parser(subparsers: Any) -> None:
     add("--optimizer", metavar="SPEC", help="of both halves (sgd:lr=0.05,momentum=0.9)")
     add("--partition", metavar="SPEC", help="how data is shared out (iid)")
     add("--result", type=Path, metavar="FILE", help="also write all figures to a JSON file")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
     from slfac.testbed.demo import DemoSettings, run_demo
 
-    values = {k: v for k, v in vars(args).items() if k not in {"command", "debug", "run"}}
+    values = given(args)
     if "compare" in values:
         values["codecs"] = _specs(values.pop("compare"))
     elif "codec" in values:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from slfac.cli.parsers import add_command, given
 from slfac.cli.threads import limit_threads
 
 _EPILOG = """\
@@ -24,13 +25,12 @@ def add_parser(subparsers: Any) -> None:
     Args:
         subparsers: The main parser's subparsers.
     """
-    parser = subparsers.add_parser(
+    parser = add_command(
+        subparsers,
         "device",
-        help="train a front on this machine",
-        description=__doc__,
+        summary="train a front on this machine",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,
+        run=run,
     )
     add = parser.add_argument
     add("--server", required=True, metavar="ADDRESS", help="tcp://HOST:PORT of the server")
@@ -43,7 +43,6 @@ def add_parser(subparsers: Any) -> None:
     add("--connect-timeout-s", type=float, metavar="S", help="how long to try at first (60)")
     add("--reconnect-timeout-s", type=float, metavar="S", help="how long after a break (300)")
     add("--threads", type=int, metavar="N", help="threads of onnxruntime (1)")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
     require_torch_free()
     _say("this process has imported neither torch nor onnx")
-    values = {k: v for k, v in vars(args).items() if k not in {"command", "debug", "run"}}
+    values = given(args)
     result = run_device(device_settings(**values), _say)
     require_torch_free()
     _say(

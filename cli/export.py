@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slfac.cli.parsers import add_command
 from slfac.wire.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -28,22 +29,24 @@ def add_parser(subparsers: Any) -> None:
     Args:
         subparsers: What ``ArgumentParser.add_subparsers`` gave.
     """
-    parser = subparsers.add_parser(
+    parser = add_command(
+        subparsers,
         "export",
-        help="cut a model and write its bundle",
-        description="Cut a model, write the front's training graphs as a bundle, and prove them.",
+        summary="cut a model and write its bundle",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        run=run,
     )
     parser.add_argument("--model", default="cnn", help="cnn, resnet18 or package.module:factory")
     parser.add_argument(
         "--kwargs", default="{}", metavar="JSON", help="more arguments of the model"
     )
-    parser.add_argument("--cut", help="name of the front's last module")
+    parser.add_argument("--cut", default=None, help="name of the front's last module")
     parser.add_argument("--input", required=True, metavar="CxHxW", help="shape of one sample")
     parser.add_argument("--classes", required=True, type=int, help="width of the model's output")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="the bundle's folder")
-    parser.add_argument("--list-cuts", action="store_true", help="print every legal cut and stop")
+    parser.add_argument("--out", type=Path, default=None, metavar="DIR", help="the bundle's folder")
+    parser.add_argument(
+        "--list-cuts", action="store_true", default=False, help="print every legal cut and stop"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the initial weights")
     parser.add_argument(
         "--loss", default="cross_entropy", choices=("cross_entropy", "bce_with_logits", "mse")
@@ -60,7 +63,6 @@ def add_parser(subparsers: Any) -> None:
         help="subtracted after scaling; one value, or one a channel: 0.5,0.4,0.3",
     )
     parser.add_argument("--std", default="1", help="divides after that; as --mean")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from slfac.cli.parsers import add_command
+
 _EPILOG = """\
 example, on the server:
   slfac keys new server --dir keys
@@ -22,17 +24,19 @@ def add_parser(subparsers: Any) -> None:
     Args:
         subparsers: The main parser's subparsers.
     """
-    parser = subparsers.add_parser(
+    parser = add_command(
+        subparsers,
         "keys",
-        help="make keys, enroll and revoke devices",
-        description=__doc__,
+        summary="make keys, enroll and revoke devices",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        run=run,
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     new = actions.add_parser("new", help="make a key pair")
     new.add_argument("owner", choices=("server", "device"), help="whose keys")
-    new.add_argument("--server", type=Path, metavar="FILE", help="the server's server.key to copy")
+    new.add_argument(
+        "--server", type=Path, default=None, metavar="FILE", help="the server's server.key to copy"
+    )
     enroll = actions.add_parser("enroll", help="let a device in")
     enroll.add_argument("name", help="what to call it, such as pi-1")
     enroll.add_argument("certificate", type=Path, metavar="FILE", help="its device.key")
@@ -41,7 +45,6 @@ def add_parser(subparsers: Any) -> None:
     revoke.add_argument("name", help="the device")
     for action in actions.choices.values():
         action.add_argument("--dir", type=Path, required=True, metavar="DIR", help="key folder")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any
 
+from slfac.cli.parsers import add_command, given
 from slfac.cli.threads import limit_threads
 
 _EPILOG = """\
@@ -25,13 +26,12 @@ def add_parser(subparsers: Any) -> None:
     Args:
         subparsers: The main parser's subparsers.
     """
-    parser = subparsers.add_parser(
+    parser = add_command(
+        subparsers,
         "server",
-        help="train the back half for devices",
-        description=__doc__,
+        summary="train the back half for devices",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,
+        run=run,
     )
     add = parser.add_argument
     add("--bundle", required=True, metavar="DIR", help="bundle to train")
@@ -62,7 +62,6 @@ def add_parser(subparsers: Any) -> None:
         type=_names,
         help="factories (MODULE or MODULE:NAME) that may build back halves (slfac's own)",
     )
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -78,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     limit_threads(blas=1)
     from slfac.server import Server, server_settings
 
-    values = {k: v for k, v in vars(args).items() if k not in {"command", "debug", "run"}}
+    values = given(args)
     codec = values.pop("codec", None)
     if codec is not None:
         values = {"codec_up": codec, "codec_down": codec, **values}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from slfac.export.trace import SMASHED, SMASHED_GRADIENT, X
 from slfac.wire.bundle import Bundle, State
 from slfac.wire.errors import ExportError
-from slfac.wire.infer import open_infer_session, session_options
+from slfac.wire.runtime import open_infer_session, session_options
 
 LEARNING_RATE = 0.01
 

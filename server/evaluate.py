@@ -12,7 +12,7 @@ from slfac.data import apply, make_targets, open_dataset
 from slfac.server.back import BackHalf
 from slfac.server.losses import check_target
 from slfac.wire.bundle import Bundle
-from slfac.wire.infer import open_infer_session
+from slfac.wire.runtime import open_infer_session
 
 _BATCH = 256
 

@@ -1,13 +1,33 @@
-"""onnxruntime sessions on a bundle's training graphs."""
+"""onnxruntime sessions on a bundle's graphs, with the options that shared cores need."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
 import onnxruntime
 
-from slfac.wire.bundle import Bundle
+from slfac.wire.bundle import Bundle, check_front_state
 from slfac.wire.errors import BundleError
-from slfac.wire.infer import session_options
 from slfac.wire.manifest import Graph
+
+
+def session_options(threads: int) -> onnxruntime.SessionOptions:
+    """Options of a session that shares its machine with others.
+
+    Args:
+        threads: Threads that one run may use.
+
+    Returns:
+        Options whose waiting threads sleep instead of spinning, which costs a multiple
+        of the time when cores are shared.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return options
 
 
 def open_session(bundle: Bundle, graph: Graph, *, threads: int) -> onnxruntime.InferenceSession:
@@ -36,3 +56,39 @@ def open_session(bundle: Bundle, graph: Graph, *, threads: int) -> onnxruntime.I
     if missing:
         raise BundleError(f"{path} has no {missing[0]!r}, which the manifest names")
     return session
+
+
+def open_infer_session(
+    bundle: Bundle, state: Mapping[str, np.ndarray], *, threads: int = 1
+) -> onnxruntime.InferenceSession:
+    """Open ``infer.onnx`` with a front's weights.
+
+    Args:
+        bundle: The bundle.
+        state: Parameters and buffers of the front, as :meth:`Bundle.front_state` has them.
+        threads: Threads that one run may use.
+
+    Returns:
+        A session from ``x`` ``(B, ...) float32`` to the smashed data.
+
+    Raises:
+        BundleError: The state does not fit the manifest, or the graph cannot be opened.
+    """
+    manifest = bundle.manifest
+    check_front_state(manifest, state)
+    counters = {buffer.tensor.name for buffer in manifest.buffers if buffer.update == "count"}
+    names = sorted(name for name in state if name not in counters)
+    path = bundle.file(manifest.graphs.infer.file)
+    options = session_options(threads)
+    # add_initializer would be ignored silently; only external ones are replaced.
+    values = [
+        onnxruntime.OrtValue.ortvalue_from_numpy(np.asarray(state[name], order="C"))
+        for name in names
+    ]
+    options.add_external_initializers(names, values)
+    try:
+        return onnxruntime.InferenceSession(
+            path, sess_options=options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:
+        raise BundleError(f"{path} cannot be opened: {error}", "export the bundle again") from error

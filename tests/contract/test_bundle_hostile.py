@@ -22,7 +22,7 @@ from slfac.wire.bundle import (
     unpack_state,
 )
 from slfac.wire.errors import BundleError
-from slfac.wire.infer import open_infer_session
+from slfac.wire.runtime import open_infer_session
 
 pytestmark = pytest.mark.device
 

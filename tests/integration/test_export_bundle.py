@@ -16,8 +16,8 @@ from slfac.export.rebuild import build_model
 from slfac.export.split import split
 from slfac.wire.bundle import open_bundle, unpack_state, write_bundle
 from slfac.wire.errors import BundleError, ExportError
-from slfac.wire.infer import open_infer_session
 from slfac.wire.manifest import Preprocessing
+from slfac.wire.runtime import open_infer_session
 
 ARGUMENTS = {
     "kwargs": {"channels": [4, 16], "hidden": 8, "batch_norm": True},

@@ -10,8 +10,8 @@ import pytest
 
 from slfac.export import export_bundle
 from slfac.wire.bundle import open_bundle
-from slfac.wire.infer import open_infer_session
 from slfac.wire.manifest import Preprocessing
+from slfac.wire.runtime import open_infer_session
 
 KEPT = Path(__file__).parents[1] / "data" / "bundles" / "cnn-8x8"
 

@@ -1,0 +1,51 @@
+"""What every subcommand's parser has."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+
+def add_command(
+    subparsers: Any,
+    name: str,
+    *,
+    summary: str,
+    epilog: str,
+    run: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    """Register a subcommand.
+
+    Arguments that are not given are left out of the namespace, so that defaults live in
+    the settings alone.
+
+    Args:
+        subparsers: The main parser's subparsers.
+        name: Its name.
+        summary: One line for the list of commands and for its own help.
+        epilog: What it ends with: an example.
+        run: Runs it.
+
+    Returns:
+        The parser, to add arguments to.
+    """
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def given(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments that were given, as settings.
+
+    Args:
+        args: The parsed command line.
+    """
+    return {k: v for k, v in vars(args).items() if k not in {"command", "debug", "run"}}
