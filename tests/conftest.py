@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no defect: pytest-timeout bounds what a test may take.
+settings.register_profile("slfac", deadline=None)
+settings.load_profile("slfac")
 
 if TYPE_CHECKING:
     from slfac.wire.bundle import Bundle

@@ -1,0 +1,42 @@
+"""The README's figures are those of the committed result files."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def rows(result):
+    """One table row a codec: accuracy with spread, bytes each way, ratios."""
+    for codec in result["summary"]:
+        accuracy = codec["accuracy"]
+        yield (
+            f"| `{codec['codec']}` "
+            f"| {accuracy['mean'] * 100:.1f} ± {accuracy['std'] * 100:.1f} "
+            f"| {codec['bytes_up']['mean'] / 1e6:.0f} "
+            f"| {codec['bytes_down']['mean'] / 1e6:.0f} "
+            f"| {codec['ratio_up']:.1f} | {codec['ratio_down']:.1f} |"
+        )
+
+
+@pytest.mark.parametrize("name", ["mnist5k.json", "fashion-mnist.json"])
+def test_tables_hold_the_results(name):
+    readme = (ROOT / "README.md").read_text()
+    result = json.loads((ROOT / "docs" / "results" / name).read_text())
+    assert len(result["runs"]) == 3 * len(result["summary"])
+    for row in rows(result):
+        assert row in readme, row
+
+
+def test_results_say_what_made_them():
+    for path in (ROOT / "docs" / "results").glob("*.json"):
+        result = json.loads(path.read_text())
+        assert result["command"].startswith("slfac ")
+        assert result["date"].startswith("20")
+        assert {"processor", "cores", "memory", "system"} <= result["machine"].keys()
+        assert {"python", "slfac", "torch", "onnxruntime", "numpy"} <= result["versions"].keys()
+        assert all(isinstance(run["seed"], int) for run in result["runs"])
+        devices = [device for run in result["runs"] for device in run["per_device"]]
+        assert not any(device["torch_imported"] for device in devices)
