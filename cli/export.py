@@ -36,7 +36,7 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EPILOG,
         run=run,
     )
-    parser.add_argument("--model", default="cnn", help="cnn, resnet18 or package.module:factory")
+    parser.add_argument("--model", default="cnn", help="cnn or resnet18, of slfac.export.models")
     parser.add_argument(
         "--kwargs", default="{}", metavar="JSON", help="more arguments of the model"
     )

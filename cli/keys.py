@@ -56,15 +56,16 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         The exit code.
     """
-    from slfac.wire.keys import AllowList, new_keys, read_public
+    from slfac.wire.keys import AllowList, check_server_folder, new_keys, read_public
 
-    allowed = AllowList(args.dir)
     if args.action == "new":
         public = new_keys(args.dir, args.owner, args.server)
         print(f"{public}  {read_public(public).decode()}")
         if args.owner == "device" and args.server is None:
             print(f"copy server.key from the server's key folder into {args.dir} as well")
-    elif args.action == "enroll":
+        return 0
+    allowed = AllowList(check_server_folder(args.dir))
+    if args.action == "enroll":
         allowed.enroll(args.name, args.certificate)
         print(f"enrolled {args.name}")
     elif args.action == "revoke":

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ _POLL_S = 0.1
 _START_S = 120.0
 _END_S = 60.0
 METRICS_NAME = "metrics.jsonl"
-_FOLDERS = ("checkpoint", "logs", "keys", "cache")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +71,22 @@ def run_local(run: LocalRun, on_event: Callable[[Event], None]) -> list[Event]:
     """
     names = [f"device-{number}" for number in range(1, run.devices + 1)]
     _clear(run.out)
-    logs = run.out / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
-    keys = _make_keys(run.out / "keys", names)
+    (run.out / "logs").mkdir(parents=True, exist_ok=True)
+    # Keys and caches serve this run alone, and leave with it however it ends.
+    with tempfile.TemporaryDirectory(prefix="slfac-") as folder:
+        keys = _make_keys(Path(folder) / "keys", names)
+        with Supervisor() as supervisor:
+            events = _run(run, supervisor, names, keys, on_event)
+    return events
+
+
+def _run(
+    run: LocalRun,
+    supervisor: Supervisor,
+    names: Sequence[str],
+    keys: Path,
+    on_event: Callable[[Event], None],
+) -> list[Event]:
     follower = Follower(run.out / METRICS_NAME)
     events: list[Event] = []
 
@@ -82,31 +95,29 @@ def run_local(run: LocalRun, on_event: Callable[[Event], None]) -> list[Event]:
             events.append(event)
             on_event(event)
 
-    with Supervisor() as supervisor:
-        # Threads that spin while they wait would take the devices' cores.
-        passive = {"OMP_WAIT_POLICY": "PASSIVE"}
-        supervisor.start("server", _server(run, keys), logs / "server.log", passive)
-        address = _await_address(supervisor, events, take_new)
-        for name in names:
-            command = _device(run, keys / name, address, run.out / "cache" / name)
-            supervisor.start(name, command, logs / f"{name}.log", {})
-        while supervisor.children[0].process.poll() is None:
-            take_new()
-            _raise_failure(supervisor)
-            time.sleep(_POLL_S)
-        supervisor.wait(_END_S)
+    logs = run.out / "logs"
+    # Threads that spin while they wait would take the devices' cores.
+    passive = {"OMP_WAIT_POLICY": "PASSIVE"}
+    server = supervisor.start("server", _server(run, keys), logs / "server.log", passive)
+    address = _await_address(supervisor, events, take_new)
+    for name in names:
+        command = _device(run, keys / name, address, keys.parent / "cache" / name)
+        supervisor.start(name, command, logs / f"{name}.log", {})
+    while server.process.poll() is None:
+        take_new()
         _raise_failure(supervisor)
+        time.sleep(_POLL_S)
+    supervisor.wait(_END_S)
+    _raise_failure(supervisor)
     take_new()
-    # Keys that nobody needs any more are best not left lying about.
-    shutil.rmtree(keys)
     return events
 
 
 def _clear(folder: Path) -> None:
-    """Remove what an earlier run left, and nothing else that may lie there."""
-    (folder / METRICS_NAME).unlink(missing_ok=True)
-    for name in _FOLDERS:
-        shutil.rmtree(folder / name, ignore_errors=True)
+    """Remove an earlier run's metrics and checkpoints, if there was one."""
+    if (folder / METRICS_NAME).exists():
+        (folder / METRICS_NAME).unlink()
+        shutil.rmtree(folder / "checkpoint", ignore_errors=True)
 
 
 def _await_address(

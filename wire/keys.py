@@ -137,6 +137,26 @@ def device_keys(folder: Path) -> DeviceKeys:
     return DeviceKeys(own=own, server=read_public(server))
 
 
+def check_server_folder(folder: Path) -> Path:
+    """Check that a folder is a server's, so that a typing error makes no new one.
+
+    Args:
+        folder: A key folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        KeyFileError: It holds no ``server.key``.
+    """
+    if not (folder / "server.key").is_file():
+        raise KeyFileError(
+            f"{folder} is no server's key folder",
+            f"`slfac keys new server --dir {folder}` makes one",
+        )
+    return folder
+
+
 class AllowList:
     """The devices that a server lets in, as they stand on disk now.
 

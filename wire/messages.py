@@ -192,7 +192,7 @@ class Request(Struct, array_like=True, frozen=True, tag=3):
         kind: ``bundle`` (send me the bundle), ``join`` (let me in at the next round),
             ``step`` (smashed data and targets), ``front`` (the round is done here).
         round: Round, from 0.
-        step: The device's own step within the run, from 0.
+        step: The device's own step since it joined, from 0.
         samples: Samples behind it: of the batch, or of the whole round.
         timings: Phases of the step before this one.
         sections: What the payload holds, in order.

@@ -105,12 +105,18 @@ def demo_in_training(tmp_path, digits):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopped_demo_says_one_line_and_leaves_no_process(tmp_path, digits, number, code):
+    precious = [tmp_path / "demo" / name for name in ("keys/server.key", "cache/x", "checkpoint/y")]
+    for path in precious:
+        path.parent.mkdir(parents=True)
+        path.write_text("precious")
     process, children = demo_in_training(tmp_path, digits)
     process.send_signal(number)
     output, _ = process.communicate(timeout=WAIT_S)
     assert process.returncode == code
     assert "Traceback" not in output
     assert output.strip().splitlines()[-1].startswith("slfac demo: ")
+    assert all(path.read_text() == "precious" for path in precious)
+    assert not list((tmp_path / "demo").rglob("*.key_secret"))
     assert not psutil.wait_procs(children, timeout=WAIT_S)[1]
 
 

@@ -26,6 +26,7 @@ class Relay:
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._opened: list[socket.socket] = []
         self._lock = threading.Lock()
+        self._moved = threading.Condition(self._lock)
         self._threads: list[threading.Thread] = []
         self._spawn(self._accept)
 
@@ -54,6 +55,11 @@ class Relay:
                 with contextlib.suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
 
+    def await_up(self, total: int, limit_s: float = 60) -> None:
+        """Wait until this many bytes have come from devices."""
+        with self._moved:
+            assert self._moved.wait_for(lambda: self.up >= total, limit_s), "the link is silent"
+
     @property
     def cuts_left(self) -> int:
         return len(self._cut_after)
@@ -81,6 +87,7 @@ class Relay:
             while data := source.recv(65536):
                 with self._lock:
                     setattr(self, way, getattr(self, way) + len(data))
+                    self._moved.notify_all()
                     due = self._cut_after and self.up >= self._cut_after[0]
                     if due:
                         self._cut_after.pop(0)

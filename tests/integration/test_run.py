@@ -7,6 +7,7 @@ import pytest
 
 from harness.relay import Relay
 from harness.site import Site, run_site
+from slfac.wire.meter import CURVE_FRAME_BYTES, PING_BYTES, PONG_BYTES
 
 
 def test_two_devices_learn_and_the_report_adds_up(site):
@@ -75,6 +76,27 @@ def test_counted_bytes_are_what_a_relay_sees(site, codec):
     told = sum(d.wire_bytes_up for d in devices), sum(d.wire_bytes_down for d in devices)
     assert told[0] == pytest.approx(seen[0], rel=0.005)
     assert told[1] == pytest.approx(seen[1], rel=0.005)
+
+
+def test_heartbeats_of_a_waiting_device_are_counted(site, monkeypatch):
+    beat_ms, beats = 100, 40
+    monkeypatch.setattr("slfac.wire.sockets.HEARTBEAT_MS", beat_ms)
+    monkeypatch.setattr("slfac.server.run.HEARTBEAT_MS", beat_ms)
+    with site.server(rounds=1, steps_per_round=1) as server:
+        with Relay(server.address) as relay:
+            first = site.device("d0", relay.address).start()
+            server.await_event("joined", device="d0")
+            before = relay.up
+            relay.await_up(before + beats * (PING_BYTES + PONG_BYTES + 2 * CURVE_FRAME_BYTES))
+            second = site.device("d1", relay.address).start()
+            first.finish()
+            second.finish()
+        seen = relay.up, relay.down
+    devices = server.finished().devices
+    told = sum(d.wire_bytes_up for d in devices), sum(d.wire_bytes_down for d in devices)
+    assert told[0] == pytest.approx(seen[0], rel=0.005)
+    assert told[1] == pytest.approx(seen[1], rel=0.005)
+    assert beats * 82 > 0.05 * seen[0], "beats must weigh in the sum, or this proves nothing"
 
 
 def test_checkpoint_holds_the_front_that_devices_got(site):

@@ -198,7 +198,7 @@ def test_a_wrong_command_line_exits_with_2_and_shows_the_usage(arguments, capsys
         ([*DEVICE, "--keys", "nowhere"], 32, "nowhere/device.key_secret is missing"),
         ([*DEVICE, "--bundle", "nowhere"], 20, "cannot read nowhere/manifest.json"),
         ([*DEVICE, "--connect-timeout-s", "0"], 30, "no server answered at tcp://127.0.0.1:1"),
-        (["keys", "revoke", "x", "--dir", "k"], 32, "no device 'x' is enrolled"),
+        (["keys", "revoke", "x", "--dir", "k"], 32, "k is no server's key folder"),
     ],
 )
 def test_an_error_is_one_line_with_a_remedy_and_its_own_code(arguments, code, said, tmp_path):
@@ -224,7 +224,7 @@ def test_a_defect_is_one_line_and_asks_for_a_report(monkeypatch, capsys):
     def broken(folder):
         raise ZeroDivisionError(f"two\nlines about {folder}")
 
-    monkeypatch.setattr("slfac.wire.keys.AllowList", broken)
+    monkeypatch.setattr("slfac.wire.keys.check_server_folder", broken)
     assert main(["keys", "list", "--dir", "k"]) == 1
     line = one_line(capsys.readouterr().err)
     assert line.startswith("slfac keys: internal error: ZeroDivisionError: two lines about k; ")
@@ -237,7 +237,9 @@ def test_a_defect_is_one_line_and_asks_for_a_report(monkeypatch, capsys):
 )
 def test_a_signal_ends_a_command_in_one_line(number, code, said, monkeypatch, capsys):
     handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
-    monkeypatch.setattr("slfac.wire.keys.AllowList", lambda _: signal.raise_signal(number))
+    monkeypatch.setattr(
+        "slfac.wire.keys.check_server_folder", lambda _: signal.raise_signal(number)
+    )
     assert main(["keys", "list", "--dir", "k"]) == code
     assert one_line(capsys.readouterr().err) == f"slfac keys: {said}"
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
@@ -321,3 +323,10 @@ print(*(os.environ.get(f"{n}_NUM_THREADS", "unset") for n in ("OPENBLAS", "OMP")
         check=True,
     )
     assert tuple(done.stdout.split()) == wanted
+
+
+@pytest.mark.parametrize("action", [("enroll", "a", "device.key"), ("revoke", "a"), ("list",)])
+def test_a_folder_that_is_no_servers_is_refused_and_not_made(action, tmp_path, capsys):
+    assert main(["keys", *action, "--dir", str(tmp_path / "servr")]) == 32
+    assert "is no server's key folder" in capsys.readouterr().err
+    assert not (tmp_path / "servr").exists()
