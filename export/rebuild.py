@@ -39,15 +39,12 @@ def back_half(model: str, kwargs: dict[str, Any], cut: str) -> nn.Module:
     return split(build_model(model, kwargs), cut)[1]
 
 
-def build_model(
-    factory: str, kwargs: Mapping[str, Any], allowed: Sequence[str] = ALLOWED_MODULES
-) -> nn.Sequential:
+def build_model(factory: str, kwargs: Mapping[str, Any]) -> nn.Sequential:
     """Call a model's factory.
 
     Args:
         factory: ``package.module:name``.
         kwargs: What it takes.
-        allowed: Modules that may be imported for it.
 
     Returns:
         The model, in training mode.
@@ -56,7 +53,7 @@ def build_model(
         ExportError: The factory is not allow-listed, does not exist, refuses its
             arguments, or makes something that cannot be cut.
     """
-    function = _find_factory(factory, allowed)
+    function = _find_factory(factory)
     try:
         inspect.signature(function).bind(**kwargs)
     except TypeError as error:
@@ -80,11 +77,12 @@ def factory_path(model: str) -> str:
     return model if ":" in model else f"{MODELS_MODULE}:{model}"
 
 
-def _find_factory(factory: str, allowed: Sequence[str]) -> Callable[..., Any]:
+def _find_factory(factory: str) -> Callable[..., Any]:
     module_name, _, name = factory.partition(":")
-    if module_name not in allowed:
+    if module_name not in ALLOWED_MODULES:
         raise ExportError(
-            f"model factory {factory!r} is not allowed", f"use one from {', '.join(allowed)}"
+            f"model factory {factory!r} is not allowed",
+            f"use one from {', '.join(ALLOWED_MODULES)}",
         )
     module = importlib.import_module(module_name)
     public: Sequence[str] = getattr(module, "__all__", ())
