@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from slfac.device.link import Link
 from slfac.wire.bundle import Bundle, install_bundle, open_bundle
 from slfac.wire.errors import BundleError
+from slfac.wire.manifest import MANIFEST_NAME
 
 _log = logging.getLogger(__name__)
 
@@ -53,9 +55,10 @@ def get_bundle(
         for section, data in zip(reply.header.sections, reply.payload, strict=True)
         if section.role == "bundle"
     }
-    bundle = install_bundle(folder, contents)
-    if bundle.id != wanted:
-        raise BundleError(f"the server sent bundle {bundle.id[:12]}, it had named {wanted[:12]}")
+    sent = hashlib.sha256(contents.get(MANIFEST_NAME, b"")).hexdigest()
+    if sent != wanted:
+        raise BundleError(f"the server sent bundle {sent[:12]}, it had named {wanted[:12]}")
+    bundle = install_bundle(folder, contents, "device")
     size_kb = sum(len(data) for data in contents.values()) / 1e3
     on_status(f"fetched bundle {wanted[:12]} from the server ({size_kb:.0f} kB)")
     return bundle

@@ -145,13 +145,13 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
     return install_bundle(path, {MANIFEST_NAME: raw, **files})
 
 
-def install_bundle(path: Path, contents: Mapping[str, bytes]) -> Bundle:
+def install_bundle(path: Path, contents: Mapping[str, bytes], part: Part | None = None) -> Bundle:
     """Put the files of a bundle into a folder, verified before they take its name.
 
     Args:
         path: The bundle's folder.
-        contents: File name -> bytes, as :meth:`Bundle.contents` gives them; whole, or a
-            device's part.
+        contents: File name -> bytes, as :meth:`Bundle.contents` gives them.
+        part: Which files they have to be; None takes the whole and a device's part.
 
     Returns:
         The verified bundle.
@@ -163,7 +163,8 @@ def install_bundle(path: Path, contents: Mapping[str, bytes]) -> Bundle:
     raw = contents.get(MANIFEST_NAME, b"")
     manifest = parse_manifest(raw, Path(MANIFEST_NAME))
     names = {MANIFEST_NAME, *manifest.files}
-    part: Part = "whole" if set(contents) == names else "device"
+    if part is None:
+        part = "whole" if set(contents) == names else "device"
     if set(contents) != {MANIFEST_NAME, *_files_of(manifest, part)}:
         raise BundleError("a bundle's files are not those its manifest lists", _FETCH_AGAIN)
     bundle_id = hashlib.sha256(raw).hexdigest()

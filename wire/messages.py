@@ -19,6 +19,7 @@ Text = Annotated[str, Meta(max_length=64)]
 Name = Annotated[str, Meta(max_length=256)]
 LongText = Annotated[str, Meta(max_length=512)]
 Spec = Annotated[str, Meta(max_length=256)]
+BundleId = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Dim = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Millis = Annotated[float, Meta(ge=0, le=1e12)]
 Role = Literal["smashed", "gradient", "target", "front", "bundle"]
@@ -151,7 +152,7 @@ class Hello(Struct, array_like=True, frozen=True, tag=1):
     window_bytes: U32
     software: Text
     device: Text
-    bundle: Annotated[str, Meta(max_length=64)]
+    bundle: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")]
 
 
 class Welcome(Struct, array_like=True, frozen=True, tag=2):
@@ -177,7 +178,7 @@ class Welcome(Struct, array_like=True, frozen=True, tag=2):
     device: Text
     index: U32
     devices: U32
-    bundle: Annotated[str, Meta(max_length=64)]
+    bundle: BundleId
     window_bytes: U32
     plan: Plan
 

@@ -15,6 +15,9 @@ def text(limit):
     return st.text(st.characters(exclude_categories=["Cs"]), max_size=limit)
 
 
+BUNDLE_ID = st.text("0123456789abcdef", min_size=64, max_size=64)
+
+
 def sections(most):
     """Up to ``most`` sections; sixteen of the longest would not fit into a header."""
     section = st.builds(
@@ -50,9 +53,11 @@ PLAN = st.builds(
 SUMMARY = st.builds(m.Summary, st.booleans(), U63, U63, U63, text(64), text(64), text(64), U32)
 KIND = st.sampled_from(["bundle", "join", "step", "front"])
 MESSAGES = {
-    "Hello": st.builds(m.Hello, U63, st.booleans(), U32, text(64), text(64), text(64)),
+    "Hello": st.builds(
+        m.Hello, U63, st.booleans(), U32, text(64), text(64), st.just("") | BUNDLE_ID
+    ),
     "Welcome": st.builds(
-        m.Welcome, U63, st.booleans(), text(64), text(64), text(64), U32, U32, text(64), U32, PLAN
+        m.Welcome, U63, st.booleans(), text(64), text(64), text(64), U32, U32, BUNDLE_ID, U32, PLAN
     ),
     "Request": st.builds(m.Request, U63, U63, text(64), KIND, U32, U32, U32, TIMINGS, sections(16)),
     "Reply": st.builds(
