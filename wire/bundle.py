@@ -26,6 +26,7 @@ from slfac.wire.manifest import (
     Manifest,
     encode_manifest,
 )
+from slfac.wire.names import check_names
 
 FRONT_FILE = "front.safetensors"
 BACK_FILE = "back.safetensors"
@@ -197,7 +198,8 @@ def parse_manifest(raw: bytes, path: Path) -> Manifest:
         The manifest.
 
     Raises:
-        BundleError: It is not JSON, of another schema version, or a field is wrong.
+        BundleError: It is not JSON, of another schema version, or a field is wrong or
+            does not fit the others.
     """
     if len(raw) > MAX_MANIFEST_BYTES:
         raise BundleError(f"{path} has {len(raw)} bytes, more than a manifest may")
@@ -213,6 +215,7 @@ def parse_manifest(raw: bytes, path: Path) -> Manifest:
         raise BundleError(f"{path} is not a valid manifest: {error}", _FETCH_AGAIN) from error
     if len(manifest.files) > MAX_FILES or MANIFEST_NAME in manifest.files:
         raise BundleError(f"{path}: field files is out of bounds", _FETCH_AGAIN)
+    check_names(manifest, path)
     return manifest
 
 

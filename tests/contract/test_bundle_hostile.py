@@ -202,6 +202,41 @@ def test_a_field_out_of_bounds_is_refused(folder, path, value):
         open_bundle(folder)
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("smashed/0/name", "odd", "smashed"),
+        ("smashed/0/name", "x", "smashed"),
+        ("smashed", MANIFEST["smashed"] * 2, "smashed"),
+        ("input/name", "odd", r"graphs\.forward\.inputs"),
+        ("parameters/0/name", "odd", r"graphs\.forward\.inputs"),
+        ("parameters/0/name", "x", "parameters"),
+        ("parameters", MANIFEST["parameters"] * 2, "parameters"),
+        ("graphs/forward/inputs", ["odd"], r"graphs\.forward\.inputs"),
+        ("graphs/forward/outputs", [], "smashed"),
+        ("graphs/forward/outputs", MANIFEST["graphs"]["forward"]["outputs"][:1], "backward"),
+        ("graphs/backward/inputs", ["odd"], r"graphs\."),
+        ("graphs/backward/inputs", [], r"graphs\.smashed_gradients"),
+        ("graphs/backward/outputs", [], r"graphs\.gradients"),
+        ("graphs/smashed_gradients", {}, r"graphs\.smashed_gradients"),
+        ("graphs/smashed_gradients", {"smashed": "odd"}, r"graphs\.smashed_gradients"),
+        ("graphs/smashed_gradients", {"smashed": "x"}, r"graphs\.smashed_gradients"),
+        ("graphs/gradients/conv1.bias", "odd", r"graphs\.gradients"),
+        ("graphs/gradients/odd", "gradient.conv1.bias", r"graphs\.gradients"),
+        ("graphs/infer/inputs", [], r"graphs\.infer\.inputs"),
+        ("graphs/infer/outputs", ["odd"], r"graphs\.infer\.outputs"),
+        (
+            "buffers",
+            [{"tensor": {"name": "b", "shape": [1]}, "update": "graph", "output": "odd"}],
+            "buffers",
+        ),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_refused(path, value, said):
+    with pytest.raises(BundleError, match=rf"manifest\.json: .*{said}"):
+        parse_manifest(changed(path, value), Path("manifest.json"))
+
+
 def test_a_name_that_climbs_out_is_never_written(tmp_path):
     contents = {name: (KEPT / name).read_bytes() for name in ("manifest.json", *FILES)}
     contents["../escaped"] = b"x"

@@ -1,0 +1,73 @@
+"""Names within a manifest that stand for one another: each has to lead somewhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from slfac.wire.errors import BundleError
+from slfac.wire.manifest import Manifest
+
+
+def check_names(manifest: Manifest, path: Path) -> None:
+    """Check that a step can be made by the manifest's names alone.
+
+    Args:
+        manifest: A manifest whose fields are valid one by one.
+        path: What to call it in an error.
+
+    Raises:
+        BundleError: A name is listed twice, leads nowhere, or lacks its partner; the
+            message names the field and the name.
+    """
+    check = _Checker(path)
+    graphs = manifest.graphs
+    fed = [
+        manifest.input.name,
+        *(spec.name for spec in manifest.parameters),
+        *(buffer.tensor.name for buffer in manifest.buffers),
+    ]
+    smashed = [spec.name for spec in manifest.smashed]
+    upstream = list(graphs.smashed_gradients.values())
+    known = [*fed, *graphs.forward.outputs, *upstream]
+    check.once(
+        "input, parameters, buffers, graphs.forward.outputs and graphs.smashed_gradients", known
+    )
+    check.within("graphs.forward.inputs", graphs.forward.inputs, fed)
+    check.once("smashed", smashed)
+    check.within("smashed", smashed, graphs.forward.outputs)
+    check.same("graphs.smashed_gradients", graphs.smashed_gradients, smashed)
+    check.within("graphs.smashed_gradients", upstream, graphs.backward.inputs)
+    check.within("graphs.backward.inputs", graphs.backward.inputs, known)
+    check.once("graphs.backward.outputs", graphs.backward.outputs)
+    parameters = [spec.name for spec in manifest.parameters]
+    check.within("graphs.gradients", graphs.gradients, parameters)
+    check.within("graphs.gradients", graphs.gradients.values(), graphs.backward.outputs)
+    outputs = [buffer.output for buffer in manifest.buffers if buffer.update == "graph"]
+    check.within("buffers", outputs, [*graphs.forward.outputs, *graphs.backward.outputs])
+    check.same("graphs.infer.inputs", graphs.infer.inputs, [manifest.input.name])
+    check.same("graphs.infer.outputs", graphs.infer.outputs, smashed)
+
+
+class _Checker:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def once(self, field: str, names: Iterable[str]) -> None:
+        for name, count in Counter(names).items():
+            if count > 1:
+                raise self._error(f"{field} name {name!r} {count} times")
+
+    def within(self, field: str, names: Iterable[str], known: Iterable[str]) -> None:
+        unknown = sorted(set(names) - set(known))
+        if unknown:
+            raise self._error(f"{field} name {unknown[0]!r}, which nothing else in it knows")
+
+    def same(self, field: str, names: Iterable[str], expected: Iterable[str]) -> None:
+        odd = sorted(set(names) ^ set(expected))
+        if odd:
+            raise self._error(f"{field}: {odd[0]!r} is missing or unknown")
+
+    def _error(self, what: str) -> BundleError:
+        return BundleError(f"{self._path}: {what}", "export the bundle again")
