@@ -15,6 +15,11 @@ from slfac.server.optim import make_torch_optimizer
 from slfac.wire.bundle import BACK_FILE, Bundle
 from slfac.wire.errors import BundleError, SlfacError, TrainingError
 
+# What trained layers put out stays within thousands, and float16, which a codec sends, ends
+# at 65504. Products of values below this one with weights stay far inside float32, so what
+# is larger can only ruin the weights that all devices share.
+LARGEST_VALUE = 1e6
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -67,30 +72,49 @@ class BackHalf:
         parameters = parameters or [torch.nn.Parameter(torch.zeros(0))]
         self.optimizer = make_torch_optimizer(optimizer, parameters)
 
-    def step(self, batches: Sequence[Batch]) -> list[Outcome]:
+    def step(self, batches: Sequence[Batch]) -> list[Outcome | None]:
         """Train on the samples of all devices as one batch.
 
         The loss is the mean over all N samples. Device i gets the gradient of the mean
         over its own n_i, which is the global one times N / n_i, so that its front takes
-        the step that it would take alone.
+        the step that it would take alone. A device whose values exceed :data:`LARGEST_VALUE`,
+        or whose own loss is not finite, is left out, as if it had sent nothing.
 
         Args:
             batches: One per device, in the order of their indices.
 
         Returns:
-            One outcome per device, in the same order.
+            One outcome per device, in the same order; None for a device that was left out.
 
         Raises:
-            TrainingError: The loss is not finite, or torch failed on the batch.
+            TrainingError: All devices were left out, a gradient of the weights is not
+                finite, or torch failed on the batch. The weights are as before.
         """
         self.module.train()
-        sizes = [len(batch.target) for batch in batches]
+        taken = [i for i, batch in enumerate(batches) if _is_sane(batch)]
+        buffers = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
+        while taken:
+            sizes = [len(batches[i].target) for i in taken]
+            inputs, losses = self._forward([batches[i] for i in taken])
+            finite = [bool(own.mean().isfinite()) for own in torch.split(losses.detach(), sizes)]
+            if all(finite):
+                self._update(losses)
+                outcomes = dict(zip(taken, _outcomes(losses.detach(), inputs, sizes), strict=True))
+                return [outcomes.get(i) for i in range(len(batches))]
+            # BatchNorm has taken the left-out samples into its statistics by now.
+            _restore(buffers)
+            taken = [i for i, keep in zip(taken, finite, strict=True) if keep]
+        raise TrainingError(
+            "no device's loss is finite any more: training diverged", "lower the learning rate"
+        )
+
+    def _forward(self, batches: Sequence[Batch]) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """The samples of all batches as one, and the loss of each."""
         inputs = [
             torch.from_numpy(np.concatenate(arrays)).requires_grad_()
             for arrays in zip(*(batch.smashed for batch in batches), strict=True)
         ]
         target = torch.from_numpy(np.concatenate([batch.target for batch in batches]))
-        self.optimizer.zero_grad(set_to_none=True)
         try:
             losses = per_sample_loss(self._manifest.loss, self.module(*inputs), target)
         except (RuntimeError, ValueError) as error:
@@ -99,14 +123,18 @@ class BackHalf:
                 f"the back half failed on a batch of {len(target)}: {error}",
                 "change the batch size, or export the model again",
             ) from error
-        mean = losses.mean()
-        if not torch.isfinite(mean):
+        return inputs, losses
+
+    def _update(self, losses: torch.Tensor) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(losses.mean())
+        gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
+        if not all(bool(gradient.isfinite().all()) for gradient in gradients):
             raise TrainingError(
-                "the loss is no longer finite: training diverged", "lower the learning rate"
+                "a gradient of the back half is no longer finite: training diverged",
+                "lower the learning rate",
             )
-        torch.autograd.backward(mean)
         self.optimizer.step()
-        return _outcomes(losses.detach(), inputs, sizes)
 
     @torch.no_grad()
     def evaluate(self, smashed: Sequence[np.ndarray], target: np.ndarray) -> tuple[float, int]:
@@ -127,6 +155,19 @@ class BackHalf:
         if self._manifest.loss != "cross_entropy":
             return loss, 0
         return loss, int((output.argmax(1) == expected).sum())
+
+
+def _is_sane(batch: Batch) -> bool:
+    arrays = [*batch.smashed]
+    if batch.target.dtype.kind == "f":
+        arrays.append(batch.target)
+    return all(bool((np.abs(array) <= LARGEST_VALUE).all()) for array in arrays)
+
+
+@torch.no_grad()
+def _restore(tensors: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    for tensor, before in tensors:
+        tensor.copy_(before)
 
 
 def _outcomes(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from slfac.codec import Codec, StreamKey, decode, make_codec
-from slfac.server.back import Batch, Outcome
+from slfac.server.back import LARGEST_VALUE, Batch, Outcome
 from slfac.server.events import Arrived
 from slfac.server.losses import check_target
 from slfac.wire.bundle import State, pack_state, unpack_state
@@ -21,6 +21,8 @@ from slfac.wire.transfer import Frames, Part, Transfer, cut_transfer, frames_byt
 FRONT_NAME = "front"
 TARGET_NAME = "target"
 _HEADER_SLACK_BYTES = 1 << 16
+# Running variances are squares of activations.
+_LARGEST_FRONT_VALUE = LARGEST_VALUE**2
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ class Exchange:
 
         Raises:
             BundleError: It does not fit the manifest.
-            ProtocolError: It is missing, not finite, or stands for no samples.
+            ProtocolError: It is missing, not finite, far too large, or stands for no samples.
         """
         header = arrived.transfer.header
         if header.samples < 1:
@@ -137,6 +139,11 @@ class Exchange:
         for name, tensor in state.items():
             if not np.isfinite(tensor).all():
                 raise ProtocolError(f"front tensor {name!r} holds values that are not finite")
+            if tensor.dtype.kind == "f" and (np.abs(tensor) > _LARGEST_FRONT_VALUE).any():
+                raise ProtocolError(
+                    f"front tensor {name!r} holds values above {_LARGEST_FRONT_VALUE:g}",
+                    "check the data, or lower the learning rate",
+                )
         return state, header.samples
 
     def write_gradients(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import time
 
-from slfac.server.back import BackHalf
+from slfac.server.back import LARGEST_VALUE, BackHalf
 from slfac.server.checkpoint import write_checkpoint
 from slfac.server.evaluate import Evaluator, Score
 from slfac.server.events import Arrived, Event, Failed, Left, Lost
@@ -120,8 +120,7 @@ class Trainer:
             try:
                 self._on_request(event)
             except (CodecError, ProtocolError, BundleError) as error:
-                self._service.refuse(event.index, event.session, error.what, error.remedy)
-                self._remove(event.index, str(error))
+                self._refuse(event.index, event.session, error.what, error.remedy)
         elif isinstance(event, Lost):
             self._remove(event.index, event.reason)
         elif isinstance(event, Left):
@@ -213,7 +212,12 @@ class Trainer:
         train_ms = (time.perf_counter() - start_s) * 1e3
         round_ = len(self.rounds)
         for index, step in steps.items():
-            outcome = outcomes[index]
+            outcome = outcomes.get(index)
+            if outcome is None:
+                what = f"its loss is not finite, or its data exceeds {LARGEST_VALUE:g}"
+                remedy = "check the data, or lower the learning rate"
+                self._refuse(index, step.arrived.session, what, remedy)
+                continue
             try:
                 answer = self._exchange.write_gradients(
                     step, outcome, round_=round_, train_ms=train_ms
@@ -276,6 +280,10 @@ class Trainer:
             facts={"run": self._facts.run, "bundle": self._facts.bundle.id, "score": values},
         )
         self._metrics.write("round", **values)
+
+    def _refuse(self, index: int, session: int, what: str, remedy: str) -> None:
+        self._service.refuse(index, session, what, remedy)
+        self._remove(index, f"{what}; {remedy}" if remedy else what)
 
     def _remove(self, index: int, reason: str) -> None:
         known = index in self._members or index in self._joining

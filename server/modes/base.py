@@ -39,7 +39,7 @@ class Mode(abc.ABC):
             batches: By device, in the order to train in.
 
         Returns:
-            What each device gets back.
+            What each device gets back; none for a device whose batch the back half left out.
 
         Raises:
             TrainingError: Training diverged.

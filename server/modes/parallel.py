@@ -34,7 +34,8 @@ class Parallel(Mode):
     def train(self, batches: Mapping[int, Batch]) -> dict[int, Outcome]:
         """One step over all samples."""
         outcomes = self._back.step(list(batches.values()))
-        return dict(zip(batches, outcomes, strict=True))
+        pairs = zip(batches, outcomes, strict=True)
+        return {index: outcome for index, outcome in pairs if outcome is not None}
 
     def merge(self, fronts: Mapping[int, tuple[State, int]]) -> State:
         """The mean, weighted by samples."""

@@ -173,3 +173,69 @@ def test_a_batch_that_the_model_cannot_take_is_an_error_of_ours():
     wrong = Batch((np.zeros((2, 3, 4, 4), np.float32),), np.zeros(2, np.int64))
     with pytest.raises(TrainingError, match="the back half failed on a batch of 2"):
         BackHalf(kept_bundle(), "sgd", ALLOW).step([wrong])
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+@pytest.mark.parametrize("value", [3e38, -3e38, 1e25, 2e6])
+def test_a_device_with_huge_data_is_left_out_and_the_rest_step_as_without_it(tmp_path, loss, value):
+    bundle = variant(tmp_path / "b", loss=loss)
+    back, twin = (BackHalf(bundle, "sgd:lr=0.1", ALLOW) for _ in range(2))
+    rng = np.random.default_rng(3)
+    first, bad, last = (batch(rng, size, loss) for size in (3, 2, 4))
+    bad.smashed[0][1, 2, 3, 0] = value
+    told = back.step([first, bad, last])
+    expected = twin.step([first, last])
+    assert told[1] is None
+    for outcome, alone in zip((told[0], told[2]), expected, strict=True):
+        assert outcome.loss == alone.loss
+        assert np.array_equal(outcome.gradients[0], alone.gradients[0])
+    for name, tensor in back.module.state_dict().items():
+        assert torch.equal(tensor, twin.module.state_dict()[name])
+
+
+def test_huge_targets_leave_their_device_out(tmp_path):
+    back = BackHalf(variant(tmp_path / "b", loss="mse"), "sgd:lr=0.1", ALLOW)
+    rng = np.random.default_rng(3)
+    bad = batch(rng, 2, "mse")
+    bad.target[0, 0] = 1e18
+    told = back.step([bad, batch(rng, 3, "mse")])
+    assert told[0] is None
+    assert told[1] is not None
+
+
+class Overflowing(torch.nn.Module):
+    """Inputs of 9 give an infinite loss; BatchNorm counts what came by."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = torch.nn.BatchNorm2d(4)
+        self.linear = torch.nn.Linear(64, 4)
+
+    def forward(self, x):
+        self.norm(x)
+        return self.linear(x.flatten(1)) * torch.where(x.amax((1, 2, 3)) == 9, 1e38, 1.0)[:, None]
+
+
+def test_a_device_whose_own_loss_is_not_finite_leaves_no_trace_in_the_statistics(tmp_path):
+    bundle = variant(tmp_path / "b", loss="mse")
+    backs = [BackHalf(bundle, "sgd:lr=0.1", ALLOW) for _ in range(2)]
+    for back in backs:
+        torch.manual_seed(0)
+        back.module = Overflowing()
+    rng = np.random.default_rng(3)
+    good, bad = batch(rng, 3, "mse"), batch(rng, 2, "mse")
+    bad.smashed[0][0, 0, 0, 0] = 9
+    assert backs[0].step([bad, good])[0] is None
+    backs[1].step([good])
+    for name, tensor in backs[0].module.state_dict().items():
+        assert torch.equal(tensor, backs[1].module.state_dict()[name])
+
+
+def test_a_gradient_that_is_not_finite_ends_training_and_leaves_the_weights():
+    back = BackHalf(kept_bundle(), "sgd:lr=0.1", ALLOW)
+    before = {k: v.clone() for k, v in back.module.state_dict().items()}
+    next(back.module.parameters()).register_hook(lambda grad: grad * float("inf"))
+    with pytest.raises(TrainingError, match="diverged; lower the learning rate"):
+        back.step([batch(np.random.default_rng(4), 3)])
+    for name, tensor in back.module.state_dict().items():
+        assert torch.equal(tensor, before[name])

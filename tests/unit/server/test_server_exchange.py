@@ -189,3 +189,9 @@ def test_every_legal_request_fits_into_the_bound(batch_size):
         parts = step_parts(x, np.zeros(batch_size, np.int64), codec)
         assert sum(len(part.data) for part in parts) <= bound
     assert len(front_parts(front())[0].data) <= bound
+
+
+def test_a_front_far_beyond_measure_is_refused(exchange):
+    state = front(**{"conv1.bias": np.full(4, -1e30, np.float32)})
+    with pytest.raises(ProtocolError, match=r"'conv1.bias' holds values above 1e\+12"):
+        exchange.read_front(arrived("front", front_parts(state), 9))

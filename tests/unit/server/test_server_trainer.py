@@ -57,8 +57,9 @@ class Script:
         header = request(kind, self.seqs[index], session=session, **changes)
         self.events.put(Arrived(index, session, arrive(header, list(parts)), 10))
 
-    def step(self, index, samples=2, run=RUN):
+    def step(self, index, samples=2, run=RUN, scale=1.0):
         x = np.random.default_rng(index).normal(size=(samples, 4, 4, 4)).astype(np.float32)
+        x *= np.float32(scale)
         target = np.zeros(samples, np.uint8)
         self.ask(index, "step", step_parts(x, target), samples=samples, run=run)
 
@@ -309,3 +310,26 @@ def test_training_loss_is_weighted_by_samples(train):
     steps = {e["device"]: e["loss"] for e in trainer.told if e["event"] == "step"}
     expected = (steps["d0"] * 1 + steps["d1"] * 3) / 4
     assert trainer.rounds[0].train_loss == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e25, 1e37])
+def test_a_device_with_huge_data_is_refused_and_the_other_goes_on(train, scale):
+    script = Script()
+    script.obey(0)
+    script.then[1] = lambda _: script.step(1, scale=scale)
+    script.join(0)
+    script.join(1, session=44)
+    trainer = train(script)
+    assert [entry.devices for entry in trainer.rounds] == [1, 1]
+    ((index, session, reason),) = script.refused
+    assert (index, session) == (1, 44)
+    assert "its data exceeds 1e+06" in reason
+
+
+def test_huge_data_of_all_devices_is_divergence(train):
+    script = Script()
+    for index in range(2):
+        script.then[index] = lambda _, index=index: script.step(index, scale=1e25)
+        script.join(index)
+    with pytest.raises(TrainingError, match="diverged; lower the learning rate"):
+        train(script)
