@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from slfac.wire.bundle import Bundle
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With ``-m device``, do not even import files that need torch."""
+    if config.option.markexpr != "device" or collection_path.suffix != ".py":
+        return None
+    return "pytest.mark.device" not in collection_path.read_text(encoding="utf-8") or None
+
+
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """IDX folder: 10 classes of 12x12 images, 240 train, 60 test."""
