@@ -118,22 +118,19 @@ class Exchange:
             decode_ms=(time.perf_counter() - start_s) * 1e3,
         )
 
-    def read_front(self, arrived: Arrived) -> tuple[State, int]:
+    def read_front(self, arrived: Arrived) -> State:
         """Unpack the front that a device sends at a round's end.
 
         Args:
             arrived: The request.
 
         Returns:
-            The front, and the samples behind it.
+            The front.
 
         Raises:
             BundleError: It does not fit the manifest.
-            ProtocolError: It is missing, not finite, far too large, or stands for no samples.
+            ProtocolError: It is missing, not finite, or far too large.
         """
-        header = arrived.transfer.header
-        if header.samples < 1:
-            raise ProtocolError("a front came that stands for no samples")
         _, data = arrived.transfer.part("front", FRONT_NAME)
         state = unpack_state(self._manifest, bytes(data))
         for name, tensor in state.items():
@@ -144,7 +141,7 @@ class Exchange:
                     f"front tensor {name!r} holds values above {_LARGEST_FRONT_VALUE:g}",
                     "check the data, or lower the learning rate",
                 )
-        return state, header.samples
+        return state
 
     def write_gradients(
         self, step: Step, outcome: Outcome, *, round_: int, train_ms: float

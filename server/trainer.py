@@ -78,7 +78,9 @@ class Trainer:
         self._members: set[int] = set()
         self._joining: dict[int, Arrived] = {}
         self._steps: dict[int, Step] = {}
-        self._fronts: dict[int, tuple[Arrived, State, int]] = {}
+        self._fronts: dict[int, tuple[Arrived, State]] = {}
+        # Samples of the round by device: a front's weight is what the server saw itself.
+        self._trained: dict[int, int] = {}
         self._loss_sum = 0.0
         self._loss_samples = 0
         self._round_start_s = 0.0
@@ -150,7 +152,9 @@ class Trainer:
         elif header.kind == "step":
             self._steps[index] = self._exchange.read_step(arrived)
         else:
-            self._fronts[index] = (arrived, *self._exchange.read_front(arrived))
+            if index not in self._trained:
+                raise ProtocolError("a front came that no step of this round is behind")
+            self._fronts[index] = (arrived, self._exchange.read_front(arrived))
 
     def _advance(self) -> None:
         if not self._members:
@@ -177,8 +181,7 @@ class Trainer:
             late = 0 < limit_s < waited_s
             enough = len(self._joining) >= (min(wanted, total) if late else total)
         if enough:
-            self._round_start_s = time.monotonic()
-            self._loss_sum, self._loss_samples = 0.0, 0
+            self._begin_round()
             self._admit("train")
         elif 0 < limit_s < waited_s and self._round_start_s:
             raise TrainingError(
@@ -195,7 +198,7 @@ class Trainer:
 
     def _admit(self, directive: Directive) -> None:
         """Answer the joining, and whoever waits at the round's end, with the front."""
-        waiting = {i: arrived for i, (arrived, _, _) in self._fronts.items()} | self._joining
+        waiting = {i: arrived for i, (arrived, _) in self._fronts.items()} | self._joining
         for _, arrived in sorted(waiting.items()):
             answer = self._exchange.write_front(
                 arrived, self.front, round_=len(self.rounds), directive=directive
@@ -229,18 +232,23 @@ class Trainer:
             self._answer(step.arrived, answer.frames)
             self.ledger.step(step, answer, loss=outcome.loss, round_=round_, train_ms=train_ms)
             samples = len(step.batch.target)
+            self._trained[index] = self._trained.get(index, 0) + samples
             self._loss_sum += outcome.loss * samples
             self._loss_samples += samples
 
     def _finish_round(self) -> None:
-        fronts = {i: (state, n) for i, (_, state, n) in sorted(self._fronts.items())}
+        fronts = {i: (state, self._trained[i]) for i, (_, state) in sorted(self._fronts.items())}
         self.front = self._mode.merge(fronts)
         score = self._evaluator.score(self.front, self._back) if self._evaluator else None
         self._record(score, devices=len(fronts))
         last = len(self.rounds) == self._settings.rounds
         self._admit("stop" if last else "train")
+        self._begin_round()
+
+    def _begin_round(self) -> None:
         self._round_start_s = time.monotonic()
         self._loss_sum, self._loss_samples = 0.0, 0
+        self._trained.clear()
 
     def _record(self, score: Score | None, *, devices: int) -> None:
         traffic = [self._service.traffic(name) for name in self._facts.roster.names]
@@ -294,6 +302,7 @@ class Trainer:
         self._joining.pop(index, None)
         self._steps.pop(index, None)
         self._fronts.pop(index, None)
+        self._trained.pop(index, None)
         self._exchange.forget(index)
         if known:
             self._metrics.write("left", device=self._name(index), reason=reason)

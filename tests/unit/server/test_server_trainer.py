@@ -63,8 +63,9 @@ class Script:
         target = np.zeros(samples, np.uint8)
         self.ask(index, "step", step_parts(x, target), samples=samples, run=run)
 
-    def front(self, index, samples=2):
-        self.ask(index, "front", front_parts(kept_bundle().front_state()), samples=samples)
+    def front(self, index, samples=2, **changes):
+        state = {**kept_bundle().front_state(), **changes}
+        self.ask(index, "front", front_parts(state), samples=samples)
 
     def obey(self, index, steps=1):
         """A device that does what it should: its steps, its front, goodbye."""
@@ -333,3 +334,50 @@ def test_huge_data_of_all_devices_is_divergence(train):
         script.join(index)
     with pytest.raises(TrainingError, match="diverged; lower the learning rate"):
         train(script)
+
+
+def told_to(script, index, made):
+    """A device that makes one step, then whatever ``made`` does, then says goodbye."""
+
+    def then(header):
+        if header.directive == "stop":
+            script.events.put(Left(index, BYE))
+        elif header.kind == "step":
+            made()
+        else:
+            script.step(index, samples=index + 1)
+
+    script.then[index] = then
+    script.join(index)
+
+
+def test_fronts_are_weighted_by_the_samples_that_the_server_trained_on(train):
+    script = Script()
+    for index, claimed in enumerate((2**32 - 1, 1)):
+        bias = {"conv1.bias": np.full(4, index, np.float32)}
+        told_to(script, index, lambda i=index, n=claimed, b=bias: script.front(i, n, **b))
+    trainer = train(script, rounds=2)
+    # One sample of device 0, two of device 1, in each round afresh.
+    assert trainer.front["conv1.bias"] == pytest.approx(np.full(4, 2 / 3))
+
+
+def test_a_front_that_no_step_of_its_round_is_behind_is_refused(train):
+    script = Script()
+    script.obey(0)
+    script.obey(1)
+    obedient = script.then[1]
+
+    def idle_in_the_second_round(header):
+        if header.round == 1:
+            script.front(1, samples=1000)
+        else:
+            obedient(header)
+
+    script.then[1] = idle_in_the_second_round
+    script.join(0)
+    script.join(1)
+    trainer = train(script)
+    assert [entry.devices for entry in trainer.rounds] == [2, 1]
+    ((index, _, reason),) = script.refused
+    assert index == 1
+    assert "no step of this round is behind" in reason
