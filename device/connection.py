@@ -107,8 +107,12 @@ class Connection:
             body: Body frame.
 
         Returns:
-            Whether it was taken.
+            Whether it was taken; never after a break.
         """
+        # libzmq connects again by itself, but the server knows nobody there before HELLO.
+        self._notice_break()
+        if self._broken:
+            return False
         try:
             self._socket.send_multipart(
                 [head, body], zmq.NOBLOCK, copy=len(body) < COPY_BELOW_BYTES
@@ -131,10 +135,9 @@ class Connection:
             Disconnected: The connection broke.
             ProtocolError: What came is no message of this protocol version.
         """
-        ready = dict(self._poller.poll(0 if self._broken else int(timeout_s * 1e3)))
-        if self._monitor in ready and self._next_event(0.0) == zmq.Event.DISCONNECTED:
-            # What came before the break may still lie in the socket: a refusal, say.
-            self._broken = True
+        self._poller.poll(0 if self._broken else int(timeout_s * 1e3))
+        # What came before the break may still lie in the socket: a refusal, say.
+        self._notice_break()
         try:
             frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
         except zmq.Again:
@@ -156,6 +159,10 @@ class Connection:
         self._socket.disable_monitor()
         self._monitor.close()
         self._socket.close(linger=linger_ms)
+
+    def _notice_break(self) -> None:
+        while (event := self._next_event(0.0)) is not None:
+            self._broken |= event == zmq.Event.DISCONNECTED
 
     def _next_event(self, timeout_s: float) -> zmq.Event | None:
         if not self._monitor.poll(int(timeout_s * 1e3)):
