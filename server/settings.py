@@ -50,6 +50,7 @@ class ServerSettings(BaseModel):
         data: Data set with a test split to evaluate on each round; None evaluates nothing.
         grace_s: How long a lost connection may take to come back.
         idle_timeout_s: How long the run goes on without any device.
+        step_timeout_s: How long a device may keep the others waiting for its next request.
         threads: Threads of torch and of the evaluation; 0 leaves it to them.
         allow_factories: What may build a bundle's back half: ``package.module:callable``,
             or ``package.module`` for all that is defined in there. A bundle chooses the
@@ -78,6 +79,7 @@ class ServerSettings(BaseModel):
     data: Path | None = None
     grace_s: Annotated[float, Field(ge=0)] = 10.0
     idle_timeout_s: Annotated[float, Field(gt=0)] = 600.0
+    step_timeout_s: Annotated[float, Field(gt=0)] = 600.0
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     allow_factories: tuple[str, ...] = ("slfac.export.rebuild:back_half",)
 

@@ -24,6 +24,8 @@ from slfac.wire.transfer import Frames
 
 _POLL_S = 0.5
 _GOODBYE_S = 30.0
+# A device that trickles bytes is not waited for beyond this, however slow its link.
+_LAST_GOODBYE_S = 600.0
 
 
 class Trainer:
@@ -76,6 +78,8 @@ class Trainer:
             seed=settings.seed,
         )
         self._members: set[int] = set()
+        # Who was answered and has not asked again: its session, and since when.
+        self._owing: dict[int, tuple[int, float]] = {}
         self._joining: dict[int, Arrived] = {}
         self._steps: dict[int, Step] = {}
         self._fronts: dict[int, tuple[Arrived, State]] = {}
@@ -100,7 +104,8 @@ class Trainer:
     def _see_off(self) -> None:
         """Wait for goodbyes as long as devices still take in their last front."""
         heard_bytes, deadline_s = -1, 0.0
-        while self._members:
+        last_s = time.monotonic() + _LAST_GOODBYE_S
+        while self._members and time.monotonic() < last_s:
             self._handle(self._next_event(_POLL_S))
             # Who lost its session over the last front gets it again.
             self._admit("stop")
@@ -137,6 +142,7 @@ class Trainer:
         index, header = arrived.index, arrived.transfer.header
         if header.run != self._facts.run:
             raise ProtocolError(f"a request for run {header.run!r} came, this is {self._facts.run}")
+        self._owing.pop(index, None)
         self.ledger.timings(index, header.timings)
         if header.kind == "join" and index in self._members:
             raise ProtocolError("a device that has joined asked to join again")
@@ -157,6 +163,7 @@ class Trainer:
             self._fronts[index] = (arrived, self._exchange.read_front(arrived))
 
     def _advance(self) -> None:
+        self._refuse_stalling()
         if not self._members:
             self._admit_first()
             return
@@ -167,6 +174,17 @@ class Trainer:
             self._train(order)
         elif not active:
             self._finish_round()
+
+    def _refuse_stalling(self) -> None:
+        """Go on without members who are connected, but keep the others waiting for too long."""
+        limit_s = self._settings.step_timeout_s
+        if not (self._steps or self._fronts or self._joining):
+            return
+        now_s = time.monotonic()
+        for index, (session, since_s) in sorted(self._owing.items()):
+            if now_s - since_s > limit_s:
+                what = f"no request for {limit_s:g} s while the others waited"
+                self._refuse(index, session, what, "check that device")
 
     def _admit_first(self) -> None:
         """Start, or start again after all devices were lost, once enough have joined."""
@@ -299,6 +317,7 @@ class Trainer:
             self._waiting_since_s = time.monotonic()
         self.ledger.timings(index, None)
         self._members.discard(index)
+        self._owing.pop(index, None)
         self._joining.pop(index, None)
         self._steps.pop(index, None)
         self._fronts.pop(index, None)
@@ -310,6 +329,7 @@ class Trainer:
     def _answer(self, arrived: Arrived, frames: Frames) -> None:
         seq = arrived.transfer.header.seq
         self._service.reply(arrived.index, arrived.session, seq, frames)
+        self._owing[arrived.index] = arrived.session, time.monotonic()
 
     def _name(self, index: int) -> str:
         return self._facts.roster.names[index]

@@ -1,7 +1,9 @@
 """Rounds under devices that come, go and misbehave; the I/O thread is a script here."""
 
 import contextlib
+import itertools
 import queue
+import threading
 from collections import defaultdict
 
 import numpy as np
@@ -381,3 +383,54 @@ def test_a_front_that_no_step_of_its_round_is_behind_is_refused(train):
     ((index, _, reason),) = script.refused
     assert index == 1
     assert "no step of this round is behind" in reason
+
+
+@pytest.mark.parametrize("owed", ["step", "front"])
+def test_a_silent_device_is_refused_once_the_others_have_waited_too_long(train, owed):
+    script = Script()
+    script.obey(0)
+    script.obey(1)
+    obedient = script.then[1]
+
+    def fall_silent(header):
+        if owed == "front" and header.kind == "join":
+            obedient(header)
+
+    script.then[1] = fall_silent
+    script.join(0)
+    script.join(1, session=44)
+    trainer = train(script, step_timeout_s=0.2)
+    assert script.refused == [(1, 44, "no request for 0.2 s while the others waited")]
+    (left,) = [e for e in trainer.told if e["event"] == "left" and e["device"] == "d1"]
+    assert "check that device" in left["reason"]
+    assert [entry.devices for entry in trainer.rounds] == [1, 1]
+
+
+def test_a_slow_device_that_nobody_waits_for_goes_on(train):
+    script = Script()
+    script.obey(0)
+    obedient = script.then[0]
+    script.then[0] = lambda header: threading.Timer(0.3, obedient, (header,)).start()
+    script.join(0)
+    trainer = train(script, devices=1, rounds=1, step_timeout_s=0.1)
+    assert script.refused == []
+    assert [entry.devices for entry in trainer.rounds] == [1]
+
+
+def test_a_device_that_trickles_bytes_instead_of_a_goodbye_is_not_waited_for(train, monkeypatch):
+    monkeypatch.setattr("slfac.server.trainer._LAST_GOODBYE_S", 0.1)
+    heard_bytes = itertools.count()
+
+    class Trickling(Script):
+        def traffic(self, _name):
+            traffic = Traffic()
+            traffic.up.bytes = next(heard_bytes)
+            assert traffic.up.bytes < 10, "the server still waits"
+            return traffic
+
+    script = Trickling()
+    script.obey(0)
+    obedient = script.then[0]
+    script.then[0] = lambda header: header.directive == "stop" or obedient(header)
+    script.join(0)
+    assert len(train(script, devices=1, rounds=1).rounds) == 1
