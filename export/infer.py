@@ -11,9 +11,7 @@ from torch import nn
 from slfac.export.to_onnx import BATCH, to_onnx
 from slfac.export.trace import SMASHED, X
 from slfac.wire.errors import ExportError
-
-# Not a file of the bundle: onnxruntime fails on it unless the weights were injected.
-_LOCATION = "injected-at-load"
+from slfac.wire.runtime import INJECTED_LOCATION
 
 
 def trace_inference(front: nn.Module, input_shape: tuple[int, ...]) -> onnx.ModelProto:
@@ -56,4 +54,4 @@ def _store_outside(tensor: onnx.TensorProto) -> None:
     tensor.data_location = onnx.TensorProto.EXTERNAL
     tensor.ClearField("external_data")
     entry = tensor.external_data.add()
-    entry.key, entry.value = "location", _LOCATION
+    entry.key, entry.value = "location", INJECTED_LOCATION

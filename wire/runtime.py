@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -10,6 +11,11 @@ import onnxruntime
 from slfac.wire.bundle import Bundle, check_front_state
 from slfac.wire.errors import BundleError
 from slfac.wire.manifest import Graph
+from slfac.wire.onnx_scan import external_locations
+
+# Place of the weights that are injected at load; no file of a bundle, so onnxruntime fails
+# on any that was not.
+INJECTED_LOCATION = "injected-at-load"
 
 
 def session_options(threads: int) -> onnxruntime.SessionOptions:
@@ -27,6 +33,8 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
+    # Else a file's name or first bytes could choose a format that nothing here has checked.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     return options
 
 
@@ -42,9 +50,11 @@ def open_session(bundle: Bundle, graph: Graph, *, threads: int) -> onnxruntime.I
         A session on the CPU provider.
 
     Raises:
-        BundleError: The graph cannot be opened, or lacks an input or output.
+        BundleError: The graph cannot be opened, lacks an input or output, or names values
+            outside its file.
     """
     path = bundle.file(graph.file)
+    _check_locations(path, allowed=set())
     try:
         session = onnxruntime.InferenceSession(
             path, sess_options=session_options(threads), providers=["CPUExecutionProvider"]
@@ -72,13 +82,15 @@ def open_infer_session(
         A session from ``x`` ``(B, ...) float32`` to the smashed data.
 
     Raises:
-        BundleError: The state does not fit the manifest, or the graph cannot be opened.
+        BundleError: The state does not fit the manifest, the graph cannot be opened, or it
+            names values outside its file that are not to be injected.
     """
     manifest = bundle.manifest
     check_front_state(manifest, state)
     counters = {buffer.tensor.name for buffer in manifest.buffers if buffer.update == "count"}
     names = sorted(name for name in state if name not in counters)
     path = bundle.file(manifest.graphs.infer.file)
+    _check_locations(path, allowed={INJECTED_LOCATION})
     options = session_options(threads)
     # add_initializer would be ignored silently; only external ones are replaced.
     values = [
@@ -92,3 +104,14 @@ def open_infer_session(
         )
     except Exception as error:
         raise BundleError(f"{path} cannot be opened: {error}", "export the bundle again") from error
+
+
+def _check_locations(path: Path, allowed: set[str]) -> None:
+    try:
+        odd = external_locations(path.read_bytes()) - allowed
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path} cannot be opened: {error}", "export the bundle again") from error
+    if odd:
+        raise BundleError(
+            f"{path} takes values from {min(odd)!r}, outside its file", "export the bundle again"
+        )

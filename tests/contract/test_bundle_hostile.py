@@ -22,7 +22,8 @@ from slfac.wire.bundle import (
     unpack_state,
 )
 from slfac.wire.errors import BundleError
-from slfac.wire.runtime import open_infer_session
+from slfac.wire.onnx_scan import external_locations
+from slfac.wire.runtime import open_infer_session, open_session
 
 pytestmark = pytest.mark.device
 
@@ -299,6 +300,82 @@ def test_an_infer_graph_that_is_none_is_refused(folder, data):
     bundle = open_bundle(folder)
     with pytest.raises(BundleError, match=r"infer\.onnx"):
         open_infer_session(bundle, bundle.front_state())
+
+
+def field(number, value):
+    """A protobuf field: bytes with their length, or a small integer."""
+    if isinstance(value, int):
+        return bytes([number << 3, value])
+    tag = number << 3 | 2
+    head = [tag] if tag < 128 else [tag & 127 | 128, tag >> 7]
+    length = len(value)
+    return bytes([*head, length & 127 | 128, length >> 7 & 127 | 128, length >> 14]) + value
+
+
+def outside(location, name=b"w"):
+    """A TensorProto whose values are said to lie elsewhere."""
+    entry = field(13, field(1, b"location") + field(2, location))
+    return field(1, 1) + field(2, 1) + field(8, name) + entry + field(14, 1)
+
+
+WAYS = {
+    "initializer": lambda tensor: field(7, field(5, tensor)),
+    "sparse": lambda tensor: field(7, field(15, field(1, tensor))),
+    "constant": lambda tensor: field(7, field(1, field(5, field(5, tensor)))),
+    "tensors": lambda tensor: field(7, field(1, field(5, field(10, tensor)))),
+    "branch": lambda tensor: field(7, field(1, field(5, field(6, field(5, tensor))))),
+    "function": lambda tensor: field(25, field(7, field(5, field(5, tensor)))),
+    "training": lambda tensor: field(20, field(1, field(5, tensor))),
+}
+
+
+@pytest.mark.parametrize("location", [b"../../secret.bin", b"/etc/shadow", b"*/_ORT_MEM_ADDR_/*"])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_graph_that_reads_other_files_is_refused(folder, way, location):
+    # Fields that come twice are merged: so this adds to what the graph holds.
+    planted = WAYS[way](outside(location))
+    for name in ("forward.onnx", "backward.onnx", "infer.onnx"):
+        rewrite(folder, name, (folder / name).read_bytes() + planted)
+    bundle = open_bundle(folder)
+    graphs = bundle.manifest.graphs
+    for graph in (graphs.forward, graphs.backward):
+        with pytest.raises(BundleError, match=f"{graph.file} takes values from"):
+            open_session(bundle, graph, threads=1)
+    with pytest.raises(BundleError, match=r"infer\.onnx takes values from"):
+        open_infer_session(bundle, bundle.front_state())
+
+
+def test_a_tensor_that_is_marked_as_outside_alone_is_refused(folder):
+    planted = field(7, field(5, field(8, b"w") + field(14, 1)))
+    rewrite(folder, "forward.onnx", (folder / "forward.onnx").read_bytes() + planted)
+    bundle = open_bundle(folder)
+    with pytest.raises(BundleError, match=r"forward\.onnx takes values from ''"):
+        open_session(bundle, bundle.manifest.graphs.forward, threads=1)
+
+
+def test_the_kept_graphs_take_from_outside_what_is_injected_alone():
+    found = {
+        name: external_locations((KEPT / name).read_bytes()) for name in FILES if "onnx" in name
+    }
+    assert found == {
+        "forward.onnx": set(), "backward.onnx": set(), "infer.onnx": {"injected-at-load"},
+    }  # fmt: skip
+
+
+def test_a_graph_that_is_nested_too_deep_is_refused(folder):
+    graph = b""
+    for _ in range(200):
+        graph = field(1, field(5, field(6, graph)))
+    rewrite(folder, "forward.onnx", field(7, graph))
+    bundle = open_bundle(folder)
+    with pytest.raises(BundleError, match=r"forward\.onnx cannot be opened: .*too deep"):
+        open_session(bundle, bundle.manifest.graphs.forward, threads=1)
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_are_searched_or_refused(data):
+    with contextlib.suppress(ValueError):
+        external_locations(data)
 
 
 @given(st.binary(max_size=200))
