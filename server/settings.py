@@ -36,7 +36,8 @@ class ServerSettings(BaseModel):
         keys: The server's key folder; None needs ``insecure``.
         insecure: Work without keys, on loopback only.
         devices: Names of the devices in the run; empty means every enrolled one.
-        min_devices: Start with this many once ``join_timeout_s`` is over; 0 means all.
+        min_devices: Start with this many once ``join_timeout_s`` is over, which must then be
+            set; 0 means all.
         join_timeout_s: How long to wait for the others then; 0 means for ever.
         rounds: Rounds to train.
         steps_per_round: Steps of a device in a round; 0 means one pass of its data.
@@ -121,6 +122,12 @@ def server_settings(**values: Any) -> ServerSettings:
         )
     if settings.keys is None and not settings.devices:
         raise SettingsError("setting devices is empty", "without keys, name the devices of the run")
+    if settings.min_devices and not settings.join_timeout_s:
+        raise SettingsError(
+            f"setting min_devices is {settings.min_devices}, but join_timeout_s is 0: "
+            "all devices would be waited for, for ever",
+            "pass --join-timeout-s S as well",
+        )
     check_address(settings.bind, insecure=settings.keys is None)
     _check_spec("codec_up", settings.codec_up, make_codec)
     _check_spec("codec_down", settings.codec_down, make_codec)

@@ -117,3 +117,10 @@ def test_partition_specs():
     assert parse_partition("own") == Partition()
     assert parse_partition("iid:min_samples=3") == Partition(scheme="iid", min_samples=3)
     assert parse_partition("dirichlet").beta == 0.5
+
+
+def test_min_devices_without_a_time_limit_is_refused(tmp_path):
+    values = {"bundle": "b", "out": "o", "keys": tmp_path, "min_devices": 2}
+    with pytest.raises(SettingsError, match=r"min_devices is 2.*pass --join-timeout-s"):
+        server_settings(**values)
+    assert server_settings(**values, join_timeout_s=1).min_devices == 2
