@@ -12,6 +12,7 @@ state of torch's generator.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ import safetensors.torch
 import torch
 
 from slfac.server.back import BackHalf
+from slfac.server.metrics import finite_or_null
 from slfac.wire.bundle import BACK_FILE, FRONT_FILE, State, pack_state
 from slfac.wire.errors import TrainingError
 
@@ -42,7 +44,8 @@ def write_checkpoint(
         finished_rounds: Rounds behind it.
         front: The averaged front.
         back: The back half with its optimiser.
-        facts: Anything else that JSON can hold (run id, bundle id, seed, score).
+        facts: Anything else that JSON can hold (run id, bundle id, seed, score); a number
+            that is not finite becomes null.
 
     Returns:
         The checkpoint's folder.
@@ -59,7 +62,7 @@ def write_checkpoint(
         FRONT_FILE: pack_state(front),
         BACK_FILE: safetensors.torch.save(_contiguous(back.module.state_dict())),
         OPTIMIZER_FILE: safetensors.torch.save(_contiguous(tensors)),
-        STATE_FILE: json.dumps(state, indent=2).encode(),
+        STATE_FILE: json.dumps(finite_or_null(state), indent=2, allow_nan=False).encode(),
     }
     try:
         _replace(target, files)
@@ -67,11 +70,17 @@ def write_checkpoint(
         raise TrainingError(
             f"cannot write checkpoint {target}: {error.strerror}", "free some space"
         ) from error
+    # One too many is no failure: the next round tries again.
+    with contextlib.suppress(OSError):
+        _prune(target)
+    return target
+
+
+def _prune(newest: Path) -> None:
     # Those of later rounds are an earlier run's: this one has not got there yet.
-    ours = sorted(path for path in parent.glob("round-*") if path.name <= target.name)
+    ours = sorted(path for path in newest.parent.glob("round-*") if path.name <= newest.name)
     for old in ours[:-_KEEP]:
         shutil.rmtree(old, ignore_errors=True)
-    return target
 
 
 def _replace(target: Path, files: dict[str, bytes]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from slfac.wire.errors import SettingsError, TrainingError
 
 Listener = Callable[[dict[str, Any]], None]
+_DIGITS = 6
 METRICS_NAME = "metrics.jsonl"
 
 
@@ -54,7 +55,7 @@ class Metrics:
             TrainingError: The file cannot be written.
         """
         now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="milliseconds")
-        line = {"event": event, "time": now, **{k: _plain(v) for k, v in values.items()}}
+        line = {"event": event, "time": now, **finite_or_null(values, digits=_DIGITS)}
         try:
             self._file.write(json.dumps(line, allow_nan=False) + "\n")
             self._file.flush()
@@ -70,9 +71,19 @@ class Metrics:
         self._file.close()
 
 
-def _plain(value: Any) -> Any:
+def finite_or_null(value: Any, *, digits: int | None = None) -> Any:
+    """What JSON can hold of a value: null for a number that is not finite.
+
+    Args:
+        value: A value, or dicts and lists of them.
+        digits: Digits to round floats to; None leaves them whole.
+    """
     if isinstance(value, float):
-        return round(value, 6) if math.isfinite(value) else None
+        if not math.isfinite(value):
+            return None
+        return value if digits is None else round(value, digits)
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: finite_or_null(item, digits=digits) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite_or_null(item, digits=digits) for item in value]
     return value

@@ -137,3 +137,15 @@ def test_weights_that_layers_share_can_be_saved(tmp_path):
     linears[0].extra = linears[-1].weight
     saved = load_torch(write(tmp_path, 1, back) / "back.safetensors")
     assert set(saved) == set(back.module.state_dict())
+
+
+def test_numbers_that_are_not_finite_become_null_and_the_others_stay_whole(tmp_path):
+    score = {"loss": float("nan"), "seconds": 1 / 3, "all": [float("inf"), 1e-12]}
+    path = write(tmp_path, 1, trained("adam:lr=0.01,eps=1e-9"), score=score)
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    state = json.loads((path / "state.json").read_text(), parse_constant=refuse)
+    assert state["score"] == {"loss": None, "seconds": 1 / 3, "all": [None, 1e-12]}
+    assert state["optimizer"][0]["eps"] == 1e-9
