@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import uuid
 from types import TracebackType
@@ -13,6 +14,7 @@ from slfac import __version__
 from slfac.server.back import BackHalf
 from slfac.server.evaluate import Evaluator
 from slfac.server.exchange import largest_request_bytes
+from slfac.server.limits import raise_open_files
 from slfac.server.metrics import Listener, Metrics
 from slfac.server.modes.parallel import Parallel
 from slfac.server.protocol import RunFacts
@@ -25,6 +27,8 @@ from slfac.wire.bundle import open_bundle
 from slfac.wire.errors import SlfacError
 from slfac.wire.keys import AllowList
 from slfac.wire.sockets import HEARTBEAT_MS
+
+_log = logging.getLogger(__name__)
 
 
 class Server:
@@ -50,6 +54,7 @@ class Server:
 
     def __init__(self, settings: ServerSettings, listener: Listener | None = None) -> None:
         self._settings = settings
+        raise_open_files()
         if settings.threads:
             torch.set_num_threads(settings.threads)
         torch.manual_seed(settings.seed)
@@ -124,8 +129,17 @@ class Server:
         result = self._result(trainer)
         for device in result.devices:
             self._metrics.write("device", **device.as_event())
-        self._metrics.write("end", run=result.run, seconds=result.seconds)
+        self._metrics.write("end", run=result.run, seconds=result.seconds, **self._turned_away())
         return result
+
+    def _turned_away(self) -> dict[str, int]:
+        refused_keys, malformed = self._service.refused_keys(), self._service.malformed
+        attempts = sum(refused_keys.values())
+        if attempts:
+            _log.warning("%d connections with keys that are not enrolled were refused", attempts)
+        if malformed:
+            _log.warning("%d messages that were not of two frames were dropped", malformed)
+        return {"refused_keys": attempts, "malformed": malformed}
 
     def _facts_for_metrics(self) -> dict[str, Any]:
         settings, manifest = self._settings, self._facts.bundle.manifest

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import time
+from typing import Any
 
 from slfac.server.back import LARGEST_VALUE, BackHalf
 from slfac.server.checkpoint import write_checkpoint
@@ -22,6 +24,7 @@ from slfac.wire.errors import BundleError, CodecError, ProtocolError, TrainingEr
 from slfac.wire.messages import Directive, Summary
 from slfac.wire.transfer import Frames
 
+_log = logging.getLogger(__name__)
 _POLL_S = 0.5
 _GOODBYE_S = 30.0
 # A device that trickles bytes is not waited for beyond this, however slow its link.
@@ -257,8 +260,7 @@ class Trainer:
     def _finish_round(self) -> None:
         fronts = {i: (state, self._trained[i]) for i, (_, state) in sorted(self._fronts.items())}
         self.front = self._mode.merge(fronts)
-        score = self._evaluator.score(self.front, self._back) if self._evaluator else None
-        self._record(score, devices=len(fronts))
+        self._record(self._score(), devices=len(fronts))
         last = len(self.rounds) == self._settings.rounds
         self._admit("stop" if last else "train")
         self._begin_round()
@@ -267,6 +269,17 @@ class Trainer:
         self._round_start_s = time.monotonic()
         self._loss_sum, self._loss_samples = 0.0, 0
         self._trained.clear()
+
+    def _score(self) -> Score | None:
+        if self._evaluator is None:
+            return None
+        try:
+            return self._evaluator.score(self.front, self._back)
+        except (OSError, BundleError) as error:
+            # The devices' work must not be lost over a number that only people read.
+            _log.warning("round %d is not evaluated: %s", len(self.rounds), error)
+            self._metrics.write("evaluation_failed", round=len(self.rounds), reason=str(error))
+            return None
 
     def _record(self, score: Score | None, *, devices: int) -> None:
         traffic = [self._service.traffic(name) for name in self._facts.roster.names]
@@ -298,14 +311,24 @@ class Trainer:
             "float32_bytes_down": result.float32_bytes_down,
             "devices": devices,
         }
-        self.checkpoint = write_checkpoint(
-            self._settings.out,
-            finished_rounds=len(self.rounds),
-            front=self.front,
-            back=self._back,
-            facts={"run": self._facts.run, "bundle": self._facts.bundle.id, "score": values},
-        )
+        self._save({"run": self._facts.run, "bundle": self._facts.bundle.id, "score": values})
         self._metrics.write("round", **values)
+
+    def _save(self, facts: dict[str, Any]) -> None:
+        """Write a checkpoint; only the last round's must not fail."""
+        try:
+            self.checkpoint = write_checkpoint(
+                self._settings.out,
+                finished_rounds=len(self.rounds),
+                front=self.front,
+                back=self._back,
+                facts=facts,
+            )
+        except TrainingError as error:
+            if len(self.rounds) == self._settings.rounds:
+                raise
+            _log.warning("%s", error)
+            self._metrics.write("checkpoint_failed", round=len(self.rounds) - 1, reason=str(error))
 
     def _refuse(self, index: int, session: int, what: str, remedy: str) -> None:
         self._service.refuse(index, session, what, remedy)

@@ -4,10 +4,13 @@ import json
 
 import numpy as np
 import pytest
+import zmq
 
 from harness.relay import Relay
 from harness.site import Site, run_site
 from slfac.device.front import Front
+from slfac.wire.errors import AuthError
+from slfac.wire.keys import new_keys
 from slfac.wire.meter import CURVE_FRAME_BYTES, PING_BYTES, PONG_BYTES
 
 
@@ -145,3 +148,29 @@ def test_checkpoint_holds_the_front_that_devices_got(site):
         "round-000001",
         "round-000002",
     ]
+
+
+def test_strangers_are_counted_at_the_end(site):
+    new_keys(site.keys("odd"), "device", site.keys("server") / "server.key")
+    with site.server() as server:
+        with pytest.raises(AuthError):
+            site.device("odd", server.address).start().finish()
+        devices = [site.device(name, server.address).start() for name in site.names]
+        for device in devices:
+            device.finish()
+    server.finished()
+    (end,) = server.of_kind("end")
+    assert end["refused_keys"] >= 1
+    assert end["malformed"] == 0
+
+
+def test_malformed_messages_are_counted_at_the_end(site):
+    with site.server(insecure=True, keys=None, devices=("d0",)) as server:
+        with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+            dealer.connect(server.address)
+            dealer.send(b"one frame")
+            dealer.send_multipart([b"three", b"frames", b"here"])
+        site.device("d0", server.address, keys=None, insecure=True, name="d0").start().finish()
+    server.finished()
+    (end,) = server.of_kind("end")
+    assert (end["refused_keys"], end["malformed"]) == (0, 2)

@@ -18,7 +18,7 @@ from slfac.server.modes.parallel import Parallel
 from slfac.server.protocol import RunFacts
 from slfac.server.roster import Roster
 from slfac.server.trainer import Trainer
-from slfac.wire.errors import TrainingError
+from slfac.wire.errors import BundleError, TrainingError
 from slfac.wire.messages import Bye, Summary, Timings
 from slfac.wire.meter import Traffic
 
@@ -92,7 +92,7 @@ class Script:
 
 @pytest.fixture
 def train(tmp_path):
-    def run(script, devices=2, **changes):
+    def run(script, devices=2, evaluator=None, **changes):
         settings = server_settings(
             bundle="b",
             out=tmp_path,
@@ -110,7 +110,7 @@ def train(tmp_path):
             service=script,
             mode=Parallel(back),
             back=back,
-            evaluator=None,
+            evaluator=evaluator,
             metrics=metrics,
         )
         trainer.told = told
@@ -434,3 +434,48 @@ def test_a_device_that_trickles_bytes_instead_of_a_goodbye_is_not_waited_for(tra
     script.then[0] = lambda header: header.directive == "stop" or obedient(header)
     script.join(0)
     assert len(train(script, devices=1, rounds=1).rounds) == 1
+
+
+def test_a_failed_checkpoint_is_said_and_tried_again_after_the_next_round(train, tmp_path):
+    script = Script()
+    script.obey(0)
+    obedient = script.then[0]
+    (tmp_path / "checkpoint").write_text("in the way")
+
+    def clear_the_way(header):
+        if header.kind == "front" and header.round == 1:
+            (tmp_path / "checkpoint").unlink()
+        obedient(header)
+
+    script.then[0] = clear_the_way
+    script.join(0)
+    trainer = train(script, devices=1, rounds=2)
+    (failed,) = [e for e in trainer.told if e["event"] == "checkpoint_failed"]
+    assert failed["round"] == 0
+    assert "cannot write checkpoint" in failed["reason"]
+    assert trainer.checkpoint == tmp_path / "checkpoint/round-000002"
+    assert trainer.checkpoint.is_dir()
+
+
+def test_a_last_checkpoint_that_fails_is_an_error(train, tmp_path):
+    script = Script()
+    script.obey(0)
+    (tmp_path / "checkpoint").write_text("in the way")
+    script.join(0)
+    with pytest.raises(TrainingError, match=r"cannot write checkpoint .*round-000002"):
+        train(script, devices=1, rounds=2)
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), BundleError("is gone")])
+def test_an_evaluation_that_fails_is_said_and_the_run_goes_on(train, error):
+    class Failing:
+        def score(self, _front, _back):
+            raise error
+
+    script = Script()
+    script.obey(0)
+    script.join(0)
+    trainer = train(script, devices=1, rounds=1, evaluator=Failing())
+    assert trainer.rounds[0].score is None
+    (failed,) = [e for e in trainer.told if e["event"] == "evaluation_failed"]
+    assert (failed["round"], failed["reason"]) == (0, str(error))
