@@ -15,6 +15,7 @@ class Connection:
     Attributes:
         identity: The routing id that the ROUTER gave it.
         device: Name of its device, by its key.
+        max_request_bytes: Largest payload of a request.
         inbox: Collects its payloads.
         outbox: What waits to be sent to it.
         session: The session it said HELLO for; None before that.
@@ -25,12 +26,21 @@ class Connection:
 
     identity: bytes
     device: str
-    inbox: Inbox[Request]
+    max_request_bytes: int
     heard_s: float
+    inbox: Inbox[Request] = field(init=False)
     outbox: Outbox = field(default_factory=lambda: Outbox(WINDOW_BYTES))
     session: Session | None = None
     pinged_s: float = 0.0
     request_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        self.inbox = Inbox(self.max_request_bytes)
+
+    def end_session(self) -> None:
+        """Speak for no session any more, and keep nothing of a payload under way."""
+        self.session = None
+        self.inbox = Inbox(self.max_request_bytes)
 
 
 @dataclass

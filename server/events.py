@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import queue
+import threading
+from collections import deque
 from dataclasses import dataclass
 
 from slfac.wire.messages import Bye, Request
@@ -63,3 +66,49 @@ class Failed:
 
 
 Event = Arrived | Lost | Left | Failed
+
+
+class EventQueue:
+    """Events on their way to the trainer, at most two for each device.
+
+    While the trainer is busy a device may start again and again, and each session may bring a
+    request with its payload. What an ended session asked for is dropped here, and a device
+    that is known to be gone is not said to be gone a second time.
+    """
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque()
+        self._changed = threading.Condition()
+
+    def put(self, event: Event) -> None:
+        """Add an event.
+
+        Args:
+            event: The event.
+        """
+        with self._changed:
+            if isinstance(event, Failed) or self._supersede(event):
+                self._events.append(event)
+                self._changed.notify()
+
+    def get(self, timeout: float) -> Event:
+        """Take the oldest event.
+
+        Args:
+            timeout: Seconds to wait for one.
+
+        Raises:
+            queue.Empty: None came.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: bool(self._events), timeout):
+                raise queue.Empty
+            return self._events.popleft()
+
+    def _supersede(self, event: Arrived | Lost | Left) -> bool:
+        """Drop what an event makes void; whether it says anything new itself."""
+        self._events = deque(
+            e for e in self._events if not (isinstance(e, Arrived) and e.index == event.index)
+        )
+        gone = any(not isinstance(e, Failed) and e.index == event.index for e in self._events)
+        return isinstance(event, Arrived) or not gone

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from slfac.server.bundle_reply import BundleReply
 from slfac.server.connection import Connection, Session
 from slfac.server.events import Arrived, Event, Left, Lost
 from slfac.server.roster import Roster
@@ -24,15 +25,15 @@ from slfac.wire.messages import (
     Ping,
     Plan,
     Refusal,
-    Reply,
     Request,
     Welcome,
 )
-from slfac.wire.transfer import WINDOW_BYTES, Frames, Outbox, Part, Transfer, cut_transfer
+from slfac.wire.transfer import WINDOW_BYTES, Frames, Outbox, Transfer
 
 PING_EVERY_S = 1.0
 # Pings, credits and the like that may wait beside a reply on a busy link.
 _CONTROL_MESSAGES = 64
+_WITHOUT_PAYLOAD = ("bundle", "join")
 _log = logging.getLogger(__name__)
 
 
@@ -69,7 +70,7 @@ class Protocol:
         self._facts = facts
         self._emit = emit
         self._sessions: dict[int, Session] = {}
-        self._bundle_parts: tuple[Part, ...] = ()
+        self._bundle: BundleReply | None = None
 
     def session(self, index: int) -> Session | None:
         """Present session of a device, or None.
@@ -104,6 +105,8 @@ class Protocol:
         if session is None or header.session != session.id:
             raise ProtocolError("a message came before HELLO, or from another session")
         if isinstance(header, Request):
+            if header.sections and header.kind in _WITHOUT_PAYLOAD:
+                raise ProtocolError(f"a {header.kind} request came with a payload")
             self._collect(connection, session, connection.inbox.begin(header, body))
         elif isinstance(header, Chunk):
             self._collect(connection, session, connection.inbox.chunk(header, body))
@@ -198,7 +201,7 @@ class Protocol:
             self._sessions[index] = session
         if session.connection is not None:
             # An earlier connection that nobody has found broken yet speaks for it no more.
-            session.connection.session = None
+            session.connection.end_session()
         session.connection = connection
         connection.session = session
         connection.outbox.put(self._welcome(session, resumed=resumed))
@@ -250,33 +253,33 @@ class Protocol:
             raise ProtocolError(
                 f"request {header.seq} came before the answer to request {session.last_seq}"
             )
-        if queued > len(session.reply or ()) + _CONTROL_MESSAGES:
+        # No second bundle is queued behind one that the device has not taken in.
+        reply_frames = 0 if header.kind == "bundle" else len(session.reply or ())
+        if queued > reply_frames + _CONTROL_MESSAGES:
             raise ProtocolError(f"request {header.seq} came from a device that takes nothing in")
         session.last_seq = header.seq
         session.reply = None
         if header.kind == "bundle":
-            frames = cut_transfer(_bundle_reply(header), self._bundle())
-            self.reply(session.index, session.id, header.seq, frames)
+            self.reply(session.index, session.id, header.seq, self._bundle_frames(header))
         else:
             self._emit(Arrived(session.index, session.id, transfer, request_bytes))
 
-    def _bundle(self) -> tuple[Part, ...]:
-        if not self._bundle_parts:
+    def _bundle_frames(self, request: Request) -> Frames:
+        if self._bundle is None:
             try:
-                contents = self._facts.bundle.contents("device")
+                self._bundle = BundleReply(self._facts.bundle)
             except OSError as error:
                 raise ProtocolError(
                     f"the server cannot read its bundle any more: {error.strerror}",
                     "restore it there, then start this device again",
                 ) from error
-            self._bundle_parts = tuple(Part("bundle", k, v) for k, v in contents.items())
-        return self._bundle_parts
+        return self._bundle.frames(request)
 
     def _end(self, session: Session) -> None:
         if self._sessions.get(session.index) is session:
             del self._sessions[session.index]
         if session.connection is not None:
-            session.connection.session = None
+            session.connection.end_session()
 
 
 def refuse_connection(
@@ -294,18 +297,3 @@ def refuse_connection(
         refusal = Refusal(session=session_id, reason=reason[:512], remedy=remedy[:512])
         connection.outbox = Outbox(WINDOW_BYTES)
         connection.outbox.put(refusal)
-
-
-def _bundle_reply(request: Request) -> Reply:
-    return Reply(
-        session=request.session,
-        seq=request.seq,
-        kind="bundle",
-        round=request.round,
-        directive="train",
-        loss=float("nan"),
-        decode_ms=0.0,
-        train_ms=0.0,
-        encode_ms=0.0,
-        sections=(),
-    )

@@ -14,7 +14,7 @@ from pathlib import Path
 import zmq
 
 from slfac.server.connection import Connection
-from slfac.server.events import Event, Failed
+from slfac.server.events import EventQueue, Failed
 from slfac.server.gate import Gate
 from slfac.server.protocol import Protocol, RunFacts, refuse_connection
 from slfac.wire.errors import ProtocolError
@@ -23,7 +23,7 @@ from slfac.wire.keys import server_keys
 from slfac.wire.messages import Hello, Message, Ping, Request
 from slfac.wire.meter import Traffic
 from slfac.wire.sockets import bind_server
-from slfac.wire.transfer import COPY_BELOW_BYTES, Frames, Inbox
+from slfac.wire.transfer import COPY_BELOW_BYTES, Frames
 
 _TICK_MS = 250
 _RETRY_MS = 5
@@ -59,7 +59,7 @@ class Service:
     def __init__(
         self, *, address: str, keys: Path | None, facts: RunFacts, max_request_bytes: int
     ) -> None:
-        self.events: queue.Queue[Event] = queue.Queue()
+        self.events = EventQueue()
         self._curve = keys is not None
         own = server_keys(keys) if keys is not None else None
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -248,13 +248,13 @@ class Service:
         known = self._connections.get(identity)
         device = self._device(head, header, known)
         now_s = time.monotonic()
-        if device not in self._traffic:
-            stranger = Connection(identity, "", Inbox(0), heard_s=now_s)
+        renamed = known is not None and known.device != device
+        if device not in self._traffic or renamed:
+            stranger = Connection(identity, "", 0, heard_s=now_s)
             self._turn_away(known or stranger, device, header)
             return None
         if known is None:
-            inbox: Inbox[Request] = Inbox(self._max_request_bytes)
-            known = Connection(identity, device, inbox, heard_s=now_s)
+            known = Connection(identity, device, self._max_request_bytes, heard_s=now_s)
             self._connections[identity] = known
             self._traffic[device].connections += 1
         return known
@@ -264,6 +264,9 @@ class Service:
     ) -> None:
         if device is None:
             reason, remedy = "this device's key is not enrolled, or was revoked", _ENROLL
+        elif stranger.device and stranger.device != device:
+            reason = f"this device's key was enrolled as {stranger.device!r}, now as {device!r}"
+            remedy = "start this device again"
         else:
             reason, remedy = f"device {device!r} is not part of this run", _JOIN
         _log.warning("turned away %s: %s", stranger.device or "a stranger", reason)

@@ -1,6 +1,10 @@
 """Sessions and sequence numbers, fed by hand: no sockets, no clock."""
 
+import gc
 import shutil
+import weakref
+import zlib
+from types import SimpleNamespace
 
 import pytest
 
@@ -24,9 +28,10 @@ from slfac.wire.messages import (
     Timings,
     Welcome,
 )
-from slfac.wire.transfer import WINDOW_BYTES, Inbox, Part, cut_transfer
+from slfac.wire.transfer import WINDOW_BYTES, Part, cut_transfer
 
 GRACE_S = 10.0
+BYE = Bye(SESSION, True, Timings(), Summary(False, 1, 2, 3, "3", "1", "x", 4))
 
 
 class Ends:
@@ -42,7 +47,7 @@ class Ends:
 
     def connect(self, name="a", session=SESSION, *, resume=False, window_bytes=WINDOW_BYTES):
         self.count += 1
-        connection = Connection(b"%d" % self.count, name, Inbox(1 << 20), heard_s=0.0)
+        connection = Connection(b"%d" % self.count, name, 1 << 20, heard_s=0.0)
         hello = Hello(session, resume, window_bytes, "0", name, "")
         self.protocol.on_message(connection, name, hello, memoryview(b""))
         return connection
@@ -253,7 +258,7 @@ def test_a_connection_that_was_resumed_elsewhere_speaks_for_the_session_no_more(
     "message", [Chunk(SESSION, 1, 0), request("step"), Credit(SESSION, 0), Ping(SESSION)]
 )
 def test_nothing_is_taken_before_hello(ends, message):
-    stranger = Connection(b"x", "a", Inbox(1 << 20), heard_s=0.0)
+    stranger = Connection(b"x", "a", 1 << 20, heard_s=0.0)
     with pytest.raises(ProtocolError, match="before HELLO"):
         ends.send(stranger, message)
 
@@ -389,3 +394,62 @@ def test_devices_do_not_disturb_one_another(ends):
     assert len(drain(two)) == 1
     assert [event.index for event in ends.events] == [1]
     assert len(ends.protocol.sessions()) == 2
+
+
+@pytest.mark.parametrize("kind", ["join", "bundle"])
+def test_a_payload_where_none_belongs_is_refused_before_it_is_taken_in(ends, kind):
+    connection = ends.connect()
+    with pytest.raises(ProtocolError, match=f"a {kind} request came with a payload"):
+        ends.ask(connection, kind, parts=[Part("front", "front", b"x" * (2 * MAX_BODY_BYTES))])
+    assert ends.events == []
+
+
+@pytest.mark.parametrize("end", ["resume", "restart", "refuse", "drop", "bye"])
+def test_a_connection_that_speaks_for_no_session_keeps_no_payload(ends, end):
+    connection = ends.connect()
+    parts = [Part("front", "front", bytes(1 << 19))]
+    head, body = cut_transfer(request("front", 1), parts)[0]
+    payload = weakref.ref(connection.inbox)
+    ends.send(connection, decode_header(head), body)
+    if end == "refuse":
+        ends.protocol.refuse(0, SESSION, "reason", "remedy")
+    elif end == "drop":
+        ends.protocol.drop(connection, "reason")
+    elif end == "bye":
+        ends.send(connection, BYE)
+    else:
+        ends.connect(session=SESSION + (end == "restart"), resume=end == "resume")
+    gc.collect()
+    assert connection.session is None
+    assert payload() is None
+    again = Hello(SESSION + 2, False, WINDOW_BYTES, "0", "a", "")
+    ends.send(connection, again)
+    ends.ask(connection, "front", parts=parts, session=SESSION + 2)
+    assert bytes(ends.events[-1].transfer.payload[0]) == parts[0].data, "it may begin afresh"
+
+
+def test_the_bundle_is_joined_and_summed_once_for_all(ends, monkeypatch):
+    summed, crc32 = [], zlib.crc32
+    monkeypatch.setattr(zlib, "crc32", lambda data: summed.append(data) or crc32(data))
+    counts, bodies = [], []
+    for name, session in (("a", 5), ("b", 6), ("a", 7)):
+        connection = ends.connect(name, session)
+        drain(connection)
+        summed.clear()
+        ends.ask(connection, "bundle", session=session)
+        counts.append(len(summed))
+        bodies.append(connection.outbox.peek()[1])
+        header = collect(drain(connection)).header
+        assert (header.session, header.seq, header.kind) == (session, 1, "bundle")
+    assert counts == [4, 0, 0], "one sum for each file"
+    assert bodies[0].obj is bodies[1].obj is bodies[2].obj
+
+
+def test_a_second_bundle_waits_for_the_first_to_be_taken_in():
+    files = {"forward.onnx": bytes(70 * MAX_BODY_BYTES)}
+    ends = Ends(SimpleNamespace(id="large", contents=lambda _part: files))
+    connection = ends.connect()
+    drain(connection)
+    ends.ask(connection, "bundle", 1)
+    with pytest.raises(ProtocolError, match="takes nothing in"):
+        ends.ask(connection, "bundle", 2)

@@ -1,6 +1,8 @@
 """The I/O thread over a real socket: who is let in, what is counted, what is left behind."""
 
 import contextlib
+import dataclasses
+import queue
 import socket
 import threading
 
@@ -15,7 +17,7 @@ from slfac.server.roster import Roster
 from slfac.server.service import Service
 from slfac.wire.errors import AddressError, KeyFileError
 from slfac.wire.frame import decode_header, encode_header
-from slfac.wire.keys import new_keys
+from slfac.wire.keys import AllowList, device_keys, new_keys
 from slfac.wire.messages import Hello, Refusal, Reply, Welcome
 from slfac.wire.transfer import WINDOW_BYTES, cut_transfer
 
@@ -38,8 +40,12 @@ def service():
 class Device:
     """A DEALER that says what it is told to say."""
 
-    def __init__(self, context, address):
+    def __init__(self, context, address, keys=None):
         self.socket = context.socket(zmq.DEALER)
+        if keys is not None:
+            self.socket.curve_publickey = keys.own.public
+            self.socket.curve_secretkey = keys.own.secret
+            self.socket.curve_serverkey = keys.server
         self.socket.linger = 0
         self.socket.connect(address)
         self.sent = self.received = 0
@@ -172,3 +178,30 @@ def test_strangers_with_ever_new_keys_do_not_fill_the_memory(tmp_path):
     finally:
         gate.close()
         context.term()
+
+
+def test_a_key_that_was_given_another_name_in_mid_run_speaks_for_neither(tmp_path):
+    new_keys(tmp_path, "server")
+    certificate = new_keys(tmp_path / "d", "device", tmp_path / "server.key")
+    allowed = AllowList(tmp_path)
+    allowed.enroll("a", certificate)
+    facts = dataclasses.replace(FACTS, roster=Roster(("a", "b")))
+    service = Service(
+        address="tcp://127.0.0.1:*", keys=tmp_path, facts=facts, max_request_bytes=1 << 20
+    )
+    service.start()
+    with contextlib.closing(service), zmq.Context() as context:
+        device = Device(context, service.address, device_keys(tmp_path / "d"))
+        with device.socket:
+            assert device.hello().device == "a"
+            allowed.revoke("a")
+            allowed.enroll("b", certificate)
+            for head, body in cut_transfer(request("join"), ()):
+                device.say(head, body)
+            refusal = device.hear()
+            assert isinstance(refusal, Refusal)
+            assert "enrolled as 'a', now as 'b'" in refusal.reason
+            lost = service.events.get(timeout=WAIT_S)
+            assert (type(lost), lost.index) == (Lost, 0)
+            with pytest.raises(queue.Empty):
+                service.events.get(timeout=0)
