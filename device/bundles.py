@@ -12,6 +12,8 @@ from slfac.wire.bundle import Bundle, install_bundle, open_bundle
 from slfac.wire.errors import BundleError
 from slfac.wire.manifest import MANIFEST_NAME
 
+# A front for small boards; and a server that is not trusted yet cannot fill their memory.
+_MAX_BUNDLE_BYTES = 256 << 20
 _log = logging.getLogger(__name__)
 
 
@@ -49,7 +51,7 @@ def get_bundle(
             return cached
     except BundleError as error:
         _log.debug("no usable bundle in the cache: %s", error)
-    reply = link.request("bundle").reply
+    reply = link.request("bundle", max_reply_bytes=_MAX_BUNDLE_BYTES).reply
     contents = {
         section.name: bytes(data)
         for section, data in zip(reply.header.sections, reply.payload, strict=True)

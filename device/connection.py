@@ -61,12 +61,16 @@ class Connection:
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
 
-    def open(self, timeout_s: float, on_status: Callable[[str], None]) -> None:
+    def open(
+        self, timeout_s: float, on_status: Callable[[str], None], *, known: bool = False
+    ) -> None:
         """Wait until the handshake succeeded.
 
         Args:
             timeout_s: How long to try.
             on_status: Told what it is waiting for, now and then.
+            known: Whether a server was found there before. Who hangs up or says nothing is
+                then something between, a tunnel say, whose far end is not back yet.
 
         Raises:
             AuthError: A key is wrong, on either side.
@@ -89,11 +93,12 @@ class Connection:
             if event == zmq.Event.CLOSED:
                 # Nobody listens now; who hung up before may have been a server on its way out.
                 connected, hangups = False, 0
-            if hangups >= _HANGUPS_TO_BLAME_THE_KEY:
+            if not known and hangups >= _HANGUPS_TO_BLAME_THE_KEY:
                 raise self._hung_up()
             now_s = time.monotonic()
             if now_s >= deadline_s:
-                raise self._silent(connected=connected or hangups > 0, timeout_s=timeout_s)
+                listens = not known and (connected or hangups > 0)
+                raise self._silent(connected=listens, timeout_s=timeout_s)
             if now_s >= status_s:
                 status_s = now_s + _SLOW_S
                 state = "listens but does not answer" if connected else "does not answer yet"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import secrets
 import time
@@ -36,7 +37,6 @@ from slfac.wire.transfer import WINDOW_BYTES, Inbox, Outbox, Part, Transfer, cut
 _POLL_S = 0.25
 _HELLO_TIMEOUT_S = 15.0
 _BACKOFF_S = (0.1, 0.5, 1.0, 2.0)
-_MAX_REPLY_BYTES = 1 << 30
 _log = logging.getLogger(__name__)
 
 
@@ -102,7 +102,7 @@ class Link:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._connection: Connection | None = None
         self._outbox = Outbox(WINDOW_BYTES)
-        self._inbox: Inbox[Reply] = Inbox(_MAX_REPLY_BYTES)
+        self._inbox: Inbox[Reply] = Inbox(0)
         self._session = 0
         self._seq = 0
         self._run = ""
@@ -118,22 +118,16 @@ class Link:
         """
         self._session = secrets.randbits(62) + 1
         self._seq = 0
-        deadline_s = time.monotonic() + self._connect_timeout_s
-        while True:
-            try:
-                welcome = self._greet(deadline_s - time.monotonic(), resume=False)
-            except Disconnected:
-                if time.monotonic() >= deadline_s:
-                    raise self._gone(self._connect_timeout_s) from None
-                continue
-            self._run = welcome.run
-            return welcome
+        welcome = self._reach(self._connect_timeout_s, resume=False)
+        self._run = welcome.run
+        return welcome
 
     def request(
         self,
         kind: Kind,
         parts: Sequence[Part] = (),
         *,
+        max_reply_bytes: int,
         round_: int = 0,
         step: int = 0,
         samples: int = 0,
@@ -144,6 +138,7 @@ class Link:
         Args:
             kind: What is asked.
             parts: Its payload.
+            max_reply_bytes: Largest payload that its reply may have.
             round_: The present round.
             step: The device's step.
             samples: Samples behind the payload.
@@ -174,6 +169,7 @@ class Link:
         while True:
             try:
                 self._outbox.put_frames(frames)
+                self._inbox.max_bytes = max_reply_bytes
                 sent_s, reply = self._converse()
             except Disconnected:
                 self._resume()
@@ -247,22 +243,32 @@ class Link:
 
     def _resume(self) -> None:
         """Connect again and take the session up where it was."""
-        deadline_s = time.monotonic() + self._reconnect_timeout_s
         self._on_status(f"lost the server at {self._address}; connecting again")
-        for attempt in range(10**9):
+        welcome = self._reach(self._reconnect_timeout_s, resume=True)
+        if not welcome.resumed or welcome.run != self._run:
+            raise SessionLost
+        self._on_status("connected again")
+
+    def _reach(self, timeout_s: float, *, resume: bool) -> Welcome:
+        """Greet the server until it answers, with pauses that grow."""
+        deadline_s = time.monotonic() + timeout_s
+        met = bool(self._run)
+        for pause_s in itertools.chain(_BACKOFF_S, itertools.repeat(_BACKOFF_S[-1])):
             try:
-                welcome = self._greet(deadline_s - time.monotonic(), resume=True)
+                return self._greet(deadline_s - time.monotonic(), resume=resume)
             except UnreachableError:
-                raise self._gone(self._reconnect_timeout_s) from None
+                if not met:
+                    raise
+                break
             except Disconnected:
-                if time.monotonic() >= deadline_s:
-                    raise self._gone(self._reconnect_timeout_s) from None
-                time.sleep(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)])
-                continue
-            if not welcome.resumed or welcome.run != self._run:
-                raise SessionLost
-            self._on_status("connected again")
-            return
+                met = True
+                left_s = deadline_s - time.monotonic()
+                if left_s <= 0:
+                    break
+                # Else libzmq would go on connecting during the pause.
+                self._drop()
+                time.sleep(min(pause_s, left_s))
+        raise self._gone(timeout_s)
 
     def _greet(self, timeout_s: float, *, resume: bool) -> Welcome:
         self._drop()
@@ -270,9 +276,9 @@ class Link:
             self._context, self._address, self._keys, sent=self.sent, received=self.received
         )
         self._connection = connection
-        self._inbox = Inbox(_MAX_REPLY_BYTES)
+        self._inbox = Inbox(0)
         self._outbox = Outbox(WINDOW_BYTES)
-        connection.open(max(timeout_s, 0.0), self._on_status)
+        connection.open(max(timeout_s, 0.0), self._on_status, known=bool(self._run))
         self._outbox.put(
             Hello(
                 session=self._session,
@@ -295,6 +301,8 @@ class Link:
             if isinstance(header, Welcome) and header.session == self._session:
                 self._outbox = Outbox(header.window_bytes)
                 return header
+        if self._run:
+            raise Disconnected
         raise ProtocolError(
             f"the server at {self._address} did not answer HELLO within {_HELLO_TIMEOUT_S:g} s",
             "check that both ends run the same release of slfac",

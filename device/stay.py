@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -14,8 +15,13 @@ from slfac.device.samples import Samples
 from slfac.device.stopwatch import Stopwatch
 from slfac.wire.bundle import Bundle, pack_state, unpack_state
 from slfac.wire.errors import CodecError, TrainingError
+from slfac.wire.manifest import TensorSpec
 from slfac.wire.messages import Reply, Timings, Welcome
 from slfac.wire.transfer import Part, Transfer
+
+# What a codec or a file adds to its values: its own head, and one for each tensor.
+_SLACK_BYTES = 64 * 1024
+_TENSOR_HEAD_BYTES = 1024
 
 
 class Stay:
@@ -43,6 +49,9 @@ class Stay:
         self.steps_per_round = plan.steps_per_round or samples.batches_per_pass
         self._link = link
         self._manifest = bundle.manifest
+        self._max_front_bytes = _most_bytes(
+            [*bundle.manifest.parameters, *(b.tensor for b in bundle.manifest.buffers)], copies=1
+        )
         self._samples = samples
         self._front = front
         self._optimizer = make_optimizer(plan.optimizer)
@@ -59,7 +68,9 @@ class Stay:
         Returns:
             Whether to train.
         """
-        return self._take_front(self._link.request("join").reply)
+        return self._take_front(
+            self._link.request("join", max_reply_bytes=self._max_front_bytes).reply
+        )
 
     def step(self, before: Timings) -> tuple[float, Timings]:
         """Make one training step.
@@ -85,6 +96,7 @@ class Stay:
         exchanged = self._link.request(
             "step",
             parts,
+            max_reply_bytes=_most_bytes(self._manifest.smashed, copies=2 * len(x)),
             round_=self.round,
             step=self._step,
             samples=len(x),
@@ -120,6 +132,7 @@ class Stay:
         exchanged = self._link.request(
             "front",
             [part],
+            max_reply_bytes=self._max_front_bytes,
             round_=self.round,
             step=self._step,
             samples=self._round_samples,
@@ -162,3 +175,12 @@ class Stay:
                 )
             gradients.append(gradient)
         return gradients
+
+
+def _most_bytes(specs: Iterable[TensorSpec], *, copies: int) -> int:
+    """Bound of a payload that holds tensors so many times."""
+    values = sum(
+        copies * math.prod(spec.shape) * np.dtype(spec.dtype).itemsize + _TENSOR_HEAD_BYTES
+        for spec in specs
+    )
+    return values + _SLACK_BYTES

@@ -199,16 +199,19 @@ class Inbox(Generic[H]):
     """Collects the payload of one connection, one transfer at a time.
 
     Args:
-        max_bytes: Largest payload taken; checked before anything is allocated.
+        max_bytes: Largest payload taken; memory grows with what came, up to it.
         window_bytes: What this end promised to take before it grants more.
+
+    Attributes:
+        max_bytes: As given; may be set anew before each transfer.
     """
 
     def __init__(self, max_bytes: int, window_bytes: int = WINDOW_BYTES) -> None:
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._window_bytes = window_bytes
         self._header: H | None = None
         self._buffer = bytearray()
-        self._filled = 0
+        self._total = 0
         self._consumed_bytes = 0
         self._acknowledged_bytes = 0
 
@@ -228,9 +231,9 @@ class Inbox(Generic[H]):
             ProtocolError: The payload is too large, or does not match its sections.
         """
         total = sum(section.length for section in header.sections)
-        if total > self._max_bytes:
+        if total > self.max_bytes:
             raise ProtocolError(
-                f"a {header.kind} payload of {total} bytes exceeds the {self._max_bytes} allowed"
+                f"a {header.kind} payload of {total} bytes exceeds the {self.max_bytes} allowed"
             )
         expected = min(total, MAX_BODY_BYTES)
         if len(body) != expected:
@@ -240,9 +243,8 @@ class Inbox(Generic[H]):
             self._header = None
             return _checked(header, body)
         self._header = header
-        self._buffer = bytearray(total)
-        self._buffer[: len(body)] = body
-        self._filled = len(body)
+        self._buffer = bytearray(body)
+        self._total = total
         return None
 
     def chunk(self, chunk: Chunk, body: memoryview) -> Transfer[H] | None:
@@ -261,17 +263,16 @@ class Inbox(Generic[H]):
         header = self._header
         if header is None or chunk.seq != header.seq or chunk.session != header.session:
             raise ProtocolError("a chunk came that belongs to no payload")
-        end = self._filled + len(body)
-        fits = 0 < len(body) <= MAX_BODY_BYTES and end <= len(self._buffer)
-        if chunk.offset != self._filled or not fits:
+        filled = len(self._buffer)
+        fits = 0 < len(body) <= MAX_BODY_BYTES and filled + len(body) <= self._total
+        if chunk.offset != filled or not fits:
             raise ProtocolError(
-                f"a chunk of {len(body)} bytes came at {chunk.offset}; {self._filled} was next "
-                f"of {len(self._buffer)}"
+                f"a chunk of {len(body)} bytes came at {chunk.offset}; {filled} was next "
+                f"of {self._total}"
             )
-        self._buffer[self._filled : end] = body
-        self._filled = end
+        self._buffer += body
         self._consumed_bytes += len(body)
-        if end < len(self._buffer):
+        if len(self._buffer) < self._total:
             return None
         self._header = None
         return _checked(header, memoryview(self._buffer))

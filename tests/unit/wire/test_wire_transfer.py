@@ -288,6 +288,21 @@ def test_too_large_a_payload_is_refused_before_memory_is_taken():
         tracemalloc.stop()
 
 
+def test_memory_grows_with_what_came_not_with_what_was_announced():
+    claim = Section("smashed", "z", "none", (), "", 2**32 - 1, 0)
+    header = request(sections=(claim,))
+    inbox = Inbox(2**32)
+    body = memoryview(bytes(KB64))
+    tracemalloc.start()
+    try:
+        assert inbox.begin(header, body) is None
+        chunk = Chunk(session=header.session, seq=header.seq, offset=KB64)
+        assert inbox.chunk(chunk, body) is None
+        assert tracemalloc.get_traced_memory()[1] < 10 * KB64
+    finally:
+        tracemalloc.stop()
+
+
 def test_the_largest_payload_is_taken_and_one_byte_more_is_not():
     assert feed(Inbox(100_000), cut(100_000)[1]) is not None
     with pytest.raises(ProtocolError, match="payload of 100001 bytes exceeds the 100000 allowed"):
