@@ -184,6 +184,14 @@ class AllowList:
         self._refresh()
         return self._names.get(public)
 
+    def last_name_of(self, public: str) -> str | None:
+        """The same from the list as it was last read; the disk is not touched.
+
+        Args:
+            public: The key in Z85.
+        """
+        return self._names.get(public)
+
     def names(self) -> list[str]:
         """Every enrolled device, sorted as a person would (pi-2 before pi-10).
 

@@ -180,6 +180,23 @@ def test_strangers_with_ever_new_keys_do_not_fill_the_memory(tmp_path):
         context.term()
 
 
+def test_an_allow_list_that_cannot_be_read_revokes_nobody_and_lets_nobody_in(tmp_path):
+    server = new_keys(tmp_path, "server")
+    AllowList(tmp_path).enroll("a", new_keys(tmp_path / "d", "device", server))
+    public = device_keys(tmp_path / "d").own.public
+    context = zmq.Context()
+    gate = Gate(context, tmp_path)
+    try:
+        assert gate.name_of(public.decode()) == "a"
+        (tmp_path / "allowed").rename(tmp_path / "elsewhere")
+        (tmp_path / "allowed").symlink_to("allowed")
+        assert gate.name_of(public.decode()) == "a"
+        assert not gate.callback("slfac", public)
+    finally:
+        gate.close()
+        context.term()
+
+
 def test_a_key_that_was_given_another_name_in_mid_run_speaks_for_neither(tmp_path):
     new_keys(tmp_path, "server")
     certificate = new_keys(tmp_path / "d", "device", tmp_path / "server.key")
