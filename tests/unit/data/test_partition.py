@@ -41,7 +41,16 @@ def parts_of(labels, count, scheme="dirichlet", *, beta=0.5, seed=0, min_samples
     ),
 )
 def test_parts_are_disjoint_cover_all_and_repeat(labels, count, scheme, options):
-    parts = parts_of(labels, count, scheme, **options)
+    try:
+        parts = parts_of(labels, count, scheme, **options)
+    except DataError:
+        # Few samples of many classes may fit no draw; then every device has to find so.
+        assert scheme == "dirichlet"
+        assert len(labels) < 100
+        for index in range(count):
+            with pytest.raises(DataError, match="gave each of"):
+                partition(labels, scheme=scheme, index=index, count=count, **options)
+        return
     again = parts_of(labels, count, scheme, **options)
     for part, other in zip(parts, again, strict=True):
         np.testing.assert_array_equal(part, other)
