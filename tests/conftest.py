@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -15,8 +16,9 @@ from hypothesis import settings
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# A busy machine is no defect: pytest-timeout bounds what a test may take.
-settings.register_profile("slfac", deadline=None)
+# A busy machine is no defect: pytest-timeout bounds what a test may take. CI tries the same
+# examples each time, so that what it finds is the change's; everyone else tries new ones.
+settings.register_profile("slfac", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("slfac")
 
 if TYPE_CHECKING:
