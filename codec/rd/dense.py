@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slfac.codec.container import DAMAGED
-from slfac.codec.rd.lanes import SEED_BITS, Bits, Coder, LaneReader, LaneWriter, Words
+from slfac.codec.rd.lanes import MAX_TURNS, SEED_BITS, Bits, Coder, LaneReader, LaneWriter, Words
 from slfac.codec.rd.numbers import Heads, code_numbers
 from slfac.codec.rd.odds import code_levels, levels_of, shares_of, some_chances
 from slfac.codec.rd.sets import bounds_of
@@ -41,10 +41,12 @@ def write_dense(coded: Coded, sizes: Integers, *, signed: bool) -> list[bytes]:
     Returns:
         The sections, to be joined.
     """
-    lanes = min(max(len(coded.places) // _CODES_A_LANE, 1), _MAX_LANES)
-    writer = LaneWriter(lanes)
+    writer = LaneWriter()
     large = np.abs(coded.codes) > 1
     _, _, heads = _code(writer, sizes, coded, signed=signed)
+    # The last turn of each pass may be short; there are far fewer passes than half of all turns.
+    least = writer.decisions // (MAX_TURNS // 2) + 1
+    lanes = min(max(len(coded.places) // _CODES_A_LANE, least), _MAX_LANES)
     signs = coded.codes[~large] < 0 if signed else np.zeros(0, np.bool_)
     raw = np.concatenate((signs, bits_of(np.abs(coded.codes[large]) - 1, heads.widths)))
     first = np.zeros(SEED_BITS * lanes, np.bool_)

@@ -34,6 +34,9 @@ Words = npt.NDArray[np.uint16]
 CHANCE_BITS = 15
 CERTAIN = 1 << CHANCE_BITS
 SEED_BITS = 16
+# A turn is one decision of each lane. So many hold any stream of lanes enough, and bound the time
+# that a hostile one costs.
+MAX_TURNS = 1 << 16
 _HEIGHT_BITS = 4
 
 
@@ -54,14 +57,9 @@ class Coder(Protocol):
 
 
 class LaneWriter:
-    """Collects decisions and codes them in the end.
+    """Collects decisions and codes them in the end."""
 
-    Args:
-        lanes: How many coders work side by side.
-    """
-
-    def __init__(self, lanes: int) -> None:
-        self._lanes = lanes
+    def __init__(self) -> None:
         self._passes: list[tuple[Chances, Bits]] = []
 
     def code(self, chances: Chances, wanted: Bits | None) -> Bits:
@@ -71,28 +69,34 @@ class LaneWriter:
         self._passes.append((chances, bits))
         return bits
 
+    @property
+    def decisions(self) -> int:
+        """How many there are in all passes."""
+        return sum(len(bits) for _, bits in self._passes)
+
     def finish(self, seeds: Words) -> list[bytes]:
         """Code all passes.
 
         Args:
-            seeds: ``(lanes,)``.
+            seeds: ``(lanes,)``: how many coders work side by side, and what they begin with.
 
         Returns:
             The sections: the lanes' states, and the words that they share.
         """
         states = seeds.astype(np.uint32) | np.uint32(1 << SEED_BITS)
+        lanes = len(states)
         words = [np.zeros(0, np.uint16)]
         for chances, bits in reversed(self._passes):
             shares = np.where(bits, chances, CERTAIN - chances).astype(np.uint32)
             starts = np.where(bits, np.uint32(0), chances)
-            for begin in range((len(bits) - 1) // self._lanes * self._lanes, -1, -self._lanes):
-                share = shares[begin : begin + self._lanes]
+            for begin in range((len(bits) - 1) // lanes * lanes, -1, -lanes):
+                share = shares[begin : begin + lanes]
                 state = states[: len(share)]
                 full = np.flatnonzero(state >= share << np.uint32(32 - CHANCE_BITS))
                 words.append(state[full].astype(np.uint16))
                 state[full] >>= np.uint32(16)
                 state += state // share * (np.uint32(CERTAIN) - share)
-                state += starts[begin : begin + self._lanes]
+                state += starts[begin : begin + lanes]
         heights = bit_lengths(states) - 1
         return [
             pack(heights - SEED_BITS, _HEIGHT_BITS),
@@ -116,15 +120,19 @@ class LaneReader:
         self._rest = reader.take(reader.left_bytes, "words")
         self._words = np.frombuffer(self._rest[: len(self._rest) // 2 * 2], "<u2")
         self._used = 0
+        self._turns = 0
 
     def code(self, chances: Chances, wanted: Bits | None) -> Bits:  # noqa: ARG002
         """Read one pass; see :meth:`Coder.code`.
 
         Raises:
-            CodecError: There are not enough words.
+            CodecError: There are not enough words, or not enough lanes for the decisions.
         """
-        bits = np.empty(len(chances), np.bool_)
         lanes = len(self._states)
+        self._turns += -(-len(chances) // lanes)
+        if self._turns > MAX_TURNS:
+            raise CodecError(f"payload: {lanes} lanes take over {MAX_TURNS} turns", DAMAGED)
+        bits = np.empty(len(chances), np.bool_)
         for begin in range(0, len(chances), lanes):
             chance = chances[begin : begin + lanes].astype(np.uint32)
             state = self._states[: len(chance)]

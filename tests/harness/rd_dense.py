@@ -20,9 +20,12 @@ class Lanes:
         low = reader.varied([16 + h for h in heights])
         self.states = [2 ** (16 + h) + x for h, x in zip(heights, low, strict=True)]
         self.reader = reader
+        self.turns = 0
 
     def decide(self, chances):
         found = []
+        self.turns += -(-len(chances) // len(self.states))
+        require(self.turns <= 2**16)
         for i, f in enumerate(chances):
             lane = i % len(self.states)
             x = self.states[lane]

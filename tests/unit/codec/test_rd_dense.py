@@ -121,7 +121,7 @@ def test_lanes_give_back_decisions_and_seeds(given_passes, lanes, seed):
         (np.array([f for f, _ in each], np.uint16), np.array([bit for _, bit in each], np.bool_))
         for each in given_passes
     ]
-    writer = LaneWriter(lanes)
+    writer = LaneWriter()
     for chances, bits in arrays:
         assert writer.code(chances, bits) is bits
     data = b"".join(writer.finish(seeds)) + b"rest"
@@ -137,7 +137,7 @@ def test_lanes_give_back_decisions_and_seeds(given_passes, lanes, seed):
 def test_decisions_take_their_entropy(share):
     rng = np.random.default_rng(0)
     lanes, count = 8, 100_000
-    writer = LaneWriter(lanes)
+    writer = LaneWriter()
     writer.code(np.full(count, round(share * 2**15), np.uint16), rng.random(count) < share)
     spent = 8 * len(b"".join(writer.finish(np.zeros(lanes, np.uint16)))) - 16 * lanes
     entropy = -share * math.log2(share) - (1 - share) * math.log2(1 - share)
@@ -199,7 +199,7 @@ def test_the_levels_chosen_are_the_cheapest():
 @given(st.lists(st.integers(0, LEVELS - 1), max_size=40))
 def test_any_levels_come_back(levels):
     used = np.ones(len(levels), np.bool_)
-    writer = LaneWriter(1)
+    writer = LaneWriter()
     code_levels(writer, used, np.array(levels, np.int64))
     data = b"".join(writer.finish(np.zeros(1, np.uint16)))
     reader = LaneReader(SectionReader(memoryview(data)), 1)
@@ -229,7 +229,7 @@ def test_damage_is_refused_by_name():
 
 def lanes_of(decisions, seeds):
     """A stream of one pass after another, ``(chances, bits)``."""
-    writer = LaneWriter(len(seeds))
+    writer = LaneWriter()
     for chance, bits in decisions:
         writer.code(np.full(len(bits), chance, np.uint16), np.array(bits, np.bool_))
     head = len(seeds).to_bytes(2, "little")
@@ -289,3 +289,40 @@ def test_a_flipped_bit_gives_other_codes_or_is_refused(bit):
 def test_a_long_payload_of_few_lanes_is_refused_before_it_is_read():
     with pytest.raises(CodecError, match="1 lanes of 100000 bytes"):
         read(b"\1\0" + bytes(100_000), [2**24])
+
+
+def level_passes(level):
+    """The passes that code one level."""
+    rise = level - 2
+    last = [(1 << 14, [False]), (1 << 14, [rise < 0])]
+    return [*[(1 << 14, [True])] * (rise if rise >= 0 else -rise - 1), *last]
+
+
+def test_a_payload_of_more_turns_than_an_encoder_needs_is_refused():
+    # Nearly all are chosen, and nearly none of them is large: a fraction of a bit each.
+    dense, sparse = (int(some_chances(np.array([level]), 0)[0]) for level in (62, 1))
+    for size, refused in ((2**15 - 32, False), (2**15 - 31, True)):
+        every = np.ones(size, np.bool_)
+        data = lanes_of(
+            [*level_passes(62), (dense, every), *level_passes(1), (sparse, ~every)], [0]
+        )
+        if refused:
+            with pytest.raises(CodecError, match="1 lanes take over 65536 turns"):
+                read(data, [size], signed=False)
+        else:
+            assert len(read(data, [size], signed=False).places) == size
+
+
+def test_few_codes_in_many_runs_get_lanes_enough():
+    # Of each context one of 40000 is chosen: next to no codes, and runs by the million.
+    sizes = np.full(50, 40_000, np.int64)
+    places = np.arange(50) * 40_000 + 7
+    what = Coded(places, np.ones(50, np.int32))
+    dense = b"".join(write_dense(what, sizes, signed=False))
+    assert read(dense, sizes, signed=False).places.tolist() == places.tolist()
+    sizes = np.full(300, 4_000, np.int64)
+    places = np.arange(0, 1_200_000, 12)
+    what = Coded(places, np.ones(len(places), np.int32))
+    dense = b"".join(write_dense(what, sizes, signed=False))
+    assert int.from_bytes(dense[:2], "little") >= 200_000 // 2**15
+    assert read(dense, sizes, signed=False).places.tolist() == places.tolist()
