@@ -37,7 +37,7 @@ from slfac.wire.errors import SettingsError
 
 # A map of 2**20 values of this size has coefficients below 2**114.
 MAX_MAGNITUDE = 2.0**103
-DEFAULT_RULE = "d"
+DEFAULT_RULE = "b"
 
 Frame = TypeVar("Frame", bound="ComponentCodec")
 
@@ -76,7 +76,7 @@ class ComponentCodec(Codec):
 
     @classmethod
     def from_fields(cls: type[Frame], fields: Fields) -> Frame:
-        """Build from a spec such as ``slfac:theta=0.9,bmin=2,bmax=8,rule=d,layout=btd``."""
+        """Build from a spec such as ``slfac:theta=0.9,bmin=2,bmax=8,rule=b,layout=btd``."""
         codec = cls(
             theta=fields.number("theta", 0.9, low=0.0, high=1.0, above_low=True),
             bmin=fields.integer("bmin", 2, low=1, high=MAX_WIDTH),

@@ -12,11 +12,11 @@ from slfac.codec.maps.dct import forward
 from slfac.codec.maps.layout import choose_layout
 
 FOLDER = Path(__file__).parent / "golden" / "v1" / "codec"
-# As in test_codec_golden.py, where a spec is not the name's first word.
+# As in test_codec_golden.py, where a spec is not the name's first word, or that with rule d.
 SPECS = {
-    "slfac-time-second": "slfac:layout=btd",
-    "slfac-wide-range": "slfac:theta=0.99,bmin=1,bmax=8",
-    "slfac-one-width": "slfac:theta=1.0,bmin=4,bmax=4",
+    "slfac-time-second": "slfac:layout=btd,rule=d",
+    "slfac-wide-range": "slfac:theta=0.99,bmin=1,bmax=8,rule=d",
+    "slfac-one-width": "slfac:theta=1.0,bmin=4,bmax=4,rule=d",
     "slfac-rule-b": "slfac:rule=b",
     "slfac-rule-e": "slfac:rule=e,bmin=1,bmax=6",
 }
@@ -25,7 +25,8 @@ SLFAC = [name for name in NAMES if name.startswith("slfac")]
 
 
 def spec(name):
-    return SPECS.get(name, name.split("-")[0])
+    codec = name.split("-")[0]
+    return SPECS.get(name, "slfac:rule=d" if codec == "slfac" else codec)
 
 
 def load(name, suffix):

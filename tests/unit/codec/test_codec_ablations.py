@@ -139,7 +139,7 @@ def test_membership_takes_a_bit_a_place_or_little_more_than_the_entropy(density,
 @pytest.mark.parametrize("make", [relu_maps, gradients])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("fields", ["rule=d", "rule=b,layout=btd", "bmin=1,bmax=5,theta=0.6"])
+@pytest.mark.parametrize("fields", ["rule=b", "rule=d", "rule=b,layout=btd", "bmin=1,bmax=5,theta=0.6"])
 def test_coefficients_come_back_within_their_component(make, shape, name, fields):
     x = make(shape)
     codec = make_codec(f"{name}:{fields}")
@@ -273,7 +273,7 @@ def test_any_array_round_trips(*, name, shape, theta, rule, layout, seed, sparsi
 
 @pytest.mark.parametrize("name", NAMES)
 def test_settings_are_those_of_slfac(name):
-    assert make_codec(name).spec == f"{name}:theta=0.9,bmin=2,bmax=8,rule=d"
+    assert make_codec(name).spec == f"{name}:theta=0.9,bmin=2,bmax=8,rule=b"
     with pytest.raises(SettingsError, match=f"{name}: field bmin is 5, above bmax, which is 4"):
         make_codec(f"{name}:bmin=5,bmax=4")
 

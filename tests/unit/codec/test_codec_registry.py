@@ -44,10 +44,10 @@ def test_every_name_builds_a_codec_whose_payload_decodes():
     [
         ("none", "none"),
         ("fp16", "fp16"),
-        ("slfac", "slfac:theta=0.9,bmin=2,bmax=8,rule=d"),
+        ("slfac", "slfac:theta=0.9,bmin=2,bmax=8,rule=b"),
         ("slfac:bmax=4,theta=1,rule=b", "slfac:theta=1.0,bmin=2,bmax=4,rule=b"),
-        ("slfac:layout=btd", "slfac:theta=0.9,bmin=2,bmax=8,rule=d,layout=btd"),
-        ("slfac:layout=bct,theta=1e-5", "slfac:theta=1e-05,bmin=2,bmax=8,rule=d"),
+        ("slfac:layout=btd", "slfac:theta=0.9,bmin=2,bmax=8,rule=b,layout=btd"),
+        ("slfac:layout=bct,theta=1e-5", "slfac:theta=1e-05,bmin=2,bmax=8,rule=b"),
     ],
 )
 def test_specs_have_one_canonical_form(spec, canonical):
