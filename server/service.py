@@ -85,6 +85,7 @@ class Service:
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._finish_by_s = _NEVER
         self._leaving: set[bytes] = set()
+        self._unreachable: set[bytes] = set()
         self._thread = threading.Thread(target=self._run, name="slfac-io", daemon=True)
 
     def start(self) -> None:
@@ -207,6 +208,7 @@ class Service:
             try:
                 frames = self._router.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
+                self._cut_unreachable()
                 return
             if frames[0].bytes in self._leaving:
                 continue
@@ -303,13 +305,24 @@ class Service:
             except zmq.ZMQError as error:
                 if error.errno != errno.EHOSTUNREACH:
                     raise
-                self._connections.pop(connection.identity, None)
-                self._protocol.cut(connection, time.monotonic())
+                self._unreachable.add(connection.identity)
                 return
             connection.outbox.pop()
             if connection.device:
                 down = self._traffic[connection.device].down
                 down.add(len(head), len(body), curve=self._curve)
+
+    def _cut_unreachable(self) -> None:
+        """Give up connections that are gone, once everything they brought has been read.
+
+        A device that says goodbye and hangs up is unreachable while its goodbye still waits.
+        """
+        now_s = time.monotonic()
+        for identity in self._unreachable:
+            connection = self._connections.pop(identity, None)
+            if connection is not None:
+                self._protocol.cut(connection, now_s)
+        self._unreachable.clear()
 
     def _forget(self, now_s: float) -> None:
         """Drop connections without a session that have been silent for long."""

@@ -139,7 +139,9 @@ def test_membership_takes_a_bit_a_place_or_little_more_than_the_entropy(density,
 @pytest.mark.parametrize("make", [relu_maps, gradients])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("fields", ["rule=b", "rule=d", "rule=b,layout=btd", "bmin=1,bmax=5,theta=0.6"])
+@pytest.mark.parametrize(
+    "fields", ["rule=b", "rule=d", "rule=b,layout=btd", "bmin=1,bmax=5,theta=0.6"]
+)
 def test_coefficients_come_back_within_their_component(make, shape, name, fields):
     x = make(shape)
     codec = make_codec(f"{name}:{fields}")

@@ -5,12 +5,14 @@ import dataclasses
 import queue
 import socket
 import threading
+import time
 
+import psutil
 import pytest
 import zmq
 
 from harness.offline import RUN, SESSION, kept_bundle, plan, request
-from slfac.server.events import Arrived, Lost
+from slfac.server.events import Arrived, Left, Lost
 from slfac.server.gate import OTHERS, Gate
 from slfac.server.protocol import RunFacts
 from slfac.server.roster import Roster
@@ -18,7 +20,7 @@ from slfac.server.service import Service
 from slfac.wire.errors import AddressError, KeyFileError
 from slfac.wire.frame import decode_header, encode_header
 from slfac.wire.keys import AllowList, device_keys, new_keys
-from slfac.wire.messages import Hello, Refusal, Reply, Welcome
+from slfac.wire.messages import Bye, Hello, Refusal, Reply, Summary, Timings, Welcome
 from slfac.wire.transfer import WINDOW_BYTES, cut_transfer
 
 WAIT_S = 20
@@ -129,6 +131,50 @@ def test_messages_of_other_shapes_are_passed_over(service, connect):
     device.socket.send_multipart([b"three", b"frames", b"here"])
     assert isinstance(device.hello(session=SESSION + 1), Welcome)
     assert service.malformed == 2
+
+
+class HeldBody(bytes):
+    """Holds up the I/O thread where it is about to send this."""
+
+    def __new__(cls):
+        body = super().__new__(cls)
+        body.asked, body.go_on = threading.Event(), threading.Event()
+        return body
+
+    def __len__(self):
+        self.asked.set()
+        assert self.go_on.wait(WAIT_S)
+        return 0
+
+
+def hang_up(device, port):
+    """Close the socket, and wait until the server's end is closed too."""
+    device.socket.close(linger=WAIT_S * 1000)
+    deadline_s = time.monotonic() + WAIT_S
+    while any(
+        each.laddr.port == port and each.status != psutil.CONN_LISTEN
+        for each in psutil.Process().net_connections("tcp")
+        if each.status != psutil.CONN_TIME_WAIT
+    ):
+        assert time.monotonic() < deadline_s
+
+
+def test_a_goodbye_counts_though_the_server_has_something_left_to_say(service, connect):
+    device = connect()
+    device.hello()
+    for head, body in cut_transfer(request("join", 1), ()):
+        device.say(head, body)
+    assert isinstance(service.events.get(timeout=WAIT_S), Arrived)
+    reply = Reply(SESSION, 1, "join", 0, "train", 0.0, 0.0, 0.0, 0.0, ())
+    held = HeldBody()
+    service.reply(0, SESSION, 1, ((encode_header(reply), held),))
+    assert held.asked.wait(WAIT_S)
+    summary = Summary(False, 1, 1, 1, "3", "1", "m", 5)
+    device.say(encode_header(Bye(SESSION, True, Timings(), summary)))
+    hang_up(device, int(service.address.rsplit(":", 1)[1]))
+    held.go_on.set()
+    event = service.events.get(timeout=WAIT_S)
+    assert isinstance(event, Left), event
 
 
 def test_a_refusal_by_the_trainer_reaches_the_device(service, connect):
