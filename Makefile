@@ -4,7 +4,8 @@
 # make bench  the benchmarks
 # make results  the figures that README and docs quote; results-codec: the codecs' alone
 # make results-rate  accuracy against bytes on validation images, hours; then results-test
-# make results-link  time to a target accuracy at 5 Mbit/s; results-ablation: the paper's
+# make results-link  time to a target accuracy at 5 Mbit/s; results-ablation: the paper's;
+#   results-resnet18: the test set again, with another model
 
 # The CPU build of torch that constraints.txt pins is found most surely on 3.11.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
@@ -18,6 +19,7 @@ BIN := .venv/bin
 FASHION ?= /usr/share/datasets/fashion-mnist
 
 .PHONY: results results-codec results-rate results-test results-link results-ablation \
+	results-resnet18 \
 	demo test test-main test-others lint bench install clean
 
 demo: .venv/.installed
@@ -80,6 +82,9 @@ results-link: .venv/.installed
 
 results-ablation: .venv/.installed
 	$(EXPERIMENT) --plan testbed/plans/ablation.toml --result docs/results/rate-ablation.json
+
+results-resnet18: .venv/.installed
+	$(EXPERIMENT) --plan testbed/plans/resnet18.toml --result docs/results/rate-resnet18.json
 
 install: .venv/.dev
 

@@ -51,7 +51,7 @@ def add_parser(subparsers: Any) -> None:
     add = rate.add_argument
     add("--plan", type=Path, metavar="FILE", help="TOML file of settings, which options override")
     add("--out", type=Path, metavar="DIR", help="where everything goes (runs/experiments)")
-    add("--result", type=Path, metavar="FILE", help="also write all figures to a JSON file")
+    add("--result", type=Path, metavar="FILE", help="also write all to FILE.json, .md, .svg")
     add("--jobs", type=int, metavar="N", help="runs at a time (1)")
     add("--best-within", type=float, metavar="PP", help="loss to accept, in points (1.0)")
     add("--target", type=float, metavar="PERCENT", help="report how soon each codec gets there")

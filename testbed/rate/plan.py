@@ -55,7 +55,8 @@ class RatePlan(BaseModel):
             percentage points.
         jobs: Runs at a time.
         out: Folder for everything that is written; finished runs in it are reused.
-        result: File to write all figures to as JSON; None for none.
+        result: ``.json`` file to write all figures to, with tables (``.md``) and figure
+            (``.svg``) beside it; None for none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -142,6 +143,11 @@ def _check(plan: RatePlan) -> None:
         raise SettingsError(
             f"setting link has {len(plan.link)} rates for {plan.devices} devices",
             "give one for all, or one a device",
+        )
+    if plan.result is not None and plan.result.suffix != ".json":
+        raise SettingsError(
+            f"setting result is {str(plan.result)!r}",
+            "give a name that ends in .json; tables and figure go beside it as .md and .svg",
         )
     for text in plan.codecs:
         parse_point(text)

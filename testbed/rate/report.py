@@ -8,29 +8,24 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
+from slfac.testbed.rate.markdown import result_markdown
 from slfac.testbed.rate.plan import RatePlan
 from slfac.testbed.rate.plot import rate_figure
 from slfac.testbed.rate.record import RateRun
-from slfac.testbed.rate.rows import (
-    NOTE,
-    TARGET_NOTE,
-    Table,
-    best_table,
-    rate_table,
-    target_table,
-    wire_line,
-)
+from slfac.testbed.rate.rows import NOTE, TARGET_NOTE, wire_line
 from slfac.testbed.rate.summary import Result, to_target
+from slfac.testbed.rate.tables import lead, scored_on, tables
 from slfac.testbed.report import page
 from slfac.testbed.report.terminal import terminal_table
 from slfac.testbed.report.theme import DARK, LIGHT
 from slfac.testbed.write import replace_file
 
-_SCORED_ON = {"validation": "validation images", "test": "test images"}
-
 
 def report(plan: RatePlan, result: Result, console: Console) -> None:
     """Print the tables; write ``result.json``, ``pareto.png``, ``pareto.svg``, ``report.html``.
+
+    Where the plan names a file for the result, its figure (``.svg``) and its tables (``.md``) are
+    written beside it.
 
     Args:
         plan: The plan.
@@ -43,20 +38,27 @@ def report(plan: RatePlan, result: Result, console: Console) -> None:
     folder = plan.out / plan.name
     text = result_json(plan, result)
     replace_file(folder / "result.json", text)
-    if plan.result is not None:
-        replace_file(plan.result, text)
+    kept = plan.result
+    if kept is not None:
+        replace_file(kept, text)
     if not result.summary:
         return
-    scored_on = _SCORED_ON[plan.split]
     for kind in ("png", "svg"):
-        image = rate_figure(result.summary, scored_on=scored_on, kind=kind)
+        image = rate_figure(result.summary, scored_on=scored_on(plan), kind=kind)
         replace_file(folder / f"pareto.{kind}", image)
+    if kept is not None:
+        figure = kept.with_suffix(".svg")
+        replace_file(figure, image)
+        markdown = result_markdown(plan, result, figure=figure.name)
+        replace_file(kept.with_suffix(".md"), markdown.encode())
     replace_file(folder / "report.html", _page(plan, result).encode())
-    for title, table in _tables(plan, result):
+    for title, table in tables(plan, result):
         console.print(terminal_table(title, *table))
     console.print(wire_line(result.summary), highlight=False, soft_wrap=True)
     paths: list[Path] = [folder / "report.html", folder / "pareto.png"]
-    for path in [*paths, *([plan.result] if plan.result is not None else [])]:
+    if kept is not None:
+        paths += [kept, kept.with_suffix(".md")]
+    for path in paths:
         console.print(f"written: {path}", highlight=False, soft_wrap=True)
 
 
@@ -91,33 +93,13 @@ def _run(plan: RatePlan, run: RateRun, baseline: RateRun | None) -> dict[str, ob
     return values
 
 
-def _tables(plan: RatePlan, result: Result) -> list[tuple[str, Table]]:
-    seeds = ", ".join(map(str, plan.seeds))
-    tables = [
-        (
-            f"{plan.model} on {plan.data.name}, {_SCORED_ON[plan.split]}, seeds {seeds}",
-            rate_table(result.summary),
-        ),
-        (
-            f"Fewest bytes with a mean loss of at most {plan.best_within:g} pp",
-            best_table(result.summary, result.best),
-        ),
-    ]
-    if plan.target is not None:
-        at = f" at {', '.join(plan.link)} a device" if plan.link else ""
-        tables.append(
-            (f"Until {plan.target:g} % accuracy{at}", target_table(result.summary, plan.target))
-        )
-    return tables
-
-
 def _page(plan: RatePlan, result: Result) -> str:
     light, dark = (
-        rate_figure(result.summary, scored_on=_SCORED_ON[plan.split], theme=theme)
+        rate_figure(result.summary, scored_on=scored_on(plan), theme=theme)
         for theme in (LIGHT, DARK)
     )
     parts = [page.figures([("Accuracy over bytes, with the Pareto front", light, dark)])]
-    for title, table in _tables(plan, result):
+    for title, table in tables(plan, result):
         parts += [page.heading(title), page.table(*table)]
     parts += [page.note(NOTE), page.note(wire_line(result.summary))]
     if plan.target is not None:
@@ -131,7 +113,6 @@ def _page(plan: RatePlan, result: Result) -> str:
     ]
     return page.page(
         f"Rate experiment: {plan.name}",
-        f"{plan.model} cut at {plan.cut}, {plan.data.name}, {plan.devices} devices, "
-        f"{len(result.runs)} runs, {result.date}",
+        lead(plan, result),
         parts,
     )

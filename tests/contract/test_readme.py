@@ -3,7 +3,12 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
+
+from slfac.testbed.rate.markdown import result_markdown
+from slfac.testbed.rate.plan import rate_plan
+from slfac.testbed.rate.summary import Result
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,6 +33,18 @@ def test_tables_hold_the_results(name):
     assert len(result["runs"]) == 3 * len(result["summary"])
     for row in rows(result):
         assert row in readme, row
+
+
+def test_pages_of_rate_experiments_hold_the_results():
+    files = sorted((ROOT / "docs" / "results").glob("rate-*.json"))
+    assert files
+    for file in files:
+        result = msgspec.json.decode(file.read_bytes(), type=Result)
+        # The settings that were chosen stand among the codecs.
+        plan = rate_plan(**{**result.plan, "best_of": None})
+        page = result_markdown(plan, result, figure=file.with_suffix(".svg").name)
+        assert file.with_suffix(".md").read_text() == page
+        assert file.with_suffix(".svg").exists()
 
 
 def test_results_say_what_made_them():

@@ -144,12 +144,17 @@ def test_a_result_that_is_none_is_refused(tmp_path, content):
         rate_plan(best_of=file)
 
 
+def test_a_result_is_kept_as_json():
+    with pytest.raises(SettingsError, match="setting result is"):
+        rate_plan(result="table.md")
+
+
 def test_the_plans_that_come_with_slfac_are_valid(tmp_path):
-    assert {file.stem for file in PLANS} == {"rate", "test", "link", "ablation"}
+    assert {file.stem for file in PLANS} == {"rate", "test", "link", "ablation", "resnet18"}
     for file in PLANS:
         own = {"best_of": chosen(tmp_path)} if file.stem == "test" else {}
         plan = rate_plan(file, **own)
-        assert plan.split == ("test" if file.stem in {"test", "link"} else "validation")
+        assert plan.split == ("validation" if file.stem in {"rate", "ablation"} else "test")
         # rate.toml only chooses what test.toml then scores.
         assert len(plan.seeds) >= (2 if file.stem == "rate" else 3)
 

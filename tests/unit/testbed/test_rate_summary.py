@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from slfac.testbed.rate.markdown import result_markdown
 from slfac.testbed.rate.plan import rate_plan
 from slfac.testbed.rate.plot import rate_figure
 from slfac.testbed.rate.points import parse_point
@@ -15,7 +16,7 @@ from slfac.testbed.rate.progress import seconds_left
 from slfac.testbed.rate.record import RateRun, codec_print, find, keep
 from slfac.testbed.rate.report import report
 from slfac.testbed.rate.rows import best_table, rate_table, target_table, wire_line
-from slfac.testbed.rate.summary import Best, summarise, to_target
+from slfac.testbed.rate.summary import Best, Result, summarise, to_target
 from slfac.testbed.report import DeviceReport, RoundPoint
 from slfac.wire.errors import RunError
 
@@ -227,6 +228,27 @@ def test_the_report_is_written_and_says_what_failed(plan):
     assert values["runs"][4]["bytes_to_target"] is None
     assert values["plan"]["codecs"] == list(CODECS)
     assert {"processor", "cores", "memory", "system"} <= values["machine"].keys()
+
+
+def test_a_kept_result_has_its_tables_and_figure_beside_it(plan, tmp_path):
+    kept = rate_plan(**{**plan.model_dump(mode="json"), "result": tmp_path / "kept" / "all.json"})
+    result = summarise(kept, RUNS, command="slfac experiment rate", failed=["slfac|x: gone"])
+    report(kept, result, Console(file=io.StringIO()))
+    folder = tmp_path / "kept"
+    assert sorted(path.name for path in folder.iterdir()) == ["all.json", "all.md", "all.svg"]
+    assert (folder / "all.json").read_bytes() == (kept.out / "adhoc" / "result.json").read_bytes()
+    assert (folder / "all.svg").read_bytes() == (kept.out / "adhoc" / "pareto.svg").read_bytes()
+    page = (folder / "all.md").read_text()
+    columns, rows = rate_table(result.summary)
+    for cells in (columns, *rows):
+        assert "| " + " | ".join(cells) + " |" in page
+    assert "](all.svg)" in page
+    assert wire_line(result.summary) in page
+    assert "- slfac|x: gone" in page
+    assert "```sh\nslfac experiment rate\n```" in page
+    # The page follows from the JSON alone.
+    again = msgspec.json.decode((folder / "all.json").read_bytes(), type=Result)
+    assert result_markdown(rate_plan(**again.plan), again, figure="all.svg") == page
 
 
 def test_a_result_can_be_the_start_of_the_next_plan(plan):
