@@ -63,9 +63,18 @@ results: .venv/.installed results-codec
 		--batch-size 64 --steps-per-round 188 --rounds 5 --compare none,slfac --seed 0,1,2 \
 		--out runs/fashion --result docs/results/fashion-mnist.json
 
-# Every codec on the tensors in testbed/bench/fixture; nothing else should be running.
+# What crosses two cuts in training, whole batches; nothing else should be running.
+BENCH_CODECS := none,fp16,slfac,slfac:theta=0.5,uniform,topk,randtopk,powerquant,easyquant,splitfc,slacc,$(\
+	)magnitude,std,slfac-rd:step=0.5,slfac-rd:step=1,slfac-rd:step=3,slfac-rd:step=0.5,coder=dense,$(\
+	)slfac-rd:step=1,coder=dense,slfac-rd:step=3,coder=dense
 results-codec: .venv/.installed
-	$(BIN)/slfac bench codec --repeat 30 --json docs/results/codec-bench.json
+	rm -rf runs/bench
+	$(BIN)/slfac bench codec --capture runs/bench/cnn.npz --data $(FASHION) --cut pool2 \
+		--kwargs '{"channels": [16, 32], "pool_after": [2]}'
+	$(BIN)/slfac bench codec --capture runs/bench/resnet18.npz --data $(FASHION) --cut layer1 \
+		--model resnet18 --kwargs '{"stem": "imagenet"}'
+	$(BIN)/slfac bench codec --tensors runs/bench --codec $(BENCH_CODECS) --repeat 15 \
+		--json docs/results/codec-bench.json
 
 # What is run stands in testbed/plans. Finished runs are reused, so that each can be stopped and
 # gone on with. RATE="--jobs 4" passes arguments on.

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from slfac.cli.parsers import add_command, given, integers, split_specs
+from slfac.cli.parsers import add_command, given, integers, json_object, split_specs
 from slfac.cli.threads import limit_threads
 from slfac.wire.errors import SettingsError
 
@@ -26,7 +26,7 @@ examples:
 
 Times are of one thread, the best of several; docs/bench.md says what each column is.
 """
-_CAPTURE = ("model", "cut", "data", "steps", "batch_size", "keep", "seed")
+_CAPTURE = ("model", "kwargs", "cut", "data", "steps", "batch_size", "keep", "seed")
 _MEASURE = ("codecs", "tensors", "json", "repeat")
 
 
@@ -58,6 +58,7 @@ def add_parser(subparsers: Any) -> None:
     add = codec.add_argument_group("to make such a .npz file from real training").add_argument
     add("--capture", type=Path, metavar="FILE", help="train, and write tensors at the cut")
     add("--model", metavar="NAME", help="model of slfac.export.models: cnn, resnet18 (cnn)")
+    add("--kwargs", type=json_object, metavar="JSON", help="more arguments of the model")
     add("--cut", metavar="NODE", help="its cut layer (pool1 of cnn, layer2 of resnet18)")
     add("--data", type=Path, metavar="DIR", help="IDX folder (fetches 5000 MNIST images)")
     add("--steps", type=integers, metavar="N,N", help="steps to capture (5,100,300)")

@@ -109,3 +109,21 @@ def json_value(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no JSON: {error}") from None
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Read a JSON object, for argparse.
+
+    Args:
+        text: Such as ``{"channels": [8]}``.
+
+    Returns:
+        The object.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+    """
+    value = json_value(text)
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f'{text!r} is no JSON object such as {{"hidden": 64}}')
+    return value

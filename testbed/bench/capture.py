@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,6 +38,7 @@ class CaptureSettings:
     Attributes:
         out: The ``.npz`` file to write.
         model: Model to train, from ``slfac.export.models``.
+        kwargs: More arguments of the model.
         cut: Its cut layer; empty takes ``pool1`` of cnn, ``layer2`` of resnet18.
         data: IDX folder with greyscale images; None fetches 5000 MNIST digits.
         steps: Steps to capture, counted from 1.
@@ -48,6 +50,7 @@ class CaptureSettings:
 
     out: Path
     model: str = "cnn"
+    kwargs: dict[str, Any] = field(default_factory=dict)
     cut: str = ""
     data: Path | None = None
     steps: tuple[int, ...] = (5, 100, 300)
@@ -109,7 +112,7 @@ def capture(
     shape, classes = describe_idx(data)
     torch.manual_seed(settings.seed)
     cut = settings.cut or _CUTS.get(settings.model, "")
-    kwargs = {"num_classes": classes, "input_shape": shape}
+    kwargs = {**settings.kwargs, "num_classes": classes, "input_shape": shape}
     halves = split(build_model(factory_path(settings.model), kwargs), cut)
     dataset = open_dataset(data, split="train", input_shape=shape, num_classes=classes)
     arrays: dict[str, np.ndarray] = {}
@@ -127,6 +130,7 @@ def capture(
         "machine": machine(),
         "versions": versions(),
         "model": settings.model,
+        "kwargs": settings.kwargs,
         "cut": cut,
         "dataset": data.name,
         "seed": settings.seed,
@@ -173,6 +177,8 @@ def _check(settings: CaptureSettings) -> None:
         raise SettingsError(
             f"setting steps is {steps}", f"give numbers from 1 to {_MAX_STEP}, each once"
         )
+    for name in {"num_classes", "input_shape"} & settings.kwargs.keys():
+        raise SettingsError(f"setting kwargs holds {name!r}", "leave it out: the data tell it")
     if settings.batch_size < 2 or not 0 <= settings.keep <= settings.batch_size:
         raise SettingsError(
             f"setting batch_size is {settings.batch_size}, keep is {settings.keep}",

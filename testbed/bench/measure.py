@@ -14,6 +14,7 @@ from msgspec import Struct
 from scipy.fft import dctn
 
 from slfac.codec import Buffer, Codec, StreamKey, decode, make_codec
+from slfac.testbed.bench.entropy import over_entropy
 from slfac.testbed.bench.tensors import NamedTensor
 from slfac.wire.errors import CodecError
 
@@ -44,6 +45,8 @@ class Measurement(Struct, frozen=True, kw_only=True):
         encode_memory: Most memory allocated while encoding, the payload included, as a
             multiple of the tensor's.
         decode_memory: The same of decoding, the decoded array included.
+        over_entropy: Bytes of the entropy-coded part over the entropy of its codes within their
+            contexts; None of codecs without one.
     """
 
     codec: str
@@ -63,6 +66,7 @@ class Measurement(Struct, frozen=True, kw_only=True):
     decode_per_copy: float
     encode_memory: float
     decode_memory: float
+    over_entropy: float | None = None
 
 
 class _Trial(NamedTuple):
@@ -133,6 +137,7 @@ def measure(
                 decode_per_copy=decode_ms / copy_ms,
                 encode_memory=_peak_bytes(encode) / x.nbytes,
                 decode_memory=_peak_bytes(decode_it) / x.nbytes,
+                over_entropy=over_entropy(trial.payload, x.size),
             )
         )
     return found

@@ -35,6 +35,7 @@ _SUMMARY = (
     "\nmemory",
     "decode\n/ DCT",
     "\nmemory",
+    "/ en-\ntropy",
 )
 
 
@@ -61,7 +62,7 @@ def print_measurements(found: Sequence[Measurement], given: TensorSet, console: 
         console.print(_table(title, _COLUMNS, [[labels[m.codec], *_cells(m)] for m in rows]))
     if len(given.tensors) > 1:
         summary = [_summary([m for m in found if m.codec == codec]) for codec in codecs]
-        title = f"All {len(given.tensors)} tensors: sums of bytes, medians of the rest"
+        title = f"All {len(given.tensors)} tensors: sums of bytes, medians, largest / entropy"
         console.print(_table(title, _SUMMARY, summary))
 
 
@@ -83,6 +84,7 @@ def _summary(found: Sequence[Measurement]) -> list[str]:
     values = sum(8 * m.bytes / m.bits_per_value for m in found)
     total = sum(m.bytes for m in found)
     snrs = [m.snr_db for m in found if m.snr_db is not None]
+    coded = [m.over_entropy for m in found if m.over_entropy is not None]
     medians = (
         statistics.median(getattr(m, name) for m in found)
         for name in ("encode_per_dct", "encode_memory", "decode_per_dct", "decode_memory")
@@ -93,6 +95,7 @@ def _summary(found: Sequence[Measurement]) -> list[str]:
         f"{4 * values / total:.1f}",
         _snr(all(m.exact for m in found), statistics.median(snrs) if snrs else None),
         *map(_times, medians),
+        f"{max(coded):.3f}" if coded else "-",
     ]
 
 

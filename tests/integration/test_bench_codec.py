@@ -87,12 +87,22 @@ def test_measures_every_codec_on_what_was_captured(captured, tmp_path, capsys):
         numbers = [v for v in measured.values() if isinstance(v, float)]
         assert all(math.isfinite(v) for v in numbers)
         assert measured["exact"] == (measured["snr_db"] is None)
+        assert (measured["over_entropy"] is None) == (not measured["codec"].startswith("slfac-rd"))
     assert written["sources"][0]["seed"] == 2
     assert written["threads"] == 1
     assert {"processor", "cores", "memory", "system"} <= written["machine"].keys()
     assert {"python", "slfac", "numpy", "scipy"} <= written["versions"].keys()
     for name in (*tensors, *codec_names()):
         assert name in said
+
+
+def test_a_model_of_other_arguments_is_captured(digits, tmp_path):
+    path = tmp_path / "cnn.npz"
+    options = ("--steps", "1", "--batch-size", 4, "--kwargs", '{"channels": [4, 6]}')
+    assert run("--capture", path, "--data", digits, "--cut", "relu2", *options) == 0
+    given = load_tensors(path)
+    assert [tensor.values.shape[1] for tensor in given.tensors] == [6, 6]
+    assert given.sources[0]["kwargs"] == {"channels": [4, 6]}
 
 
 def test_the_tables_fit_a_terminal_of_80_columns(captured):
@@ -109,7 +119,9 @@ def test_the_tables_fit_a_terminal_of_80_columns(captured):
     assert max(map(len, done.stdout.splitlines())) <= 80
     # What does not fit is cut off: the last heading of each of the four tables and the summary.
     assert done.stdout.count("memory") == 4 + 2
-    assert "slfac:theta=0.8,bmin=2" in done.stdout.replace("\n", "")
+    # What is long goes on in the next line.
+    first = "".join(line.split("  ")[0].strip() for line in done.stdout.splitlines())
+    assert "slfac:theta=0.8,bmin=2,bmax=8,rule=b" in first
 
 
 @pytest.fixture
@@ -131,6 +143,7 @@ def empty_folder(tmp_path, monkeypatch):
         (["--capture", "a.npz", "--steps", "3,3"], 2, "setting steps is (3, 3); "),
         (["--capture", "a.npz", "--batch-size", "1"], 2, "setting batch_size is 1"),
         (["--capture", "a.npz", "--keep", "65"], 2, "keep is 65; "),
+        (["--capture", "a.npz", "--kwargs", '{"num_classes": 3}'], 2, "kwargs holds 'num_classes'"),
         (["--capture", "a.npz", "--seed", "-1"], 2, "setting seed is -1; "),
         (["--capture", "a.npz", "--data", "nowhere"], 10, "nowhere has no train-images"),
     ],

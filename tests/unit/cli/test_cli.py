@@ -368,6 +368,7 @@ def test_specs_are_split_where_the_next_one_begins(text, specs):
         (["demo", "--seed", "0,one"], "argument --seed: '0,one' is not whole numbers"),
         (["experiment", "rate", "--seed", ""], "argument --seed: '' is not whole numbers"),
         (["experiment", "rate", "--kwargs", "{"], "argument --kwargs: '{' is no JSON: "),
+        (["bench", "codec", "--kwargs", "[]"], "argument --kwargs: '[]' is no JSON object"),
         (["bench", "codec", "--steps", "1,"], "argument --steps: '1,' is not whole numbers"),
     ],
 )

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from slfac.codec import decode, make_codec
+from slfac.codec.container import read_header
+from slfac.codec.rd.codec import read_rd
 from slfac.testbed.bench.measure import measure, snr_db
 from slfac.testbed.bench.tensors import NamedTensor
 from slfac.wire.errors import CodecError
@@ -81,3 +83,27 @@ def test_the_ratio_of_energies():
     assert snr_db(0 * x, x) is None
     # float32 squares would all be zero.
     assert snr_db(x * np.float32(1e-30), x * np.float32(0.9e-30)) == pytest.approx(20, abs=1e-3)
+
+
+@pytest.mark.parametrize("coder", ["fast", "dense"])
+def test_coded_bytes_are_compared_with_the_entropy_of_their_contexts(coder):
+    (found,) = measure([f"slfac-rd:step=1,coder={coder}"], NamedTensor("noise", X), repeat=1)
+    header, data = read_header(make_codec(found.codec).encode(X), max_values=X.size)
+    body, contexts = read_rd(header, data)
+    codes = np.zeros(int(contexts.sizes.sum()), int)
+    codes[body.coded.places] = body.coded.codes
+    bits = 0.0
+    for part in np.split(codes, np.cumsum(contexts.sizes)[:-1]):
+        counts = np.unique(part, return_counts=True)[1]
+        bits -= (counts * np.log2(counts / counts.sum())).sum() if len(part) else 0
+    # All but the fixed fields, the basis and the classes is coded.
+    assert bits < 8 * found.bytes
+    assert 1 < found.over_entropy < 8 * found.bytes / bits
+    if coder == "dense":
+        assert found.over_entropy < 1.03
+
+
+def test_an_array_of_zeros_has_no_entropy_to_compare_with():
+    zeros = NamedTensor("zeros", np.zeros((2, 3, 4, 4), np.float32))
+    (found,) = measure(["slfac-rd"], zeros, repeat=1)
+    assert found.over_entropy is None
