@@ -3,7 +3,8 @@
 # make lint   ruff, mypy, import-linter
 # make bench  the benchmarks
 # make results  the figures that README and docs quote; results-codec: the codecs' alone
-# make results-rate  accuracy against bytes on validation images, hours; then results-test
+# make results-rate, results-rivals  accuracy against bytes on validation images, hours;
+#   then results-test
 # make results-link  time to a target accuracy at 5 Mbit/s; results-ablation: the paper's;
 #   results-resnet18: the test set again, with another model
 
@@ -18,8 +19,8 @@ BIN := .venv/bin
 # Debian's package dataset-fashion-mnist puts the 70000 images here.
 FASHION ?= /usr/share/datasets/fashion-mnist
 
-.PHONY: results results-codec results-rate results-test results-link results-ablation \
-	results-resnet18 \
+.PHONY: results results-codec results-rate results-test results-rivals results-link \
+	results-ablation results-resnet18 \
 	demo test test-main test-others lint bench install clean
 
 demo: .venv/.installed
@@ -82,6 +83,9 @@ EXPERIMENT = $(BIN)/slfac experiment rate --data $(FASHION) $(RATE)
 
 results-rate: .venv/.installed
 	$(EXPERIMENT) --plan testbed/plans/rate.toml --result docs/results/rate-validation.json
+
+results-rivals: .venv/.installed
+	$(EXPERIMENT) --plan testbed/plans/rivals.toml --result docs/results/rate-rivals.json
 
 results-test: .venv/.installed
 	$(EXPERIMENT) --plan testbed/plans/test.toml --result docs/results/rate-test.json

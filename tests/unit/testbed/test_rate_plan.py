@@ -149,14 +149,22 @@ def test_a_result_is_kept_as_json():
         rate_plan(result="table.md")
 
 
-def test_the_plans_that_come_with_slfac_are_valid(tmp_path):
-    assert {file.stem for file in PLANS} == {"rate", "test", "link", "ablation", "resnet18"}
+def test_the_plans_that_come_with_slfac_are_valid():
+    assert {file.stem for file in PLANS} == {
+        "rate",
+        "rivals",
+        "test",
+        "link",
+        "ablation",
+        "resnet18",
+    }
     for file in PLANS:
-        own = {"best_of": chosen(tmp_path)} if file.stem == "test" else {}
-        plan = rate_plan(file, **own)
-        assert plan.split == ("validation" if file.stem in {"rate", "ablation"} else "test")
-        # rate.toml only chooses what test.toml then scores.
-        assert len(plan.seeds) >= (2 if file.stem == "rate" else 3)
+        plan = rate_plan(file)
+        assert plan.split == (
+            "validation" if file.stem in {"rate", "rivals", "ablation"} else "test"
+        )
+        # These only choose what test.toml then scores.
+        assert len(plan.seeds) >= (2 if file.stem in {"rate", "rivals"} else 3)
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda file: file.stem)
