@@ -8,6 +8,7 @@ import pytest
 
 from slfac.testbed.rate.markdown import result_markdown
 from slfac.testbed.rate.plan import rate_plan
+from slfac.testbed.rate.rows import rate_table
 from slfac.testbed.rate.summary import Result
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +33,16 @@ def test_tables_hold_the_results(name):
     result = json.loads((ROOT / "docs" / "results" / name).read_text())
     assert len(result["runs"]) == 3 * len(result["summary"])
     for row in rows(result):
+        assert row in readme, row
+
+
+@pytest.mark.parametrize("name", ["rate-test.json", "rate-resnet18.json"])
+def test_tables_of_codecs_hold_the_results(name):
+    readme = (ROOT / "README.md").read_text()
+    result = msgspec.json.decode((ROOT / "docs" / "results" / name).read_bytes(), type=Result)
+    for entry in sorted(result.summary, key=lambda entry: -entry.total_bytes.mean):
+        _, [[_, *cells]] = rate_table([entry])
+        row = f"| `{entry.codec}` | {' | '.join(cells[:4])} |"
         assert row in readme, row
 
 

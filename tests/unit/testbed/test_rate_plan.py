@@ -150,21 +150,14 @@ def test_a_result_is_kept_as_json():
 
 
 def test_the_plans_that_come_with_slfac_are_valid():
-    assert {file.stem for file in PLANS} == {
-        "rate",
-        "rivals",
-        "test",
-        "link",
-        "ablation",
-        "resnet18",
-    }
+    sweeps = {"rate", "rivals"}
+    assert {file.stem for file in PLANS} == {*sweeps, "test", "link", "ablation", "resnet18"}
     for file in PLANS:
         plan = rate_plan(file)
-        assert plan.split == (
-            "validation" if file.stem in {"rate", "rivals", "ablation"} else "test"
-        )
+        on_validation = file.stem in {*sweeps, "ablation"}
+        assert plan.split == ("validation" if on_validation else "test")
         # These only choose what test.toml then scores.
-        assert len(plan.seeds) >= (2 if file.stem in {"rate", "rivals"} else 3)
+        assert len(plan.seeds) >= (2 if file.stem in sweeps else 3)
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda file: file.stem)
