@@ -34,7 +34,6 @@ _MAX_BYTES = 2.0**31
 _MAX_KBPS = 1e7
 DEFAULT_STEP = 1.5
 CODERS = ("fast", "dense")
-ROUNDINGS = ("nearest", "random")
 
 
 class RdCodec(Codec):
@@ -48,8 +47,6 @@ class RdCodec(Codec):
         channels: ``auto``, ``klt`` or ``none``: what is done to channels.
         layout: What three dimensions are: ``bct`` (time last) or ``btd`` (time second).
         coder: ``fast``, or ``dense``: a few per cent fewer bytes for several times the time.
-        rounding: ``nearest``, with a dead zone, for the least error; or ``random``, for values
-            that are right on average.
     """
 
     name = "slfac-rd"
@@ -65,7 +62,6 @@ class RdCodec(Codec):
         channels: str = "auto",
         layout: str = "bct",
         coder: str = "fast",
-        rounding: str = "nearest",
     ) -> None:
         self.step = step
         self.budget_bytes = budget_bytes
@@ -74,7 +70,6 @@ class RdCodec(Codec):
         self.channels = channels
         self.layout = layout
         self.coder = coder
-        self.rounding = rounding
         self._rate: RateController | None = None
         if budget_bytes is not None or kbps is not None:
             self._rate = RateController(budget_bytes=budget_bytes, kbps=kbps)
@@ -96,7 +91,6 @@ class RdCodec(Codec):
             channels=fields.word("channels", "auto", choices=CHANNELS),
             layout=layout_field(fields),
             coder=fields.word("coder", CODERS[0], choices=CODERS),
-            rounding=fields.word("rounding", ROUNDINGS[0], choices=ROUNDINGS),
         )
         fields.finish()
         return codec
@@ -109,21 +103,19 @@ class RdCodec(Codec):
             values = {"budget": self.budget_bytes}
         elif self.kbps is not None:
             values = {"kbps": self.kbps}
-        usual = {"transform": "auto", "channels": "auto"}
-        values |= {key: getattr(self, key) for key in usual if getattr(self, key) != usual[key]}
+        for key, value in (("transform", self.transform), ("channels", self.channels)):
+            if value != "auto":
+                values[key] = value
         values |= layout_values(self.layout)
-        usual = {"coder": CODERS[0], "rounding": ROUNDINGS[0]}
-        values |= {key: getattr(self, key) for key in usual if getattr(self, key) != usual[key]}
-        return format_spec(self.name, values)
+        return format_spec(self.name, values | ({"coder": "dense"} if self._dense else {}))
 
-    def encode(self, x: np.ndarray, *, key: StreamKey | None = None) -> Buffer:
+    def encode(self, x: np.ndarray, *, key: StreamKey | None = None) -> Buffer:  # noqa: ARG002
         """Encode an array; see :meth:`Codec.encode`."""
         require_float32(x, ranks=RANKS, spec=self.spec)
         peak = largest_magnitude(x)
         layout = choose_layout(x.shape, time_second=self.layout == "btd")
         several = self._rate is not None
-        draws = (key or StreamKey()) if self.rounding == "random" else None
-        tensor = Tensor(x, layout, peak, several=several, key=draws) if peak else None
+        tensor = Tensor(x, layout, peak, several=several) if peak else None
         return self.encode_tensor(layout, tensor)
 
     def encode_tensor(self, layout: MapLayout, tensor: Encodable | None) -> Buffer:

@@ -27,8 +27,6 @@ _VALUE_OF_ONE = 0.95
 # What a code of one costs beside its place: sign, and not being larger.
 _BITS_BESIDE_PLACE = 2.0
 _LEVELS = 3
-MIDDLE = (128,) * _LEVELS
-"""Offsets of values that lie at whole steps."""
 
 
 def quantise(coefficients: Iterable[Floats], step: float) -> Sparse:

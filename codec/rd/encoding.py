@@ -8,11 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from slfac.codec.maps.layout import MapLayout
-from slfac.codec.rd.basis import Basis
 from slfac.codec.rd.body import Body, write_body
 from slfac.codec.rd.contexts import Classes, ContextMap
-from slfac.codec.rd.deadzone import MIDDLE, drop_dear_ones, quantise, reconstruction_offsets
-from slfac.codec.rd.dither import dithered
+from slfac.codec.rd.deadzone import drop_dear_ones, quantise, reconstruction_offsets
 from slfac.codec.rd.frame import frame_shape
 from slfac.codec.rd.plan import BITS_AN_ENTRY, Plan
 from slfac.codec.rd.planes import groups
@@ -34,7 +32,6 @@ def encode_coefficients(
     step: float,
     limits: tuple[float, float],
     dense: bool = False,
-    rng: np.random.Generator | None = None,
 ) -> bytes:
     """Encode an array whose transforms are done; equal coefficients give equal bytes.
 
@@ -46,13 +43,10 @@ def encode_coefficients(
         step: Step size; rounded to float32.
         limits: Smallest and largest value of the array that was transformed.
         dense: Whether to code them by the denser of two coders.
-        rng: Draws for random rounding; None rounds to what is worth its bits.
 
     Returns:
         The body of a payload.
     """
-    if rng is not None:
-        coefficients = dithered(coefficients, step, rng)
     return encode_sparse(
         quantise(coefficients, step),
         plan,
@@ -61,7 +55,6 @@ def encode_coefficients(
         step=step,
         limits=limits,
         dense=dense,
-        unbiased=rng is not None,
     )
 
 
@@ -74,7 +67,6 @@ def encode_sparse(
     step: float,
     limits: tuple[float, float],
     dense: bool = False,
-    unbiased: bool = False,
 ) -> bytes:
     """Encode what of an array's coefficients lies beyond the dead zone.
 
@@ -86,17 +78,23 @@ def encode_sparse(
         step: Step size; rounded to float32.
         limits: Smallest and largest value of the array that was transformed.
         dense: Whether to code them by the denser of two coders.
-        unbiased: Whether to keep every code, and values at the middle of what a code stands for:
-            they were rounded at random, and are right on average.
 
     Returns:
         The body of a payload.
     """
     samples, _, height, width = frame_shape(layout)
     group_of = groups(height, width, dct=plan.dct)
+    classes = Classes.of(sparse.by_map, sparse.positions, group_of, samples)
+    sparse, saved_bits = drop_dear_ones(sparse, ContextMap(classes, group_of))
     basis = plan.basis
-    if not unbiased:
-        sparse, basis = _worthwhile(sparse, basis, group_of, samples)
+    if basis is not None:
+        components, channels = basis.entries.shape
+        gains = saved_bits.reshape(samples, -1).sum(axis=0) - BITS_AN_ENTRY * channels
+        # Components come by falling energy; the last ones may not be worth their directions.
+        used = int(np.argmax(np.cumsum(gains))) + 1
+        if used < components:
+            sparse = sparse.within(np.tile(np.arange(components) < used, samples))
+            basis = basis.first(used)
     classes = Classes.of(sparse.by_map, sparse.positions, group_of, samples)
     contexts = ContextMap(classes, group_of)
     body = Body(
@@ -106,30 +104,13 @@ def encode_sparse(
         exponent=exponent,
         step=float(np.float32(step)),
         limits=limits,
-        offsets=MIDDLE if unbiased else reconstruction_offsets(sparse),
+        offsets=reconstruction_offsets(sparse),
         classes=classes,
         coded=_in_order(sparse, contexts),
         dense=dense,
     )
     del sparse
     return b"".join(write_body(body, contexts))
-
-
-def _worthwhile(
-    sparse: Sparse, basis: Basis | None, group_of: npt.NDArray[np.uint8], samples: int
-) -> tuple[Sparse, Basis | None]:
-    """What takes more off the error than its bits are worth."""
-    classes = Classes.of(sparse.by_map, sparse.positions, group_of, samples)
-    sparse, saved_bits = drop_dear_ones(sparse, ContextMap(classes, group_of))
-    if basis is None:
-        return sparse, None
-    components, channels = basis.entries.shape
-    gains = saved_bits.reshape(samples, -1).sum(axis=0) - BITS_AN_ENTRY * channels
-    # Components come by falling energy; the last ones may not be worth their directions.
-    used = int(np.argmax(np.cumsum(gains))) + 1
-    if used == components:
-        return sparse, basis
-    return sparse.within(np.tile(np.arange(components) < used, samples)), basis.first(used)
 
 
 def _in_order(sparse: Sparse, contexts: ContextMap) -> Coded:

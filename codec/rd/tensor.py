@@ -9,7 +9,6 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from slfac.codec.base import StreamKey
 from slfac.codec.maps.layout import MapLayout
 from slfac.codec.rd.encoding import encode_coefficients
 from slfac.codec.rd.frame import to_frame
@@ -40,19 +39,9 @@ class Tensor:
         layout: How it divides into maps.
         peak: Its largest magnitude, above zero.
         several: Whether to keep the coefficients for another step size.
-        key: What random rounding draws, the same at every step size; None rounds to what is
-            worth its bits.
     """
 
-    def __init__(
-        self,
-        x: np.ndarray,
-        layout: MapLayout,
-        peak: float,
-        *,
-        several: bool,
-        key: StreamKey | None = None,
-    ) -> None:
+    def __init__(self, x: np.ndarray, layout: MapLayout, peak: float, *, several: bool) -> None:
         frame = to_frame(x, layout)
         exponent = scale_exponent(peak)
         if exponent:
@@ -63,7 +52,6 @@ class Tensor:
         self._exponent = exponent
         self._energies = np.einsum("ij,ij->i", flat, flat).astype(np.float64)
         self._several = several
-        self._key = key
         self._transformed: tuple[Plan, Iterable[Floats]] | None = None
         self.rms = math.sqrt(float(self._energies.sum()) / frame.size)
 
@@ -95,7 +83,6 @@ class Tensor:
             step=step,
             limits=limits,
             dense=dense,
-            rng=None if self._key is None else self._key.rng(),
         )
 
 

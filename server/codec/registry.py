@@ -42,9 +42,8 @@ def make_torch_codec(spec: str, device: torch.device) -> TorchCodec:
         device: Where the tensors are.
 
     Returns:
-        The codec's twin, or the NumPy codec behind the same interface: on a CPU, for a codec
-        without a twin, and for random rounding, whose draws NumPy makes. ``none`` needs none: it
-        only moves bytes.
+        The codec's twin, or the NumPy codec behind the same interface: on a CPU, and for a
+        codec without a twin. ``none`` needs none: it only moves bytes.
 
     Raises:
         SettingsError: The spec is wrong.
@@ -54,7 +53,7 @@ def make_torch_codec(spec: str, device: torch.device) -> TorchCodec:
         return NumpyCodec(codec.spec)
     if isinstance(codec, SlfacCodec):
         return SlfacTwin(codec, device)
-    if isinstance(codec, RdCodec) and codec.rounding == "nearest":
+    if isinstance(codec, RdCodec):
         return RdTwin(codec, device)
     if isinstance(codec, Fp16Codec):
         return Fp16Twin(device)
