@@ -74,7 +74,7 @@ results-codec: .venv/.installed
 		--kwargs '{"channels": [16, 32], "pool_after": [2]}'
 	$(BIN)/slfac bench codec --capture runs/bench/resnet18.npz --data $(FASHION) --cut layer1 \
 		--model resnet18 --kwargs '{"stem": "imagenet"}'
-	$(BIN)/slfac bench codec --tensors runs/bench --codec $(BENCH_CODECS) --repeat 15 \
+	$(BIN)/slfac bench codec --tensors runs/bench --codec $(BENCH_CODECS) --repeat 7 \
 		--json docs/results/codec-bench.json
 
 # What is run stands in testbed/plans. Finished runs are reused, so that each can be stopped and
