@@ -81,13 +81,20 @@ def _draw_family(axes: Axes, entries: Sequence[CodecSummary], index: int, theme:
     for entry in entries:
         if entry.on_front:
             axes.annotate(
-                plain_label(entry.codec, 28),
+                plain_label(_fields(entry), 36),
                 (entry.total_bytes.mean, 100 * entry.accuracy.mean),
                 xytext=(4, 5),
                 textcoords="offset points",
                 fontsize=7,
                 color=theme.ink,
             )
+
+
+def _fields(entry: CodecSummary) -> str:
+    """What tells a point from others of its colour: the fields, both directions'."""
+    if "@" in entry.family or ":" not in entry.codec:
+        return entry.codec
+    return entry.codec.replace(f"{entry.family}:", "").replace("@", " @ ")
 
 
 def _draw_front(axes: Axes, summary: Sequence[CodecSummary], theme: Theme) -> None:
