@@ -105,10 +105,11 @@ def _by_width(codes: Codes, parts: Components, levels: Levels) -> Codes:
         return np.zeros(0, np.uint8)
     owner = np.repeat(np.arange(parts.maps), np.diff(parts.first))[order]
     is_low = (parts.first[owner] == order)[:, None]
-    places = np.arange(parts.size, dtype=np.min_scalar_type(parts.size))
-    ends = parts.lengths[parts.first[owner]].astype(places.dtype)[:, None]
+    # The last place, not the end behind it: bytes are enough for maps of 256 values.
+    places = np.arange(parts.size, dtype=np.min_scalar_type(parts.size - 1))
+    last = (parts.lengths[parts.first[owner]] - 1).astype(places.dtype)[:, None]
     pieces = []
     for block in map_blocks(len(order), max(1, parts.size // 2)):
-        mine = (places < ends[block]) == is_low[block]
+        mine = (places <= last[block]) == is_low[block]
         pieces.append(codes.take(owner[block], axis=0)[mine])
     return np.concatenate(pieces)
