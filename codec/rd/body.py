@@ -78,14 +78,28 @@ def write_body(body: Body, contexts: ContextMap) -> list[bytes]:
     """
     flags = body.layout.axes | _DCT * body.dct | _BASIS * (body.basis is not None)
     fixed = body.exponent, body.step, *body.limits, *body.offsets
-    write = write_dense if body.dense else write_stream
     classes = np.concatenate((body.classes.samples, body.classes.channels, body.classes.groups))
     return [
         struct.pack("<Bhfff3B", flags | _DENSE * body.dense, *fixed),
         *(write_basis(body.basis) if body.basis is not None else ()),
         pack(classes, _CLASS_BITS),
-        *write(body.coded, contexts.sizes, signed=_signed(flags, body.limits[0])),
+        *write_codes(body, contexts),
     ]
+
+
+def write_codes(body: Body, contexts: ContextMap) -> list[bytes]:
+    """Serialise the entropy-coded part of a body, which ends it.
+
+    Args:
+        body: What to write.
+        contexts: What its classes give.
+
+    Returns:
+        The sections, to be joined.
+    """
+    write = write_dense if body.dense else write_stream
+    signed = _signed(transformed=body.dct or body.basis is not None, low=body.limits[0])
+    return write(body.coded, contexts.sizes, signed=signed)
 
 
 def read_body(data: memoryview, shape: tuple[int, ...]) -> tuple[Body, ContextMap] | None:
@@ -122,16 +136,17 @@ def read_body(data: memoryview, shape: tuple[int, ...]) -> tuple[Body, ContextMa
     # Only now, for behind a few bytes there may be a claim of a million positions.
     contexts = ContextMap(classes, groups(height, width, dct=dct))
     read = read_dense if flags & _DENSE else read_stream
-    coded = read(reader, contexts.sizes, signed=_signed(flags, low))
+    signed = _signed(transformed=dct or basis is not None, low=low)
+    coded = read(reader, contexts.sizes, signed=signed)
     reader.finish()
     limits, dense = (low, high), bool(flags & _DENSE)
     body = Body(layout, dct, basis, exponent, step, limits, tuple(offsets), classes, coded, dense)
     return body, contexts
 
 
-def _signed(flags: int, low: float) -> bool:
+def _signed(*, transformed: bool, low: float) -> bool:
     # Codes of values as they are, such as those of a ReLU, have no signs to send.
-    return bool(flags & (_DCT | _BASIS)) or low < 0
+    return transformed or low < 0
 
 
 def _check_fixed(exponent: int, step: float, low: float, high: float) -> None:

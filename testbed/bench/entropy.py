@@ -6,11 +6,9 @@ import numpy as np
 
 from slfac.codec import Buffer
 from slfac.codec.container import read_header
-from slfac.codec.rd.body import Body
+from slfac.codec.rd.body import Body, write_codes
 from slfac.codec.rd.codec import RdCodec, read_rd
 from slfac.codec.rd.contexts import ContextMap
-from slfac.codec.rd.dense import write_dense
-from slfac.codec.rd.stream import write_stream
 
 
 def over_entropy(payload: Buffer, values: int) -> float | None:
@@ -35,9 +33,7 @@ def over_entropy(payload: Buffer, values: int) -> float | None:
         return None
     body, contexts = read
     entropy_bits = _entropy_bits(body, contexts)
-    signed = body.dct or body.basis is not None or body.limits[0] < 0
-    write = write_dense if body.dense else write_stream
-    coded_bytes = sum(map(len, write(body.coded, contexts.sizes, signed=signed)))
+    coded_bytes = sum(map(len, write_codes(body, contexts)))
     return 8 * coded_bytes / entropy_bits if entropy_bits else None
 
 
