@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.rd_codes import coded, sequences
 from slfac.codec import CodecError
 from slfac.codec.rd.dense import read_dense, write_dense
 from slfac.codec.rd.lanes import LaneReader, LaneWriter
@@ -24,18 +25,6 @@ from slfac.codec.rd.stream import MAX_CODE, Coded, write_stream
 from slfac.codec.sections import SectionReader
 
 pytestmark = pytest.mark.device
-
-some_codes = st.one_of(
-    st.just(0), st.integers(-2, 2), st.integers(-40, 40), st.sampled_from([MAX_CODE, -MAX_CODE])
-)
-sequences = st.lists(st.lists(some_codes, max_size=40), min_size=1, max_size=10)
-
-
-def coded(rows):
-    """Codes of contexts as the coder takes them, and the contexts' sizes."""
-    flat = np.array([code for row in rows for code in row], np.int32)
-    places = np.flatnonzero(flat)
-    return Coded(places, flat[places]), np.array([len(row) for row in rows], np.int64)
 
 
 def written(rows, *, signed=True):
