@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slfac.cli.imports import import_from_here
 from slfac.cli.parsers import add_command
 from slfac.wire.errors import SettingsError
 
@@ -19,8 +20,11 @@ examples:
   slfac export --model cnn --cut pool1 --input 1x28x28 --classes 10 --out bundle
   slfac export --model resnet18 --kwargs '{"stem": "imagenet"}' --input 3x224x224 \\
       --classes 7 --list-cuts
+  slfac export --model mynet:make --weights mynet.safetensors --input 3x64x64 \\
+      --cut features.3 --freeze-bn --train-from features.2 --out bundle
 """
 _KILO = 1000
+_MEGA = 1_000_000
 
 
 def add_parser(subparsers: Any) -> None:
@@ -36,16 +40,42 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EPILOG,
         run=run,
     )
-    parser.add_argument("--model", default="cnn", help="cnn or resnet18, of slfac.export.models")
+    parser.add_argument(
+        "--model",
+        default="cnn",
+        metavar="MODEL",
+        help="a model that comes with slfac, such as cnn, or package.module:function, found in "
+        "this folder too; behind another colon its arguments as JSON",
+    )
     parser.add_argument(
         "--kwargs", default="{}", metavar="JSON", help="more arguments of the model"
     )
-    parser.add_argument("--cut", default=None, help="name of the front's last module")
+    parser.add_argument(
+        "--weights", type=Path, default=None, metavar="FILE", help="the model's state, safetensors"
+    )
+    parser.add_argument("--cut", default=None, help="where the front ends, as --list-cuts says")
     parser.add_argument("--input", required=True, metavar="CxHxW", help="shape of one sample")
-    parser.add_argument("--classes", required=True, type=int, help="width of the model's output")
+    parser.add_argument("--classes", default=None, type=int, help="width of the model's output")
     parser.add_argument("--out", type=Path, default=None, metavar="DIR", help="the bundle's folder")
     parser.add_argument(
-        "--list-cuts", action="store_true", default=False, help="print every legal cut and stop"
+        "--list-cuts",
+        nargs="?",
+        choices=("one", "all"),
+        const="one",
+        default=None,
+        help="print every cut where one tensor crosses, or all cuts, and stop",
+    )
+    parser.add_argument(
+        "--freeze-bn",
+        action="store_true",
+        default=False,
+        help="leave the front's BatchNorm statistics, and normalise with them",
+    )
+    parser.add_argument(
+        "--train-from",
+        default=None,
+        metavar="NODE",
+        help="train the front from this module or node on; what comes before stays",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the initial weights")
     parser.add_argument(
@@ -80,14 +110,13 @@ def run(args: argparse.Namespace) -> int:
         BundleError: The bundle cannot be written.
     """
     shape = _parse_shape(args.input)
-    kwargs = _parse_kwargs(args.kwargs)
+    model, kwargs = _parse_model(args.model, args.kwargs)
+    import_from_here()
     if args.list_cuts:
         from slfac.export import model_cuts
 
-        cuts = model_cuts(
-            model=args.model, kwargs=kwargs, input_shape=shape, num_classes=args.classes
-        )
-        _print_cuts(cuts)
+        cuts = model_cuts(model=model, kwargs=kwargs, input_shape=shape, num_classes=args.classes)
+        _print_cuts(cuts, every=args.list_cuts == "all")
         return 0
     if args.cut is None or args.out is None:
         raise SettingsError("--cut and --out are needed", "or give --list-cuts to see the cuts")
@@ -99,13 +128,16 @@ def run(args: argparse.Namespace) -> int:
     from slfac.wire.manifest import Preprocessing
 
     result = export_bundle(
-        model=args.model,
+        model=model,
         kwargs=kwargs,
+        weights=args.weights,
         cut=args.cut,
         input_shape=shape,
         out=args.out,
         num_classes=args.classes,
         seed=args.seed,
+        freeze_bn=args.freeze_bn,
+        train_from=args.train_from,
         preprocessing=Preprocessing(scale=args.scale, **preprocessing_numbers),
         loss=args.loss,
         on_progress=lambda line: print(line, file=sys.stderr, flush=True),
@@ -125,15 +157,28 @@ def _parse_shape(text: str) -> tuple[int, ...]:
     return shape
 
 
-def _parse_kwargs(text: str) -> dict[str, Any]:
+def _parse_model(model: str, kwargs: str) -> tuple[str, dict[str, Any]]:
+    """The factory's path and its arguments, which may stand behind it."""
+    module, _, rest = model.partition(":")
+    function, _, arguments = rest.partition(":")
+    if not arguments:
+        return model.rstrip(":"), _parse_kwargs("--kwargs", kwargs)
+    if kwargs != "{}":
+        raise SettingsError("--model and --kwargs both give arguments", "give them once")
+    return f"{module}:{function}", _parse_kwargs("--model", arguments)
+
+
+def _parse_kwargs(option: str, text: str) -> dict[str, Any]:
     try:
         kwargs = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise SettingsError(f"--kwargs is no JSON: {error}") from error
+        raise SettingsError(f"{option}: the arguments are no JSON: {error}") from error
     if not isinstance(kwargs, dict):
-        raise SettingsError(f"--kwargs is {text!r}", "give an object such as '{\"hidden\": 64}'")
+        raise SettingsError(
+            f"{option}: the arguments are {text!r}", "give an object such as '{\"hidden\": 64}'"
+        )
     for name in {"num_classes", "input_shape"} & set(kwargs):
-        raise SettingsError(f"--kwargs holds {name!r}", "give --classes and --input instead")
+        raise SettingsError(f"{option} holds {name!r}", "give --classes and --input instead")
     return kwargs
 
 
@@ -144,11 +189,32 @@ def _parse_floats(option: str, text: str) -> tuple[float, ...]:
         raise SettingsError(f"{option} is {text!r}", "give numbers such as 0.5,0.4,0.3") from error
 
 
-def _print_cuts(cuts: list[Cut]) -> None:
-    print(f"{'cut':<12} {'smashed data':>14} {'bytes a sample':>15} {'front parameters':>17}")
-    for cut in cuts:
-        shape = "x".join(map(str, cut.smashed_shape))
-        print(f"{cut.name:<12} {shape:>14} {cut.smashed_bytes:>15} {cut.front_parameters:>17}")
+def _print_cuts(cuts: list[Cut], *, every: bool) -> None:
+    listed = [cut for cut in cuts if every or len(cut.smashed_shapes) == 1]
+    rows = [("cut", "smashed data", "bytes", "front", "forward", "backward", "share", "residuals")]
+    rows += [
+        (
+            cut.name,
+            " ".join("x".join(map(str, shape)) for shape in cut.smashed_shapes),
+            f"{cut.smashed_bytes}",
+            f"{cut.front_parameters}",
+            f"{cut.forward_flops / _MEGA:.2f}",
+            f"{cut.backward_flops / _MEGA:.2f}",
+            f"{100 * cut.share:.1f} %",
+            f"{cut.residual_bytes / _KILO:.0f}",
+        )
+        for cut in listed
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, *cells in rows:
+        print("  ".join([name.ljust(widths[0]), *map(str.rjust, cells, widths[1:])]))
+    print(
+        "bytes: of the smashed data, a sample; front: its trainable values; forward, backward: "
+        "MFLOP a sample;\nshare: of the whole model's FLOPs; residuals: kB a sample, held "
+        "between forward and backward"
+    )
+    if len(listed) < len(cuts):
+        print(f"--list-cuts all shows {len(cuts) - len(listed)} more, where several tensors cross")
 
 
 def _print_checks(checks: list[Check]) -> None:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any
 
+from slfac.cli.imports import import_from_here
 from slfac.cli.parsers import add_command, given
 from slfac.cli.threads import limit_threads
 
@@ -81,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
     """
     # Torch has threads of its own; the codec's products are too small for several.
     limit_threads(blas=1)
+    import_from_here()
     from slfac.server import Server, server_settings
 
     values = given(args)

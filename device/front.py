@@ -34,8 +34,14 @@ class Front:
     def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
         manifest = bundle.manifest
         self._manifest = manifest
-        self._forward = open_session(bundle, manifest.graphs.forward, threads=threads)
-        self._backward = open_session(bundle, manifest.graphs.backward, threads=threads)
+        self._bundle = bundle
+        self._threads = threads
+        self._frozen = {
+            name
+            for graph in (manifest.graphs.forward, manifest.graphs.backward)
+            for name in graph.frozen
+        }
+        self._sessions: tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession]
         self._gradients = manifest.graphs.gradients
         self._outputs = [b.output for b in manifest.buffers if b.update == "graph"]
         self._wanted = [
@@ -58,19 +64,32 @@ class Front:
         """
         check_front_state(self._manifest, state)
         self.parameters = {s.name: state[s.name].copy() for s in self._manifest.parameters}
+        before = self.buffers
         names = [buffer.tensor.name for buffer in self._manifest.buffers]
         self.buffers = {name: state[name].copy() for name in names}
         self._values = {}
+        if not before or any(not np.array_equal(before[n], state[n]) for n in self._frozen):
+            self._open()
 
     def state(self) -> State:
         """Parameters and buffers by name; not copied."""
         return {**self.parameters, **self.buffers}
 
-    def forward(self, x: np.ndarray) -> list[np.ndarray]:
+    def _open(self) -> None:
+        graphs = self._manifest.graphs
+        forward, backward = (
+            open_session(self._bundle, graph, self.buffers, threads=self._threads)
+            for graph in (graphs.forward, graphs.backward)
+        )
+        self._sessions = forward, backward
+
+    def forward(self, x: np.ndarray, draws: State | None = None) -> list[np.ndarray]:
         """Run the forward graph and keep its residuals.
 
         Args:
             x: ``(B, ...) float32``, preprocessed.
+            draws: The random numbers that the manifest asks for, by name; see
+                :func:`slfac.device.draws.draw`.
 
         Returns:
             Smashed data, one ``(B, ...) float32`` array per smashed tensor.
@@ -79,8 +98,9 @@ class Front:
             TrainingError: onnxruntime failed.
         """
         graph = self._manifest.graphs.forward
-        values = {**self.parameters, **self.buffers, self._manifest.input.name: x}
-        outputs = _run(self._forward, graph.outputs, {n: values[n] for n in graph.inputs})
+        values = {**self.parameters, **self.buffers, **(draws or {})}
+        values[self._manifest.input.name] = x
+        outputs = _run(self._sessions[0], graph.outputs, {n: values[n] for n in graph.inputs})
         values.update(zip(graph.outputs, outputs, strict=True))
         self._values = values
         return [values[spec.name] for spec in self._manifest.smashed]
@@ -104,7 +124,7 @@ class Front:
         for spec, gradient in zip(self._manifest.smashed, gradients, strict=True):
             values[self._manifest.graphs.smashed_gradients[spec.name]] = gradient
         feed = {name: values[name] for name in graph.inputs}
-        values.update(zip(self._wanted, _run(self._backward, self._wanted, feed), strict=True))
+        values.update(zip(self._wanted, _run(self._sessions[1], self._wanted, feed), strict=True))
         self._update_buffers(values)
         self._values = {}
         return {name: values[output] for name, output in self._gradients.items()}

@@ -8,12 +8,13 @@ from collections.abc import Iterable
 import numpy as np
 
 from slfac.codec import Codec, StreamKey, decode, make_codec
+from slfac.device.draws import draw
 from slfac.device.front import Front
 from slfac.device.link import Link
 from slfac.device.optim import make_optimizer
 from slfac.device.samples import Samples
 from slfac.device.stopwatch import Stopwatch
-from slfac.wire.bundle import Bundle, pack_state, unpack_state
+from slfac.wire.bundle import Bundle, State, pack_state, unpack_state
 from slfac.wire.errors import CodecError, TrainingError
 from slfac.wire.manifest import TensorSpec
 from slfac.wire.messages import Reply, Timings, Welcome
@@ -90,7 +91,7 @@ class Stay:
         with watch.phase("load"):
             x, target = self._samples.next_batch()
         with watch.phase("forward"):
-            smashed = self._front.forward(x)
+            smashed = self._front.forward(x, self._draws(len(x)))
         with watch.phase("encode"):
             parts = self._encode(smashed, target)
         exchanged = self._link.request(
@@ -162,6 +163,10 @@ class Stay:
         data = self._plain.encode(target)
         parts.append(Part("target", "target", data, "none", target.shape, str(target.dtype)))
         return parts
+
+    def _draws(self, batch: int) -> State:
+        specs = self._manifest.random
+        return draw(specs, batch, self._seed, self._index, self.round, self._step)
 
     def _key(self, layer: int) -> StreamKey:
         return StreamKey(

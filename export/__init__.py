@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from slfac.export.bundle import ExportResult, export_bundle, model_cuts
+    from slfac.export.costs import Cut
     from slfac.export.rebuild import back_half
-    from slfac.export.split import Cut
     from slfac.export.verify import Check, verify_bundle
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
 
 _HOME = {
     "Check": "verify",
-    "Cut": "split",
+    "Cut": "costs",
     "ExportResult": "bundle",
     "back_half": "rebuild",
     "export_bundle": "bundle",

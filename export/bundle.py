@@ -14,6 +14,8 @@ import torch
 from torch import nn
 
 import slfac
+from slfac.export.costs import Cut, describe_cuts
+from slfac.export.cuts import find_cut, halves, legal_cuts
 from slfac.export.describe import (
     BACKWARD_FILE,
     FORWARD_FILE,
@@ -22,14 +24,17 @@ from slfac.export.describe import (
     describe_graphs,
     describe_parameters,
 )
+from slfac.export.freeze import freeze
+from slfac.export.graph import ModelGraph, output_node, trace_model
+from slfac.export.half import Half
 from slfac.export.infer import trace_inference
 from slfac.export.onnx_clean import clean, to_bytes
 from slfac.export.onnx_cut import cut_training_step
-from slfac.export.rebuild import BACK_FACTORY, build_model, factory_path
-from slfac.export.split import Cut, list_cuts, run_once, split
+from slfac.export.rebuild import Factory, build_model, complete, factory_path, find_factory
 from slfac.export.to_onnx import OPSET
-from slfac.export.trace import SMASHED, X, trace_training_step
+from slfac.export.trace import X, smashed_names, trace_training_step
 from slfac.export.verify import Check, verify_bundle
+from slfac.export.weights import load_weights
 from slfac.wire.bundle import BACK_FILE, FRONT_FILE, Bundle, pack_state, write_bundle
 from slfac.wire.errors import ExportError
 from slfac.wire.manifest import (
@@ -58,11 +63,14 @@ def export_bundle(
     *,
     model: str = "cnn",
     kwargs: Mapping[str, Any] | None = None,
+    weights: Path | None = None,
     cut: str,
     input_shape: tuple[int, ...],
     out: Path,
-    num_classes: int,
+    num_classes: int | None = None,
     seed: int = 0,
+    freeze_bn: bool = False,
+    train_from: str | None = None,
     preprocessing: Preprocessing | None = None,
     loss: Loss = "cross_entropy",
     on_progress: Callable[[str], None] | None = None,
@@ -72,13 +80,21 @@ def export_bundle(
     The same arguments give the same bytes, and so the same bundle id, on one machine.
 
     Args:
-        model: ``cnn``, ``resnet18``, or the path of an allow-listed factory.
-        kwargs: JSON values for the factory, beside ``num_classes`` and ``input_shape``.
-        cut: Name of the front's last module.
-        input_shape: Shape of one sample, ``(C, H, W)``.
+        model: A model of :mod:`slfac.export.models`, or the path of a factory,
+            ``package.module:function``, which is imported.
+        kwargs: JSON values for the factory; ``num_classes`` and ``input_shape`` are added
+            where it takes them.
+        weights: A safetensors file with the whole model's state; None for what the factory
+            gives.
+        cut: A module or node, as :func:`model_cuts` names them.
+        input_shape: Shape of one sample, such as ``(C, H, W)``.
         out: The bundle's folder; a bundle that stands there is replaced.
-        num_classes: Width of the model's output.
+        num_classes: Width of the model's output; None takes what it has.
         seed: Seed of the initial weights.
+        freeze_bn: Whether BatchNorm of the front keeps its running statistics as they are,
+            and normalises with them; its weights are still trained.
+        train_from: A module or node of the front: what it needs stays as it is, in
+            evaluation mode. None trains all of the front.
         preprocessing: From stored values to the model's input; by default what 8-bit
             images want, a scale of 1/255.
         loss: ``cross_entropy``, ``bce_with_logits`` or ``mse``.
@@ -94,43 +110,38 @@ def export_bundle(
     """
     say = on_progress or (lambda _line: None)
     preprocessing = preprocessing or Preprocessing(scale=1 / 255)
-    arguments = {**(kwargs or {}), "num_classes": num_classes, "input_shape": list(input_shape)}
-    factory = factory_path(model)
     say(f"building {model} with seed {seed}")
+    path = factory_path(model)
+    factory = find_factory(path)
+    arguments = complete(factory, kwargs or {}, num_classes, input_shape)
     whole = _seeded_model(factory, arguments, seed)
+    if weights is not None:
+        load_weights(whole, weights)
+    graph = trace_model(whole, input_shape)
+    outputs = _outputs(graph, num_classes)
     _check_choices(preprocessing, loss, channels=input_shape[0])
-    front, back = split(whole, cut)
-    smashed_shape = run_once(front, input_shape)
-    run_once(whole, input_shape)
-    say(f"tracing the training step of the front up to {cut}")
-    trace = trace_training_step(front, input_shape)
-    halves = cut_training_step(trace)
-    say("tracing the front for evaluation")
-    graphs = {
-        FORWARD_FILE: clean(halves.forward),
-        BACKWARD_FILE: clean(halves.backward),
-        INFER_FILE: clean(trace_inference(front, input_shape)),
-    }
+    place = find_cut(graph, cut)
+    kept = freeze(graph, place, train_from=train_from, statistics=freeze_bn)
+    front, back = halves(graph, place)
+    front.keep_evaluating(kept)
+    files, description = _front_files(front, input_shape, f"the front up to {cut}", say)
     manifest = Manifest(
         slfac_version=slfac.__version__,
         model=model,
         cut=cut,
         opset=OPSET,
-        batch_norm=bool(trace.new_buffers),
         input=TensorSpec(name=X, shape=tuple(input_shape)),
-        smashed=(TensorSpec(name=SMASHED, shape=smashed_shape),),
-        parameters=describe_parameters(front),
-        buffers=describe_buffers(front, trace),
-        graphs=describe_graphs(graphs, trace),
-        num_outputs=num_classes,
+        smashed=tuple(
+            TensorSpec(name=name, shape=shape)
+            for name, shape in zip(smashed_names(len(place.shapes)), place.shapes, strict=True)
+        ),
+        num_outputs=outputs,
         loss=loss,
         preprocessing=preprocessing,
-        back=BackSpec(
-            factory=BACK_FACTORY, kwargs={"model": factory, "kwargs": arguments, "cut": cut}
-        ),
+        back=BackSpec(factory=path, kwargs=arguments, cut=cut),
         files={},
+        **description,
     )
-    files = {name: to_bytes(graph) for name, graph in graphs.items()}
     files[FRONT_FILE] = pack_state(_numpy_state(front))
     files[BACK_FILE] = pack_state(_numpy_state(back))
     checks = _prove(manifest, files, front, say)
@@ -143,7 +154,7 @@ def model_cuts(
     model: str = "cnn",
     kwargs: Mapping[str, Any] | None = None,
     input_shape: tuple[int, ...],
-    num_classes: int,
+    num_classes: int | None = None,
 ) -> list[Cut]:
     """Every legal cut of a model that :func:`export_bundle` could build.
 
@@ -159,8 +170,47 @@ def model_cuts(
     Raises:
         ExportError: The model, shape or an argument cannot be used.
     """
-    arguments = {**(kwargs or {}), "num_classes": num_classes, "input_shape": list(input_shape)}
-    return list_cuts(build_model(factory_path(model), arguments), input_shape)
+    factory = find_factory(factory_path(model))
+    whole = build_model(factory, complete(factory, kwargs or {}, num_classes, input_shape))
+    graph = trace_model(whole, input_shape)
+    return describe_cuts(graph, legal_cuts(graph), input_shape)
+
+
+def _front_files(
+    front: Half, input_shape: tuple[int, ...], what: str, say: Callable[[str], None]
+) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """The front's graphs as files, and what the manifest says of them."""
+    say(f"tracing the training step of {what}")
+    trace = trace_training_step(front, input_shape)
+    steps = cut_training_step(trace)
+    say(f"tracing {what} for evaluation")
+    graphs = {
+        FORWARD_FILE: clean(steps.forward),
+        BACKWARD_FILE: clean(steps.backward),
+        INFER_FILE: clean(trace_inference(front, input_shape, len(trace.smashed))),
+    }
+    description = {
+        "batch_norm": bool(trace.new_buffers),
+        "parameters": describe_parameters(front, trace),
+        "buffers": describe_buffers(front, trace),
+        "graphs": describe_graphs(graphs, trace),
+        "random": trace.random,
+    }
+    return {name: to_bytes(graph) for name, graph in graphs.items()}, description
+
+
+def _outputs(graph: ModelGraph, num_classes: int | None) -> int:
+    value = graph.values[output_node(graph.train).name]
+    if value.kind != "smashable" or len(value.shape) != 1:
+        raise ExportError(
+            f"the model gives {value.shape} a sample", "give a model with one row a sample"
+        )
+    if num_classes not in {None, value.shape[0]}:
+        raise ExportError(
+            f"the model has {value.shape[0]} outputs, not {num_classes}",
+            "give --classes as the model has them, or a model with as many",
+        )
+    return value.shape[0]
 
 
 def _check_choices(preprocessing: Preprocessing, loss: str, channels: int) -> None:
@@ -180,7 +230,7 @@ def _check_choices(preprocessing: Preprocessing, loss: str, channels: int) -> No
         )
 
 
-def _seeded_model(factory: str, kwargs: Mapping[str, Any], seed: int) -> nn.Sequential:
+def _seeded_model(factory: Factory, kwargs: Mapping[str, Any], seed: int) -> nn.Module:
     if not 0 <= seed < 1 << 63:
         raise ExportError(f"seed is {seed}", "give a whole number from 0 to 2^63 - 1")
     with torch.random.fork_rng(devices=[]):

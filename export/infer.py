@@ -8,21 +8,24 @@ import onnx
 import torch
 from torch import nn
 
+from slfac.export.onnx_outside import store_outside
 from slfac.export.to_onnx import BATCH, to_onnx
-from slfac.export.trace import SMASHED, X
+from slfac.export.trace import X, smashed_names
 from slfac.wire.errors import ExportError
-from slfac.wire.runtime import INJECTED_LOCATION
 
 
-def trace_inference(front: nn.Module, input_shape: tuple[int, ...]) -> onnx.ModelProto:
+def trace_inference(
+    front: nn.Module, input_shape: tuple[int, ...], smashed: int
+) -> onnx.ModelProto:
     """Translate a front in evaluation mode.
 
     Args:
         front: The front; it is not changed.
         input_shape: Shape of one sample.
+        smashed: How many tensors it gives.
 
     Returns:
-        A graph from ``x`` to ``smashed``, whose initializers are the front's parameters
+        A graph from ``x`` to the smashed data, whose initializers are the front's parameters
         and buffers by name, stored outside the graph.
 
     Raises:
@@ -33,25 +36,17 @@ def trace_inference(front: nn.Module, input_shape: tuple[int, ...]) -> onnx.Mode
     proto = to_onnx(
         model,
         [torch.zeros(2, *input_shape)],
-        ({0: BATCH},),
+        # One for each of the inputs that a half takes, of which a front has one.
+        (({0: BATCH},),),
         inputs=[X],
-        outputs=[SMASHED],
+        outputs=smashed_names(smashed),
         tidy=False,
     )
     for tensor in proto.graph.initializer:
         if tensor.name in state:
-            _store_outside(tensor)
+            store_outside(tensor)
             del state[tensor.name]
     lost = [name for name, value in state.items() if value.is_floating_point()]
     if lost:
         raise ExportError(f"weight {lost[0]!r} is not used, or not by its name, in evaluation")
     return proto
-
-
-def _store_outside(tensor: onnx.TensorProto) -> None:
-    for field in ("raw_data", "float_data", "int64_data"):
-        tensor.ClearField(field)
-    tensor.data_location = onnx.TensorProto.EXTERNAL
-    tensor.ClearField("external_data")
-    entry = tensor.external_data.add()
-    entry.key, entry.value = "location", INJECTED_LOCATION

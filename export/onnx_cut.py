@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import onnx
 
-from slfac.export.trace import SMASHED_GRADIENT, JointTrace
+from slfac.export.onnx_outside import stored_outside
+from slfac.export.trace import JointTrace
 from slfac.wire.errors import ExportError
 
 
@@ -21,8 +22,9 @@ class CutGraphs:
     """The two halves of a training step.
 
     Attributes:
-        forward: Inputs: ``x``, parameters, buffers. Outputs: smashed data, new buffers,
-            residuals.
+        forward: Inputs: ``x``, random numbers, parameters, buffers. Outputs: smashed data,
+            new buffers, residuals. What no step changes is an initializer stored outside
+            the graph, so that onnxruntime can fold it.
         backward: Inputs: gradient of the smashed data, residuals, and whichever of the
             forward's inputs it needs. Outputs: gradients of the parameters.
     """
@@ -51,13 +53,13 @@ def cut_training_step(trace: JointTrace) -> CutGraphs:
     after = [index for index in _ancestors(graph, gradients) if index not in before]
     forward = [graph.node[index] for index in before]
     backward = [graph.node[index] for index in after]
-    if SMASHED_GRADIENT in _outside_inputs(forward):
+    if not set(trace.smashed.values()).isdisjoint(_outside_inputs(forward)):
         raise ExportError("the smashed data or a buffer depends on the gradient at the cut")
     made = {name for node in forward for name in node.output}
     residuals = [name for name in _outside_inputs(backward) if name in made - set(early)]
     return CutGraphs(
-        forward=_subgraph(trace.model, forward, [*early, *residuals]),
-        backward=_subgraph(trace.model, backward, gradients),
+        forward=_subgraph(trace, forward, [*early, *residuals]),
+        backward=_subgraph(trace, backward, gradients),
     )
 
 
@@ -82,9 +84,9 @@ def _outside_inputs(nodes: Iterable[onnx.NodeProto]) -> list[str]:
 
 
 def _subgraph(
-    model: onnx.ModelProto, nodes: list[onnx.NodeProto], outputs: list[str]
+    trace: JointTrace, nodes: list[onnx.NodeProto], outputs: list[str]
 ) -> onnx.ModelProto:
-    graph = model.graph
+    graph = trace.model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     known = {v.name: v for v in (*graph.value_info, *graph.input, *graph.output)}
     outside = _outside_inputs(nodes)
@@ -96,13 +98,17 @@ def _subgraph(
     missing = [name for name in (*inputs, *outputs) if name not in known]
     if missing:
         raise ExportError(f"value {missing[0]!r} at the cut has no known type")
+    frozen = [known[name] for name in inputs if name in trace.frozen]
     return onnx.helper.make_model(
         onnx.helper.make_graph(
             nodes,
             graph.name,
-            [known[name] for name in inputs],
+            [known[name] for name in inputs if name not in trace.frozen],
             [known[name] for name in outputs],
-            [constants[name] for name in outside if name in constants],
+            [
+                *(constants[name] for name in outside if name in constants),
+                *(stored_outside(value) for value in frozen),
+            ],
         ),
-        opset_imports=model.opset_import,
+        opset_imports=trace.model.opset_import,
     )

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from slfac.export.trace import SMASHED, SMASHED_GRADIENT, X
+from slfac.export.draws import GivenDraws
+from slfac.export.trace import X, smashed_names
 from slfac.wire.bundle import Bundle, State
 from slfac.wire.errors import ExportError
-from slfac.wire.runtime import open_infer_session, session_options
+from slfac.wire.runtime import open_infer_session, open_session
 
 LEARNING_RATE = 0.01
 
@@ -36,38 +35,42 @@ class OnnxFront:
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
         self._graphs = bundle.manifest.graphs
+        self.state: State = bundle.front_state()
         self._sessions = [
-            (graph, _open(bundle.file(graph.file)))
+            (graph, open_session(bundle, graph, self.state, threads=1))
             for graph in (self._graphs.forward, self._graphs.backward)
         ]
-        self.state: State = bundle.front_state()
 
-    def step(self, x: np.ndarray, gradient: np.ndarray) -> Groups:
+    def step(self, x: np.ndarray, gradients: Sequence[np.ndarray], draws: Tensors) -> Groups:
         """Take one training step, then evaluate with the weights that it gives.
 
         Args:
             x: ``(B, ...) float32``.
-            gradient: Of the smashed data, in its shape.
+            gradients: Of each smashed tensor, in its shape.
+            draws: The random numbers of the step, by name.
 
         Returns:
             Group of tensors -> name -> value.
         """
-        values: Tensors = {**self.state, X: x, SMASHED_GRADIENT: gradient}
+        values: Tensors = {**self.state, **draws, X: x}
+        values.update(zip(self._graphs.smashed_gradients.values(), gradients, strict=True))
         for graph, session in self._sessions:
             given = {name: values[name] for name in graph.inputs}
             with _onnx_errors(graph.file):
                 made = session.run(list(graph.outputs), given)
             values.update(zip(graph.outputs, made, strict=True))
-        gradients = {name: values[made] for name, made in self._graphs.gradients.items()}
-        self.state = self._updated(gradients, values)
+        made_gradients = {name: values[made] for name, made in self._graphs.gradients.items()}
+        self.state = self._updated(made_gradients, values)
         evaluate = open_infer_session(self._bundle, self.state)
-        trained = set(gradients)
+        trained = set(made_gradients)
+        smashed = list(self._graphs.smashed_gradients)
+        evaluated: list[np.ndarray] = evaluate.run(smashed, {X: x})
         return {
-            "smashed data": {SMASHED: values[SMASHED]},
-            "gradients": gradients,
+            "smashed data": {name: values[name] for name in smashed},
+            "gradients": made_gradients,
             "BatchNorm statistics": {k: v for k, v in self.state.items() if k not in trained},
             "updated parameters": {k: v for k, v in self.state.items() if k in trained},
-            "evaluation": {SMASHED: evaluate.run([SMASHED], {X: x})[0]},
+            "evaluation": dict(zip(smashed, evaluated, strict=True)),
         }
 
     def _updated(self, gradients: Tensors, values: Tensors) -> State:
@@ -83,19 +86,16 @@ class OnnxFront:
         return state
 
 
-def _open(path: Path) -> onnxruntime.InferenceSession:
-    with _onnx_errors(path.name):
-        return onnxruntime.InferenceSession(
-            path, sess_options=session_options(threads=1), providers=["CPUExecutionProvider"]
-        )
-
-
 @contextlib.contextmanager
 def _onnx_errors(file: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # onnxruntime's errors share no public base
         raise ExportError(f"onnxruntime cannot run {file}: {error}") from error
+
+
+def _listed(value: Tensor | tuple[Tensor, ...]) -> list[Tensor]:
+    return list(value) if isinstance(value, tuple) else [value]
 
 
 class TorchFront:
@@ -111,13 +111,16 @@ class TorchFront:
         self._dtype = dtype
         self._optimiser = torch.optim.SGD(self._front.parameters(), lr=LEARNING_RATE)
 
-    def step(self, state: State, x: np.ndarray, gradient: np.ndarray) -> Groups:
+    def step(
+        self, state: State, x: np.ndarray, gradients: Sequence[np.ndarray], draws: Tensors
+    ) -> Groups:
         """Take one training step from the given weights, then evaluate.
 
         Args:
             state: Parameters and buffers to start from.
             x: ``(B, ...) float32``.
-            gradient: Of the smashed data, in its shape.
+            gradients: Of each smashed tensor, in its shape.
+            draws: The random numbers of the step, in the order in which it draws them.
 
         Returns:
             Group of tensors -> name -> value, as :meth:`OnnxFront.step` gives them.
@@ -126,19 +129,21 @@ class TorchFront:
         front.load_state_dict({name: torch.tensor(value) for name, value in state.items()})
         self._optimiser.zero_grad()
         images = torch.tensor(x, dtype=self._dtype)
-        smashed: Tensor = front.train()(images)
-        torch.autograd.backward(smashed, torch.tensor(gradient, dtype=self._dtype))
-        gradients = {name: p.grad for name, p in front.named_parameters() if p.grad is not None}
-        gradients = {name: value.clone() for name, value in gradients.items()}
+        with GivenDraws([torch.tensor(value, dtype=self._dtype) for value in draws.values()]):
+            smashed = _listed(front.train()(images))
+        torch.autograd.backward(smashed, [torch.tensor(g, dtype=self._dtype) for g in gradients])
+        made = {n: p.grad.clone() for n, p in front.named_parameters() if p.grad is not None}
         self._optimiser.step()
         with torch.no_grad():
-            evaluated = front.eval()(images)
+            evaluated = _listed(front.eval()(images))
+        names = smashed_names(len(smashed))
+        others = {n: value for n, value in front.state_dict().items() if n not in made}
         groups: dict[str, dict[str, Tensor]] = {
-            "smashed data": {SMASHED: smashed},
-            "gradients": gradients,
-            "BatchNorm statistics": dict(front.named_buffers()),
-            "updated parameters": dict(front.named_parameters()),
-            "evaluation": {SMASHED: evaluated},
+            "smashed data": dict(zip(names, smashed, strict=True)),
+            "gradients": made,
+            "BatchNorm statistics": others,
+            "updated parameters": {n: p for n, p in front.named_parameters() if n in made},
+            "evaluation": dict(zip(names, evaluated, strict=True)),
         }
         return {
             group: {name: value.detach().numpy().copy() for name, value in tensors.items()}

@@ -21,6 +21,8 @@ from slfac.wire.errors import BundleError, SlfacError, TrainingError
 # is larger can only ruin the weights that all devices share.
 LARGEST_VALUE = 1e6
 CPU = torch.device("cpu")
+# Cuts a whole model; it needs torch alone, and no package of the exporter.
+_REBUILD = "slfac.export.rebuild"
 
 
 @dataclass(frozen=True)
@@ -229,7 +231,12 @@ def _build(bundle: Bundle, allow: Sequence[str]) -> torch.nn.Module:
             f"if you trust it, add --allow-factories {spec.factory}",
         )
     try:
-        module = _factory(spec.factory, exact=spec.factory in allow)(**spec.kwargs)
+        factory = _factory(spec.factory, allow)
+        if spec.cut:
+            rebuild = importlib.import_module(_REBUILD).back_half
+            module = rebuild(factory, spec.kwargs, spec.cut, bundle.manifest.input.shape)
+        else:
+            module = factory(**spec.kwargs)
         if not isinstance(module, torch.nn.Module):
             raise TypeError(f"it made a {type(module).__name__}, not a torch module")
         state = safetensors.torch.load_file(bundle.file(BACK_FILE))
@@ -249,10 +256,11 @@ def _allows(entry: str, factory: str) -> bool:
     return factory == base or factory.startswith((f"{base}:", f"{base}."))
 
 
-def _factory(path: str, *, exact: bool) -> Callable[..., object]:
+def _factory(path: str, allow: Sequence[str]) -> Callable[..., object]:
     module_name, _, attribute = path.partition(":")
     factory: Callable[..., object] = getattr(importlib.import_module(module_name), attribute)
+    home = f"{factory.__module__}:{attribute}"
     # A module that is allowed as a whole and imports os.system must not thereby allow it.
-    if not exact and factory.__module__ != module_name:
+    if path not in allow and not any(_allows(entry, home) for entry in allow):
         raise ImportError(f"{module_name} does not define {attribute}")
     return factory

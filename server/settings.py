@@ -86,7 +86,7 @@ class ServerSettings(BaseModel):
     step_timeout_s: Annotated[float, Field(gt=0)] = 600.0
     torch_device: TorchDevice = "auto"
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
-    allow_factories: tuple[str, ...] = ("slfac.export.rebuild:back_half",)
+    allow_factories: tuple[str, ...] = ("slfac.export.models",)
 
     def plan(self) -> Plan:
         """What the devices are told."""

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 # With the manifest, as many as one message has sections: so a bundle travels in one reply.
 MAX_FILES = 15
@@ -66,6 +66,20 @@ class BufferSpec(Struct, frozen=True, forbid_unknown_fields=True):
     output: str = ""
 
 
+class RandomSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """Uniform numbers in [0, 1) that a training step of the front draws, as for dropout.
+
+    Attributes:
+        name: The forward graph's input that takes them, ``float32``.
+        shape: Their shape, without the batch axis where they have one.
+        per_sample: Whether each sample has its own: the batch axis comes first.
+    """
+
+    name: Name
+    shape: Shape
+    per_sample: bool
+
+
 class Graph(Struct, frozen=True, forbid_unknown_fields=True):
     """One ONNX graph of the bundle.
 
@@ -73,11 +87,14 @@ class Graph(Struct, frozen=True, forbid_unknown_fields=True):
         file: Its file name.
         inputs: Names of its inputs, in order.
         outputs: Names of its outputs, in order.
+        frozen: Tensors of the front's state that no step changes, whose values are not in
+            the file but given when it is opened. Of ``infer`` these are all, and unnamed.
     """
 
     file: FileName
     inputs: tuple[Name, ...]
     outputs: tuple[Name, ...]
+    frozen: tuple[Name, ...] = ()
 
 
 class Graphs(Struct, frozen=True, forbid_unknown_fields=True):
@@ -119,12 +136,15 @@ class BackSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """How a server rebuilds the back half.
 
     Attributes:
-        factory: ``package.module:callable``; servers call only allow-listed ones.
+        factory: ``package.module:callable`` that makes the whole model, or the back half
+            itself; servers call only allow-listed ones.
         kwargs: JSON values passed to it.
+        cut: Where the whole model is cut; empty for a factory of back halves.
     """
 
     factory: Annotated[str, Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z", max_length=256)]
     kwargs: dict[str, Any] = {}
+    cut: Annotated[str, Meta(max_length=256)] = ""
 
 
 class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -142,6 +162,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         parameters: Trainable tensors of the front, in order.
         buffers: Its buffers, in order.
         graphs: The ONNX graphs.
+        random: What a training step draws, in order.
         num_outputs: Width of the model's output (classes for cross_entropy).
         loss: The loss's name.
         preprocessing: From stored values to ``x``.
@@ -160,6 +181,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     parameters: tuple[TensorSpec, ...]
     buffers: tuple[BufferSpec, ...]
     graphs: Graphs
+    random: Annotated[tuple[RandomSpec, ...], Meta(max_length=256)] = ()
     num_outputs: Dim
     loss: Loss = "cross_entropy"
     preprocessing: Preprocessing = Preprocessing()

@@ -27,12 +27,14 @@ def check_names(manifest: Manifest, path: Path) -> None:
         manifest.input.name,
         *(spec.name for spec in manifest.parameters),
         *(buffer.tensor.name for buffer in manifest.buffers),
+        *(spec.name for spec in manifest.random),
     ]
     smashed = [spec.name for spec in manifest.smashed]
     upstream = list(graphs.smashed_gradients.values())
     known = [*fed, *graphs.forward.outputs, *upstream]
     check.once(
-        "input, parameters, buffers, graphs.forward.outputs and graphs.smashed_gradients", known
+        "input, parameters, buffers, random, graphs.forward.outputs and graphs.smashed_gradients",
+        known,
     )
     check.within("graphs.forward.inputs", graphs.forward.inputs, fed)
     check.once("smashed", smashed)
@@ -46,6 +48,10 @@ def check_names(manifest: Manifest, path: Path) -> None:
     check.within("graphs.gradients", graphs.gradients.values(), graphs.backward.outputs)
     outputs = [buffer.output for buffer in manifest.buffers if buffer.update == "graph"]
     check.within("buffers", outputs, [*graphs.forward.outputs, *graphs.backward.outputs])
+    still = {buffer.tensor.name for buffer in manifest.buffers if buffer.update == "none"}
+    check.within("graphs.forward.frozen", graphs.forward.frozen, still)
+    check.within("graphs.backward.frozen", graphs.backward.frozen, still)
+    check.same("graphs.infer.frozen", graphs.infer.frozen, ())
     check.same("graphs.infer.inputs", graphs.infer.inputs, [manifest.input.name])
     check.same("graphs.infer.outputs", graphs.infer.outputs, smashed)
 

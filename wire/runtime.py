@@ -38,26 +38,34 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
     return options
 
 
-def open_session(bundle: Bundle, graph: Graph, *, threads: int) -> onnxruntime.InferenceSession:
-    """Open one of a bundle's graphs whose weights are inputs.
+def open_session(
+    bundle: Bundle, graph: Graph, state: Mapping[str, np.ndarray], *, threads: int
+) -> onnxruntime.InferenceSession:
+    """Open one of a bundle's graphs whose trained weights are inputs.
 
     Args:
         bundle: The bundle.
         graph: The graph, from its manifest.
+        state: Where its frozen tensors come from.
         threads: Threads that one run may use.
 
     Returns:
         A session on the CPU provider.
 
     Raises:
-        BundleError: The graph cannot be opened, lacks an input or output, or names values
-            outside its file.
+        BundleError: The graph cannot be opened, lacks an input, output or frozen tensor, or
+            names values outside its file that are not to be injected.
     """
     path = bundle.file(graph.file)
-    _check_locations(path, allowed=set())
+    _check_locations(path, allowed={INJECTED_LOCATION} if graph.frozen else set())
+    unknown = [name for name in graph.frozen if name not in state]
+    if unknown:
+        raise BundleError(f"{path} takes {unknown[0]!r}, which the front does not have")
+    options = session_options(threads)
+    _inject(options, {name: state[name] for name in graph.frozen})
     try:
         session = onnxruntime.InferenceSession(
-            path, sess_options=session_options(threads), providers=["CPUExecutionProvider"]
+            path, sess_options=options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:
         raise BundleError(f"{path} cannot be opened: {error}", "export the bundle again") from error
@@ -87,23 +95,25 @@ def open_infer_session(
     """
     manifest = bundle.manifest
     check_front_state(manifest, state)
-    counters = {buffer.tensor.name for buffer in manifest.buffers if buffer.update == "count"}
-    names = sorted(name for name in state if name not in counters)
     path = bundle.file(manifest.graphs.infer.file)
     _check_locations(path, allowed={INJECTED_LOCATION})
     options = session_options(threads)
-    # add_initializer would be ignored silently; only external ones are replaced.
-    values = [
-        onnxruntime.OrtValue.ortvalue_from_numpy(np.asarray(state[name], order="C"))
-        for name in names
-    ]
-    options.add_external_initializers(names, values)
+    _inject(options, {name: value for name, value in state.items() if value.dtype == np.float32})
     try:
         return onnxruntime.InferenceSession(
             path, sess_options=options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:
         raise BundleError(f"{path} cannot be opened: {error}", "export the bundle again") from error
+
+
+def _inject(options: onnxruntime.SessionOptions, tensors: Mapping[str, np.ndarray]) -> None:
+    # add_initializer would be ignored silently; only external ones are replaced.
+    values = [
+        onnxruntime.OrtValue.ortvalue_from_numpy(np.asarray(value, order="C"))
+        for value in tensors.values()
+    ]
+    options.add_external_initializers(list(tensors), values)
 
 
 def _check_locations(path: Path, allowed: set[str]) -> None:

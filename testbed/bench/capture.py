@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from torch import nn
 from torch.nn import functional
 
 from slfac.data import BatchStream, Dataset, apply, open_dataset
-from slfac.export.rebuild import build_model, factory_path
-from slfac.export.split import split
+from slfac.export.rebuild import build_model, factory_path, find_factory
+from slfac.export.split import Split, split
 from slfac.server.optim import make_torch_optimizer
 from slfac.testbed.bench.progress import moving_bar
 from slfac.testbed.bench.tensors import write_tensors
@@ -113,7 +112,8 @@ def capture(
     torch.manual_seed(settings.seed)
     cut = settings.cut or _CUTS.get(settings.model, "")
     kwargs = {**settings.kwargs, "num_classes": classes, "input_shape": shape}
-    halves = split(build_model(factory_path(settings.model), kwargs), cut)
+    model = build_model(find_factory(factory_path(settings.model)), kwargs)
+    halves = split(model, cut, shape)
     dataset = open_dataset(data, split="train", input_shape=shape, num_classes=classes)
     arrays: dict[str, np.ndarray] = {}
     losses: dict[str, float] = {}
@@ -144,10 +144,10 @@ def capture(
 
 
 def _train(
-    halves: tuple[nn.Module, nn.Module], dataset: Dataset, settings: CaptureSettings
+    halves: Split, dataset: Dataset, settings: CaptureSettings
 ) -> Iterator[tuple[int, float, tuple[torch.Tensor, torch.Tensor]]]:
     """Yield each step with its loss, smashed data and gradient, before the update."""
-    front, back = halves
+    front, back = halves.front, halves.back
     parameters = [*front.parameters(), *back.parameters()]
     optimizer = make_torch_optimizer(_OPTIMIZER, parameters)
     batches = BatchStream(len(dataset), settings.batch_size, settings.seed, device=0)

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from harness.halves import torch_halves
 from slfac.device.front import Front
 from slfac.device.optim import make_optimizer
 from slfac.export import export_bundle
-from slfac.export.rebuild import build_model
-from slfac.export.split import split
 
 BATCH = 16
 FRONTS = {
@@ -51,8 +50,7 @@ def test_step_in_onnxruntime(front, benchmark):
 @pytest.mark.benchmark(group="front")
 def test_step_in_torch(front, benchmark):
     name, bundle, x = front
-    kwargs = bundle.manifest.back.kwargs
-    module, _ = split(build_model(kwargs["model"], kwargs["kwargs"]), kwargs["cut"])
+    module, _ = torch_halves(bundle)
     optimizer = torch.optim.SGD(module.parameters(), lr=0.01, momentum=0.9)
     batch = torch.from_numpy(x)
     gradient = torch.full((BATCH, *bundle.manifest.smashed[0].shape), 1e-3)

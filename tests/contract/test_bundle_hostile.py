@@ -126,10 +126,10 @@ def test_no_folder_at_all(tmp_path):
         b"[]",
         b"\xff\xfe\x00",
         b"{}",
-        b'{"schema_version": 1}',
+        b'{"schema_version": 2}',
         b"[" * 100_000,
-        b'{"schema_version": 1, "back": ' + b'{"a":' * 100_000,
-        b'{"schema_version": 1, "x": "' + b"a" * MAX_MANIFEST_BYTES + b'"}',
+        b'{"schema_version": 2, "back": ' + b'{"a":' * 100_000,
+        b'{"schema_version": 2, "x": "' + b"a" * MAX_MANIFEST_BYTES + b'"}',
         b"\x80\x04\x95",
     ],
     ids=[
@@ -151,7 +151,7 @@ def test_deep_values_within_a_manifest_are_refused_or_kept():
     assert manifest.back.kwargs == kwargs
 
 
-@pytest.mark.parametrize("version", [0, 2, 10**30, -1])
+@pytest.mark.parametrize("version", [0, 1, 3, 10**30, -1])
 def test_another_schema_version_is_told(version):
     with pytest.raises(BundleError, match=r"manifest\.json"):
         parse_manifest(changed("schema_version", version), Path("manifest.json"))
@@ -340,7 +340,7 @@ def test_a_graph_that_reads_other_files_is_refused(folder, way, location):
     graphs = bundle.manifest.graphs
     for graph in (graphs.forward, graphs.backward):
         with pytest.raises(BundleError, match=f"{graph.file} takes values from"):
-            open_session(bundle, graph, threads=1)
+            open_session(bundle, graph, bundle.front_state(), threads=1)
     with pytest.raises(BundleError, match=r"infer\.onnx takes values from"):
         open_infer_session(bundle, bundle.front_state())
 
@@ -350,7 +350,7 @@ def test_a_tensor_that_is_marked_as_outside_alone_is_refused(folder):
     rewrite(folder, "forward.onnx", (folder / "forward.onnx").read_bytes() + planted)
     bundle = open_bundle(folder)
     with pytest.raises(BundleError, match=r"forward\.onnx takes values from ''"):
-        open_session(bundle, bundle.manifest.graphs.forward, threads=1)
+        open_session(bundle, bundle.manifest.graphs.forward, {}, threads=1)
 
 
 def test_the_kept_graphs_take_from_outside_what_is_injected_alone():
@@ -369,7 +369,7 @@ def test_a_graph_that_is_nested_too_deep_is_refused(folder):
     rewrite(folder, "forward.onnx", field(7, graph))
     bundle = open_bundle(folder)
     with pytest.raises(BundleError, match=r"forward\.onnx cannot be opened: .*too deep"):
-        open_session(bundle, bundle.manifest.graphs.forward, threads=1)
+        open_session(bundle, bundle.manifest.graphs.forward, {}, threads=1)
 
 
 @given(st.binary(max_size=200))

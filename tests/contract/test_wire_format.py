@@ -40,6 +40,7 @@ MANIFEST = [
     manifest.Manifest,
     manifest.TensorSpec,
     manifest.BufferSpec,
+    manifest.RandomSpec,
     manifest.Graphs,
     manifest.Graph,
     manifest.Preprocessing,

@@ -3,13 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
+from harness.halves import torch_halves
 from harness.site import Site, run_site, write_digits
 from harness.twin import Twin
 from slfac.data import BatchStream, apply, open_dataset
-from slfac.export.rebuild import build_model
-from slfac.export.split import split
 
 
 def test_a_front_with_batchnorm_follows_torch_through_rounds(tmp_path, bn_bundle):
@@ -25,10 +23,7 @@ def test_a_front_with_batchnorm_follows_torch_through_rounds(tmp_path, bn_bundle
         codec_down="none",
         partition="own",
     )
-    kwargs = manifest.back.kwargs
-    front, back = split(build_model(kwargs["model"], kwargs["kwargs"]), kwargs["cut"])
-    front.load_state_dict(load_file(bn_bundle.path / "front.safetensors"))
-    back.load_state_dict(load_file(bn_bundle.path / "back.safetensors"))
+    front, back = torch_halves(bn_bundle)
     twin = Twin([front], back, lambda p: torch.optim.SGD(p, lr=0.01))
     dataset = open_dataset(data, split="train", input_shape=manifest.input.shape, num_classes=10)
     stream = BatchStream(len(dataset), 16, 0, 0)

@@ -11,9 +11,9 @@ import onnxruntime
 import pytest
 import torch
 
+from harness.halves import torch_halves
 from slfac.export import back_half, export_bundle, verify_bundle
-from slfac.export.rebuild import build_model
-from slfac.export.split import split
+from slfac.export.models import cnn
 from slfac.wire.bundle import open_bundle, unpack_state, write_bundle
 from slfac.wire.errors import BundleError, ExportError
 from slfac.wire.manifest import Preprocessing
@@ -36,15 +36,7 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture
 def front(bundle):
-    return torch_front(bundle)
-
-
-def torch_front(bundle):
-    given = bundle.manifest.back.kwargs
-    front, _ = split(build_model(given["model"], given["kwargs"]), given["cut"])
-    state = {name: torch.tensor(value) for name, value in bundle.front_state().items()}
-    front.load_state_dict(state)
-    return front
+    return torch_halves(bundle)[0]
 
 
 def session(bundle, graph):
@@ -246,7 +238,8 @@ print(*(values[graphs.gradients[p.name]].shape for p in bundle.manifest.paramete
 
 def test_the_back_half_loads_strictly(bundle, front):
     spec = bundle.manifest.back
-    back = back_half(**spec.kwargs)
+    assert spec.factory == "slfac.export.models:cnn"
+    back = back_half(cnn, spec.kwargs, spec.cut, bundle.manifest.input.shape)
     raw = bundle.file("back.safetensors").read_bytes()
     import safetensors.torch
 
@@ -326,8 +319,11 @@ def test_a_right_bundle_passes_its_proof_again(bundle, front):
     [
         ({"cut": "pool9"}, r"'pool9'.*pool"),
         ({"cut": "fc2"}, "'fc2'"),
-        ({"model": "lenet"}, "cnn, resnet18"),
-        ({"model": "os:system"}, "not allowed"),
+        ({"model": "lenet"}, "resnet18"),
+        ({"model": "os:sep"}, "no model 'sep'"),
+        ({"model": "no_such_module:make"}, "cannot be imported"),
+        ({"model": "collections:OrderedDict", "kwargs": {}}, "made a OrderedDict"),
+        ({"num_classes": 3, "kwargs": {"num_classes": 4}}, "4 outputs, not 3"),
         ({"kwargs": {"depth": 2}}, "depth"),
         ({"kwargs": {"hidden": -1}}, "hidden"),
         ({"input_shape": (1, 8)}, "input_shape"),

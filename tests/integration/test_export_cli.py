@@ -26,7 +26,7 @@ def test_a_model_is_exported(tmp_path, capsys):
 def test_cuts_are_listed(capsys):
     assert main([*SMALL, "--list-cuts"]) == 0
     rows = [row.split() for row in capsys.readouterr().out.splitlines()]
-    assert ["pool1", "16x4x4", "1024", "160"] in rows
+    assert ["pool1", "16x4x4", "1024", "160", "0.02", "0.02"] in [row[:6] for row in rows]
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,9 @@
 
 import pytest
 
-from slfac.export import export_bundle
-from slfac.export.models import cnn
-from slfac.export.split import cut_names
+from slfac.export import export_bundle, model_cuts
 
-CNN_CUTS = cut_names(cnn(num_classes=4, input_shape=(1, 12, 10)))
+CNN_CUTS = [cut.name for cut in model_cuts(input_shape=(1, 12, 10), num_classes=4)]
 CNN_BN_CUTS = ["bn1", "relu3"]
 
 

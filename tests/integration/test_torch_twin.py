@@ -5,12 +5,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from harness.halves import torch_halves
 from harness.site import Site, run_site, write_digits
 from harness.twin import Twin
 from slfac.data import BatchStream, apply, open_dataset, partition
 from slfac.export import export_bundle
-from slfac.export.rebuild import build_model
-from slfac.export.split import split
 from slfac.wire.bundle import open_bundle
 from slfac.wire.manifest import Preprocessing
 
@@ -36,15 +35,6 @@ def bundle(tmp_path_factory):
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
     return write_digits(tmp_path_factory.mktemp("images"), train=600, test=50, size=28)
-
-
-def halves(bundle):
-    """Front and back in torch, with the bundle's own initial weights."""
-    kwargs = bundle.manifest.back.kwargs
-    front, back = split(build_model(kwargs["model"], kwargs["kwargs"]), kwargs["cut"])
-    front.load_state_dict(load_file(bundle.path / "front.safetensors"))
-    back.load_state_dict(load_file(bundle.path / "back.safetensors"))
-    return front, back
 
 
 def batches_of(bundle, data, *, index, count, batch_size, scheme, beta=0.5):
@@ -92,7 +82,7 @@ def test_one_device_follows_all_torch_training_step_by_step(tmp_path, bundle, im
         partition="own",
         seed=SEED,
     )
-    front, back = halves(bundle)
+    front, back = torch_halves(bundle)
     twin = Twin([front], back, make)
     draw, _, _ = batches_of(bundle, images, index=0, count=1, batch_size=16, scheme="own")
     twin.round([draw], [64])
@@ -122,8 +112,10 @@ def test_devices_of_unequal_size_follow_their_twin(tmp_path, bundle, images):
         for i in range(3)
     ]
     assert len({steps for _, steps, _ in shares}) > 1, "devices must differ in steps"
-    back = halves(bundle)[1]
-    twin = Twin([halves(bundle)[0] for _ in range(3)], back, lambda p: torch.optim.SGD(p, lr=0.02))
+    back = torch_halves(bundle)[1]
+    twin = Twin(
+        [torch_halves(bundle)[0] for _ in range(3)], back, lambda p: torch.optim.SGD(p, lr=0.02)
+    )
     for _ in range(2):
         twin.round([draw for draw, _, _ in shares], [steps for _, steps, _ in shares])
     for device, losses in zip(devices, twin.losses, strict=True):
@@ -151,7 +143,7 @@ def test_averaging_after_every_sgd_step_equals_one_big_batch(tmp_path, bundle, i
         )
         for i in range(count)
     ]
-    front, back = halves(bundle)
+    front, back = torch_halves(bundle)
     optimizer = torch.optim.SGD([*front.parameters(), *back.parameters()], lr=0.05)
     sizes = set()
     for _ in range(rounds):

@@ -4,17 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from harness.halves import torch_halves
 from slfac.device.front import Front
-from slfac.export.rebuild import build_model
-from slfac.export.split import split
 
 
 def twin(bundle):
-    kwargs = bundle.manifest.back.kwargs
-    front, _ = split(build_model(kwargs["model"], kwargs["kwargs"]), kwargs["cut"])
-    state = {name: torch.from_numpy(np.asarray(v)) for name, v in bundle.front_state().items()}
-    front.load_state_dict(state)
-    return front.train()
+    return torch_halves(bundle)[0].train()
 
 
 def test_steps_follow_torch(bn_bundle):

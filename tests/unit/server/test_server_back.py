@@ -13,7 +13,7 @@ from slfac.server.back import BackHalf, Batch
 from slfac.wire.errors import BundleError, TrainingError
 from slfac.wire.manifest import BackSpec
 
-ALLOW = ("slfac.export.rebuild:back_half",)
+ALLOW = ("slfac.export.models",)
 TORCH_LOSSES = {
     "cross_entropy": functional.cross_entropy,
     "bce_with_logits": functional.binary_cross_entropy_with_logits,
@@ -133,8 +133,8 @@ def with_factory(tmp_path, path, /, **kwargs):
 @pytest.mark.parametrize(
     ("factory", "allow"),
     [
-        ("slfac.export.rebuild:build_model", ALLOW),
-        ("slfac.export.rebuild_more:back_half", ALLOW),
+        ("slfac.export.rebuild:find_factory", ALLOW),
+        ("slfac.export.models_more:cnn", ALLOW),
         ("os:system", ALLOW),
         ("slfac.exporter:back", ("slfac.export",)),
         ("os:system", ()),
@@ -151,10 +151,8 @@ def test_a_hostile_bundle_runs_no_command_with_the_default_settings(tmp_path):
     proof = tmp_path / "proof"
     bundle = with_factory(
         tmp_path,
-        "slfac.export.rebuild:build_model",
-        factory="os:system",
-        kwargs={"command": f"touch {proof}"},
-        allowed=["os"],
+        "os:system",
+        command=f"touch {proof}",
     )
     settings = server_settings(bundle="b", out="o", keys=tmp_path)
     with pytest.raises(BundleError, match="not allowed"):

@@ -11,7 +11,7 @@ from slfac.server.back import BackHalf, Batch
 from slfac.server.checkpoint import write_checkpoint
 from slfac.wire.errors import TrainingError
 
-ALLOW = ("slfac.export.rebuild:back_half",)
+ALLOW = ("slfac.export.models",)
 
 
 def trained(optimizer="sgd:lr=0.1,momentum=0.9", steps=2):

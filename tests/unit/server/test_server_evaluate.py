@@ -3,14 +3,14 @@ import pytest
 import torch
 from torch.nn import functional
 
+from harness.halves import torch_model
 from harness.site import write_digits
 from slfac.data import apply, open_dataset
-from slfac.export.rebuild import build_model
 from slfac.server.back import BackHalf
 from slfac.server.evaluate import Evaluator
 from slfac.wire.errors import DataError
 
-ALLOW = ("slfac.export.rebuild:back_half",)
+ALLOW = ("slfac.export.models",)
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +30,7 @@ def moved(bundle):
 
 
 def whole_model(bundle, front, back):
-    kwargs = bundle.manifest.back.kwargs
-    model = build_model(kwargs["model"], kwargs["kwargs"])
+    model = torch_model(bundle)
     state = {name: torch.from_numpy(np.asarray(value)) for name, value in front.items()}
     model.load_state_dict({**state, **back.module.state_dict()})
     return model.eval()

@@ -1,0 +1,212 @@
+"""Where a model can be cut, and its two halves there.
+
+A cut is named by a module or a node of the model's graph. The front is that node and all
+that it needs; what the rest reads of it crosses the network, mostly the one tensor, and
+several where a branch leaves the front earlier.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from torch import fx, nn
+
+from slfac.export.graph import ModelGraph, ancestors, input_node, output_node
+from slfac.export.half import Half, part
+from slfac.wire.errors import ExportError
+
+# What a manifest and a message can carry.
+MAX_SMASHED = 8
+# What the codecs take, with the batch axis.
+_RANKS = (2, 3, 4)
+_NUMBERS = {"batch", "constant"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A legal cut.
+
+    Attributes:
+        name: Its name, a module's path or a node's.
+        front: Names of the nodes of the front, in the training graph.
+        smashed: Names of the nodes whose tensors cross, in the graph's order.
+        shapes: Shape of each, without the batch axis.
+    """
+
+    name: str
+    front: frozenset[str]
+    smashed: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
+
+def legal_cuts(graph: ModelGraph) -> list[Place]:
+    """Every place where a model can be cut.
+
+    Args:
+        graph: The model.
+
+    Returns:
+        The cuts, in the graph's order, each by its shortest name.
+    """
+    found = []
+    for node in graph.train.nodes:
+        if node.name in graph.titles and graph.values[node.name].kind == "smashable":
+            try:
+                found.append(_place(graph, node, graph.titles[node.name]))
+            except ExportError:
+                continue
+    return found
+
+
+def find_cut(graph: ModelGraph, name: str) -> Place:
+    """The cut of a name.
+
+    Args:
+        graph: The model.
+        name: A module's path or a node's name, such as ``layer1.0`` or ``cat_3``.
+
+    Returns:
+        The cut.
+
+    Raises:
+        ExportError: Nothing has that name, or the model cannot be cut there; the
+            message says why.
+    """
+    node = next((n for n in graph.train.nodes if n.name == graph.places.get(name)), None)
+    if node is None:
+        raise ExportError(f"cut {name!r} is not in the model", _suggestion(name, legal_cuts(graph)))
+    try:
+        return _place(graph, node, name)
+    except ExportError as error:
+        raise ExportError(error.what, _suggestion(name, legal_cuts(graph))) from None
+
+
+def halves(graph: ModelGraph, place: Place) -> tuple[Half, Half]:
+    """Front and back of a cut.
+
+    Args:
+        graph: The model.
+        place: The cut.
+
+    Returns:
+        The front, from the input to the smashed tensors, and the back, from these to the
+        output; both share the model's modules.
+
+    Raises:
+        ExportError: In evaluation mode the model computes something else up to there.
+    """
+    graphs = {}
+    for mode, whole in (("train", graph.train), ("evaluate", graph.evaluate)):
+        nodes = {node.name: node for node in whole.nodes}
+        inside = {nodes[name] for name in place.front if name in nodes}
+        if len(inside) < len(place.front) or inside != ancestors(inside):
+            raise ExportError(
+                f"cut {place.name!r}: the model has other operations there in evaluation mode",
+                "choose another cut",
+            )
+        smashed = [nodes[name] for name in place.smashed]
+        rest = set(whole.nodes) - inside
+        numbers = {
+            node: graph.values[node.name].constant
+            for node in _crossing(whole, inside)
+            if graph.values[node.name].kind in _NUMBERS
+        }
+        graphs[mode] = (
+            part(whole, inside - {input_node(whole)}, [input_node(whole)], smashed, {}),
+            part(whole, rest, smashed, [output_node(whole)], numbers),
+        )
+    fronts, backs = zip(graphs["train"], graphs["evaluate"], strict=True)
+    return Half(graph.model, *fronts), Half(graph.model, *backs)
+
+
+def _place(graph: ModelGraph, node: fx.Node, name: str) -> Place:
+    inside = _front(graph, node)
+    smashed = [
+        n for n in _crossing(graph.train, inside) if graph.values[n.name].kind not in _NUMBERS
+    ]
+    _check_smashed(graph, name, smashed)
+    _check_training(graph, name, inside)
+    return Place(
+        name=name,
+        front=frozenset(n.name for n in inside),
+        smashed=tuple(n.name for n in smashed),
+        shapes=tuple(graph.values[n.name].shape for n in smashed),
+    )
+
+
+def _front(graph: ModelGraph, node: fx.Node) -> set[fx.Node]:
+    """A node, all that it needs, and what can be told from these without any tensor."""
+    inside = ancestors([node])
+    for other in graph.train.nodes:
+        if (
+            other.op not in {"placeholder", "get_attr", "output"}
+            and graph.values[other.name].kind in {*_NUMBERS, "other"}
+            and inside.issuperset(other.all_input_nodes)
+        ):
+            inside.add(other)
+    return inside
+
+
+def _crossing(graph: fx.Graph, inside: set[fx.Node]) -> list[fx.Node]:
+    """Nodes inside that one outside reads, in the graph's order, but for weights."""
+    return [
+        node
+        for node in graph.nodes
+        if node in inside and node.op != "get_attr" and not inside.issuperset(node.users)
+    ]
+
+
+def _check_smashed(graph: ModelGraph, name: str, smashed: list[fx.Node]) -> None:
+    if input_node(graph.train) in smashed:
+        raise ExportError(f"cut {name!r}: the input itself would cross, unchanged")
+    if not 1 <= len(smashed) <= MAX_SMASHED:
+        raise ExportError(
+            f"cut {name!r}: {len(smashed)} tensors would cross, of at most {MAX_SMASHED}"
+        )
+    for node in smashed:
+        value = graph.values[node.name]
+        if value.kind != "smashable" or len(value.shape) + 1 not in _RANKS or 0 in value.shape:
+            raise ExportError(
+                f"cut {name!r}: what crosses at {node.name!r} is no float32 tensor of two to "
+                "four axes with the batch first"
+            )
+
+
+def _check_training(graph: ModelGraph, name: str, inside: set[fx.Node]) -> None:
+    """Both halves must have something to train, and none of it in common."""
+    outside = set(graph.train.nodes) - inside
+    outside |= {n for n in inside if n.op == "get_attr" and not inside.issuperset(n.users)}
+    front, back = (_trained(graph.model, half) for half in (inside, outside))
+    shared = [tensor for tensor in front if tensor in back]
+    if shared:
+        raise ExportError(
+            f"cut {name!r}: {front[shared[0]]!r} would be in the front and in the back"
+        )
+    for half, tensors in (("front", front), ("back", back)):
+        if not any(isinstance(tensor, nn.Parameter) for tensor in tensors):
+            raise ExportError(f"cut {name!r}: the {half} would have nothing to train")
+
+
+def _trained(model: nn.Module, nodes: Iterable[fx.Node]) -> dict[object, str]:
+    """What training changes of the nodes' parameters and buffers -> their names."""
+    found: dict[object, str] = {}
+    for node in nodes:
+        path = str(node.target)
+        if node.op == "call_module":
+            module = model.get_submodule(path)
+            for tensors in (module.named_parameters(), module.named_buffers()):
+                found.update({tensor: f"{path}.{name}" for name, tensor in tensors})
+        elif node.op == "get_attr":
+            value = model.get_submodule(path.rpartition(".")[0])
+            tensor = getattr(value, path.rpartition(".")[2])
+            if isinstance(tensor, nn.Parameter):
+                found[tensor] = path
+    return found
+
+
+def _suggestion(name: str, cuts: list[Place]) -> str:
+    names = [cut.name for cut in cuts if len(cut.smashed) == 1]
+    near = difflib.get_close_matches(name, names, n=4, cutoff=0.4) or names[:12]
+    return f"choose one of {', '.join(near)}" if near else "this model has no cut"

@@ -1,0 +1,87 @@
+"""Parts of a front that training leaves as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import fx, nn
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from slfac.export.cuts import Place
+from slfac.export.graph import ModelGraph, ancestors
+from slfac.wire.errors import ExportError
+
+
+def freeze(
+    graph: ModelGraph, place: Place, *, train_from: str | None, statistics: bool
+) -> list[nn.Module]:
+    """Freeze what comes before a node, or BatchNorm's statistics, or both.
+
+    Args:
+        graph: The model; it is changed.
+        place: The cut. Only the front is frozen.
+        train_from: Module or node whose inputs, and all that they need, stay as they are
+            and are computed as in evaluation mode; None for nothing.
+        statistics: Whether every BatchNorm of the front normalises with its running
+            statistics, and leaves them.
+
+    Raises:
+        ExportError: ``train_from`` is not in the front, or what it freezes has weights
+            that are used behind it as well.
+    """
+    front = [node for node in graph.train.nodes if node.name in place.front]
+    frozen = _before(graph, front, train_from) if train_from is not None else set()
+    trained = set(_parameters(graph.model, (n for n in front if n not in frozen)))
+    for parameter in _parameters(graph.model, frozen):
+        if parameter in trained:
+            raise ExportError(
+                f"what {train_from!r} needs and what follows it share weights",
+                "train from an earlier place",
+            )
+        parameter.requires_grad_(False)
+    kept: list[nn.Module] = []
+    for node in front:
+        if node in frozen or statistics:
+            kept += _evaluated(graph.model, node, only_batch_norm=node not in frozen)
+    return kept
+
+
+def _before(graph: ModelGraph, front: list[fx.Node], name: str) -> set[fx.Node]:
+    starts = [node for node in front if name in _scopes(graph, node)]
+    if not starts:
+        raise ExportError(
+            f"{name!r}, to train from, is not in the front", "give a module or node before the cut"
+        )
+    return ancestors(starts) - set(starts)
+
+
+def _scopes(graph: ModelGraph, node: fx.Node) -> set[str]:
+    """Every name that stands for a node: its own, and those of the modules around it."""
+    paths = {path for path, _ in node.meta.get("nn_module_stack", {}).values()}
+    return paths | {node.name, graph.titles.get(node.name, node.name)}
+
+
+def _parameters(model: nn.Module, nodes: Iterable[fx.Node]) -> Iterable[nn.Parameter]:
+    for node in nodes:
+        path = str(node.target)
+        if node.op == "call_module":
+            yield from model.get_submodule(path).parameters()
+        elif node.op == "get_attr":
+            owner = model.get_submodule(path.rpartition(".")[0])
+            value = getattr(owner, path.rpartition(".")[2])
+            if isinstance(value, nn.Parameter):
+                yield value
+
+
+def _evaluated(model: nn.Module, node: fx.Node, *, only_batch_norm: bool) -> list[nn.Module]:
+    """The modules to keep in evaluation mode for a node; a function is told by itself."""
+    if node.op == "call_module":
+        modules = model.get_submodule(str(node.target)).modules()
+        return [m for m in modules if isinstance(m, _BatchNorm) or not only_batch_norm]
+    if node.op == "call_function" and (node.target is functional.batch_norm or not only_batch_norm):
+        arguments: Any = node.normalized_arguments(model, normalize_to_only_use_kwargs=True)
+        if arguments is not None and "training" in arguments.kwargs:
+            node.args, node.kwargs = (), {**arguments.kwargs, "training": False}
+    return []

@@ -1,0 +1,50 @@
+"""Loads a whole model's weights from a safetensors file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from slfac.wire.errors import ExportError
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Put a file's tensors into a model; every one must have its place, and every place one.
+
+    Args:
+        model: The model; it is changed.
+        path: A safetensors file. Counters of BatchNorm's batches may be missing.
+
+    Raises:
+        ExportError: The file cannot be read, or its tensors do not fit the model.
+    """
+    try:
+        given = safetensors.torch.load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ExportError(f"weights {path} cannot be read: {error}") from error
+    wanted = model.state_dict()
+    optional = {name for name in wanted if name.endswith("num_batches_tracked")}
+    missing = sorted(wanted.keys() - given.keys() - optional)
+    unknown = sorted(given.keys() - wanted.keys())
+    if missing or unknown:
+        parts = [f"lacks {missing[0]!r}"] * bool(missing)
+        parts += [f"has {unknown[0]!r}, which the model has not"] * bool(unknown)
+        raise ExportError(
+            f"weights {path}: the file {' and '.join(parts)} "
+            f"({len(missing)} missing, {len(unknown)} unknown)",
+            "give the state_dict of this very model, saved by safetensors",
+        )
+    for name, value in given.items():
+        if value.shape != wanted[name].shape:
+            raise ExportError(
+                f"weights {path}: {name!r} is {tuple(value.shape)}, the model's is "
+                f"{tuple(wanted[name].shape)}",
+                "give the same arguments that the model was trained with",
+            )
+        if not bool(torch.isfinite(value).all()):
+            raise ExportError(f"weights {path}: {name!r} holds values that are not finite")
+    model.load_state_dict(given, strict=False)
