@@ -326,7 +326,7 @@ def test_a_right_bundle_passes_its_proof_again(bundle, front):
     [
         ({"cut": "pool9"}, r"'pool9'.*pool"),
         ({"cut": "fc2"}, "'fc2'"),
-        ({"model": "lenet"}, "cnn, resnet18"),
+        ({"model": "lenet"}, "cnn, cnn1d"),
         ({"model": "os:system"}, "not allowed"),
         ({"kwargs": {"depth": 2}}, "depth"),
         ({"kwargs": {"hidden": -1}}, "hidden"),

@@ -43,7 +43,7 @@ def test_only_allow_listed_modules_are_imported(factory):
 
 @pytest.mark.parametrize("name", ["vgg", "residual", "__builtins__", "__import__"])
 def test_only_public_models_are_called(name):
-    with pytest.raises(ExportError, match="choose one of cnn, resnet18"):
+    with pytest.raises(ExportError, match="choose one of cnn, cnn1d"):
         build_model(f"slfac.export.models:{name}", ARGUMENTS)
 
 
