@@ -7,6 +7,7 @@ import copy
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import onnxruntime
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ from slfac.export.draws import GivenDraws
 from slfac.export.trace import X, smashed_names
 from slfac.wire.bundle import Bundle, State
 from slfac.wire.errors import ExportError
+from slfac.wire.manifest import Graph
 from slfac.wire.runtime import open_infer_session, open_session
 
 LEARNING_RATE = 0.01
@@ -37,9 +39,12 @@ class OnnxFront:
         self._graphs = bundle.manifest.graphs
         self.state: State = bundle.front_state()
         self._sessions = [
-            (graph, open_session(bundle, graph, self.state, threads=1))
-            for graph in (self._graphs.forward, self._graphs.backward)
+            (graph, self._open(graph)) for graph in (self._graphs.forward, self._graphs.backward)
         ]
+
+    def _open(self, graph: Graph) -> onnxruntime.InferenceSession:
+        with _onnx_errors(graph.file):
+            return open_session(self._bundle, graph, self.state, threads=1)
 
     def step(self, x: np.ndarray, gradients: Sequence[np.ndarray], draws: Tensors) -> Groups:
         """Take one training step, then evaluate with the weights that it gives.
