@@ -32,6 +32,7 @@ def to_onnx(
     inputs: Sequence[str],
     outputs: Sequence[str],
     tidy: bool,
+    half: str = "front",
 ) -> onnx.ModelProto:
     """Translate a module to ONNX.
 
@@ -43,6 +44,7 @@ def to_onnx(
         outputs: A name for each output.
         tidy: Whether to fold constants and merge equal ones. Not for a module that holds
             weights: fresh ones are often equal, and would be merged.
+        half: Which half it is of, for an error.
 
     Returns:
         The graph, with everything in memory.
@@ -50,7 +52,7 @@ def to_onnx(
     Raises:
         ExportError: An operator has no translation, or the batch cannot vary.
     """
-    with quiet_torch(), translation_errors():
+    with quiet_torch(), translation_errors(half):
         program = torch.export.export(
             module, tuple(arguments), dynamic_shapes=dynamic_shapes, strict=False
         )
@@ -89,8 +91,12 @@ def _tidy(model: onnx_ir.Model) -> None:
 
 
 @contextlib.contextmanager
-def translation_errors() -> Iterator[None]:
-    """Turn whatever torch raises on a model that it cannot translate into ExportError."""
+def translation_errors(half: str = "front") -> Iterator[None]:
+    """Turn whatever torch raises on a model that it cannot translate into ExportError.
+
+    Args:
+        half: Which half it is of.
+    """
     try:
         yield
     except SlfacError:
@@ -99,7 +105,7 @@ def translation_errors() -> Iterator[None]:
     except Exception as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ExportError(
-            f"torch cannot translate this front to ONNX: {type(error).__name__}: {first}",
+            f"torch cannot translate this {half} to ONNX: {type(error).__name__}: {first}",
             "choose another cut, or replace the layer it names",
         ) from error
 
