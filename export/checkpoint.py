@@ -77,9 +77,12 @@ def open_checkpoint(path: Path, bundle: Bundle) -> Checkpoint:
 
 
 def _round_folder(path: Path) -> Path:
-    if (path / _STATE_FILE).exists():
-        return path
-    rounds = sorted(path.glob("round-*"))
+    try:
+        if (path / _STATE_FILE).exists():
+            return path
+        rounds = sorted(path.glob("round-*"))
+    except OSError as error:
+        raise BundleError(f"cannot read {path}: {error.strerror}", _REMEDY) from error
     if not rounds:
         raise BundleError(f"{path} holds no checkpoint", _REMEDY)
     return rounds[-1]
@@ -98,9 +101,9 @@ def _read_state(path: Path) -> dict[str, Any]:
 
 
 def _load(path: Path) -> State:
-    if not path.is_file():
-        raise BundleError(f"checkpoint {path.parent} lacks {path.name}", _REMEDY)
     try:
+        if not path.is_file():
+            raise BundleError(f"checkpoint {path.parent} lacks {path.name}", _REMEDY)
         state: State = safetensors.numpy.load_file(path)
     except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
         raise BundleError(f"{path} cannot be read: {error}", _REMEDY) from error

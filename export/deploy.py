@@ -177,11 +177,11 @@ def _notes(
 def _new_file(path: Path, *, force: bool) -> Iterator[BinaryIO]:
     """A file beside ``path`` that takes its name once all has gone well."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    if path.is_dir() or (path.exists() and not force):
-        raise ExportError(
-            f"{path} exists already", "choose another file, or replace it with --force"
-        )
     try:
+        if path.is_dir() or (path.exists() and not force):
+            raise ExportError(
+                f"{path} exists already", "choose another file, or replace it with --force"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         with fresh.open("xb") as file:
             yield file
