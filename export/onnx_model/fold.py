@@ -50,7 +50,7 @@ def _broadcast(_node: Node, arrays: list[np.ndarray]) -> int:
 
 
 def _concat(_node: Node, arrays: list[np.ndarray]) -> int:
-    return sum(a.size for a in arrays)
+    return sum(int(a.size) for a in arrays)
 
 
 def _gather(node: Node, arrays: list[np.ndarray]) -> int:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from slfac.export.onnx_model.lower_layers import Lower
 from slfac.export.onnx_model.lowering import Lowering
 from slfac.export.onnx_model.node import Node
-from slfac.export.onnx_model.values import Known, Value, known
+from slfac.export.onnx_model.values import Known
 
 _TRAINING = "export the model in evaluation mode, with BatchNorm left unfolded"
 
@@ -36,20 +34,8 @@ def _instance_norm(node: Node, to: Lowering) -> None:
 
 
 def _group_norm(node: Node, to: Lowering) -> None:
-    x, groups = node.live(), node.attribute("num_groups")
-    channels = x.static(1)
-    if channels is None or not isinstance(groups, int) or groups < 1 or channels % groups:
-        node.refuse(f"has {groups} groups of {channels} channels")
-    weights: list[Value | None] = []
-    for index in (1, 2):
-        value, array = node.input(index), node.array(index)
-        if array is not None and isinstance(value, Known) and array.shape == (groups,):
-            # Before opset 21 a group shares its weights.
-            weights.append(known(np.repeat(array, channels // groups), value.origin))
-        else:
-            weights.append(value)
-    attributes = {"groups": groups, "eps": node.attribute("epsilon", 1e-5)}
-    to.emit(node, node.op, [x, *weights], attributes)
+    attributes = {"groups": node.attribute("num_groups"), "eps": node.attribute("epsilon", 1e-5)}
+    to.emit(node, node.op, node.inputs, attributes)
 
 
 def _layer_norm(node: Node, to: Lowering) -> None:

@@ -131,16 +131,19 @@ def _expand(node: Node, to: Lowering) -> None:
     x, target = node.live(), node.input(1)
     if not isinstance(target, Known):
         node.refuse("has a target that depends on the input's values")
-    entries: list[int] = []
     wanted = [[int(n) for n in array.reshape(-1)] for array in target.arrays]
-    extra = max(0, len(wanted[0]) - x.rank)
-    wanted = [[1] * (x.rank - len(w)) + w for w in wanted]
-    for i, sizes in enumerate(zip(*wanted, strict=True)):
-        own = {shape[i - extra] for shape in x.shapes} if i >= extra else {1}
-        grows = own == {1} and sizes[0] != 1
-        if grows and len(set(sizes)) > 1:
+    rank = max(x.rank, len(wanted[0]))
+    old = [[1] * (rank - x.rank) + list(shape) for shape in x.shapes]
+    new = [[1] * (rank - len(sizes)) + sizes for sizes in wanted]
+    entries: list[int] = []
+    for axis in range(rank):
+        pairs = {(own[axis], sizes[axis]) for own, sizes in zip(old, new, strict=True)}
+        if axis >= rank - x.rank and all(size in {1, own} for own, size in pairs):
+            entries.append(-1)
+        elif len(pairs) == 1 and min(pairs)[0] == 1:
+            entries.append(min(pairs)[1])
+        else:
             node.refuse(_BATCH, _REMEDY)
-        entries.append(sizes[0] if grows or i < extra else -1)
     to.emit(node, "Expand", [x], {"shape": entries})
 
 

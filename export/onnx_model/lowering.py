@@ -122,7 +122,7 @@ class Lowering:
         return self._given[key][0]
 
     def _store(self, name: str, array: np.ndarray) -> None:
-        plain = np.ascontiguousarray(array, np.float32).reshape(array.shape)
+        plain = np.array(array, np.float32, order="C")  # a copy, which torch may write to
         if not np.isfinite(plain).all():
             raise ExportError(f"weight {name!r} holds values that are not finite")
         self.weights[name] = plain

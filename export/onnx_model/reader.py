@@ -111,8 +111,6 @@ def _input_shape(
     where = f"{path}: input {entry.name!r}"
     kind = entry.type.tensor_type
     dims = [d.dim_value if d.dim_value > 0 else None for d in kind.shape.dim]
-    if not kind.HasField("shape"):
-        dims = [None] * (1 + len(given or ()))
     said = "x".join("?" if n is None else str(n) for n in dims)
     if len(dims) < 2 or len(dims) > 5:
         raise ExportError(
