@@ -56,7 +56,8 @@ def _concat(_node: Node, arrays: list[np.ndarray]) -> int:
 def _gather(node: Node, arrays: list[np.ndarray]) -> int:
     data, indices = arrays
     axis = node.axis(node.attribute("axis", 0), data.ndim)
-    return int(indices.size) * int(data.size) // max(1, data.shape[axis])
+    rest = [int(n) for i, n in enumerate(data.shape) if i != axis]
+    return size(rest) * int(indices.size)
 
 
 def _expand(_node: Node, arrays: list[np.ndarray]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from onnx import TensorProto
 
 from slfac.export.onnx_model.lower_layers import Lower
@@ -14,6 +15,7 @@ from slfac.export.onnx_model.values import Known, Live, Value, known
 
 # What follows these is a bias even where it is a single number.
 _LINEAR = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+_FLOAT32 = "export the model in float32 throughout"
 _FLOATS = {TensorProto.FLOAT, TensorProto.DOUBLE}
 
 
@@ -86,11 +88,18 @@ def _prelu(node: Node, to: Lowering) -> None:
 def _cast(node: Node, to: Lowering) -> None:
     target = node.attribute("to")
     if target not in _FLOATS:
-        node.refuse(
-            f"casts activations to {type_name(target or 0)}",
-            "export the model in float32 throughout",
-        )
+        node.refuse(f"casts activations to {type_name(target or 0)}", _FLOAT32)
     to.alias(node, node.live())
+
+
+def _cast_like(node: Node, to: Lowering) -> None:
+    value, like = node.input(0), node.input(1)
+    if isinstance(value, Known):
+        value = Known(tuple(a.astype(np.float32) for a in value.arrays), value.origin)
+    elif isinstance(like, Known) and like.arrays[0].dtype.kind != "f":
+        node.refuse("casts activations to whole numbers", _FLOAT32)
+    if value is not None:
+        to.alias(node, value)
 
 
 def _identity(node: Node, to: Lowering) -> None:
@@ -107,6 +116,7 @@ POINTWISE: dict[str, Lower] = {
     ),
     **dict.fromkeys(("Add", "Div", "Mul", "Pow", "Sub"), _binary),
     "Cast": _cast,
+    "CastLike": _cast_like,
     "Celu": _with(alpha=("alpha", 1.0)),
     "Clip": _clip,
     "Elu": _with(alpha=("alpha", 1.0)),
