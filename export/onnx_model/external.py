@@ -69,7 +69,7 @@ def _read(path: Path, tensor: TensorProto) -> bytes:
         with file.open("rb") as stream:
             stream.seek(offset)
             data = stream.read(length)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, ValueError) as error:
         raise ExportError(f"{where} lies in {location!r}, which cannot be read", _REMEDY) from error
     if len(data) != length:
         raise ExportError(f"{where} lies in {location!r}, which is too short", _REMEDY)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from slfac.wire.errors import ExportError
 
 _REMEDY = "export the model again"
 _LARGEST = 1 << 31
+FLOAT32_MAX = 3.4028234663852886e38
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Field:
     Attributes:
         kind: ``int``, ``float``, ``bool``, ``ints`` (a list of whole numbers) or ``choice``.
         default: Value of an attribute that is left out; ``...`` where it must be given.
-        low: Least whole number.
+        low: Least number.
         high: Greatest whole number.
         choices: Values of a ``choice``.
         most: Entries of the longest ``ints``.
@@ -28,7 +28,7 @@ class Field:
 
     kind: str
     default: Any = ...
-    low: int = -_LARGEST
+    low: float = -FLOAT32_MAX
     high: int = _LARGEST
     choices: tuple[str, ...] = ()
     most: int = 8
@@ -40,7 +40,7 @@ class Field:
         if self.kind == "int":
             return self._is_int(value)
         if self.kind == "float":
-            return is_number(value)
+            return is_number(value) and self.low <= value  # type: ignore[operator]
         if self.kind == "choice":
             return isinstance(value, str) and value in self.choices
         return (
@@ -54,8 +54,10 @@ class Field:
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a finite number, and no bool."""
-    return type(value) in {int, float} and math.isfinite(value)  # type: ignore[arg-type]
+    """Whether a value is a number that a float32 can hold, and no bool."""
+    if type(value) is int:
+        return abs(value) <= 1 << 53
+    return type(value) is float and abs(value) <= FLOAT32_MAX
 
 
 def check_fields(

@@ -45,7 +45,7 @@ def load_model(path: Path) -> tuple[ModelProto, int]:
             f"{path} defines functions of its own",
             "inline them first with onnx.inliner.inline_local_functions",
         )
-    _drop_dead_nodes(model.graph)
+    _drop_dead_nodes(path, model.graph)
     if len(model.graph.node) > MAX_NODES:
         raise ExportError(f"{path} has more than {MAX_NODES} operators")
     _check_operators(path, model.graph)
@@ -98,9 +98,13 @@ def _check_versions(path: Path, model: ModelProto) -> int:
     return int(versions[0])
 
 
-def _drop_dead_nodes(graph: GraphProto) -> None:
+def _drop_dead_nodes(path: Path, graph: GraphProto) -> None:
     """Keep what the outputs need; nodes stay in their order."""
-    makers = {name: i for i, node in enumerate(graph.node) for name in node.output if name}
+    made = [(name, i) for i, node in enumerate(graph.node) for name in node.output if name]
+    makers = dict(made)
+    twice = next((name for name, i in reversed(made) if makers[name] != i), None)
+    if twice is not None:
+        raise ExportError(f"{path} has two nodes that make {twice!r}", "export it again")
     needed: set[int] = set()
     waiting = [entry.name for entry in graph.output]
     while waiting:
@@ -109,7 +113,7 @@ def _drop_dead_nodes(graph: GraphProto) -> None:
             needed.add(index)
             waiting.extend(graph.node[index].input)
     if not needed:
-        raise ExportError(f"graph {graph.name!r} has no operator that makes its output")
+        raise ExportError(f"{path} has no operator that makes its output", "export it again")
     kept = [graph.node[i] for i in sorted(needed)]
     if len(kept) != len(graph.node):
         copies = GraphProto()

@@ -71,7 +71,7 @@ class Lowering:
         self, node: Node, weights: Sequence[np.ndarray], origins: Sequence[str], **values: float
     ) -> None:
         """Add a BatchNorm, whose weights are its own even where the file shares them."""
-        module = self._names.give(_common_prefix(origins) or node.outputs[0])
+        module = self._names.give(_common_prefix(origins) or node.outputs[0], module=True)
         entries: list[Any] = [node.live().name]
         for part, array in zip(BATCH_NORM_PARTS, weights, strict=True):
             entries.append(f"{module}.{part}")

@@ -20,17 +20,19 @@ class Names:
     """Gives each weight a name that no other has.
 
     Args:
-        reserved: Names that none may get.
+        reserved: Names of tensors, which a weight shares its inputs with.
     """
 
     def __init__(self, reserved: set[str]) -> None:
-        self._given = set(reserved)
+        self._reserved = reserved
+        self._given: set[str] = set()
 
-    def give(self, wanted: str) -> str:
+    def give(self, wanted: str, *, module: bool = False) -> str:
         """A name as near as can be to one that is wanted.
 
         Args:
             wanted: Any text, such as ``layer1.0.conv1.weight``.
+            module: Whether it is for a module, whose weights have longer names.
 
         Returns:
             An identifier without dots, such as ``layer1_0_conv1_weight``.
@@ -39,7 +41,8 @@ class Names:
         if not plain or plain[0].isdigit():
             plain = f"w{plain}"
         name, number = plain, 2
-        while name in self._given or not is_free(name):
+        taken = self._given if module else self._given | self._reserved
+        while name in taken or not is_free(name):
             name, number = f"{plain}_{number}", number + 1
         self._given.add(name)
         return name

@@ -38,6 +38,35 @@ def _symmetric(pads: Sequence[int]) -> list[int] | None:
     return list(pads[:half]) if pads[:half] == pads[half:] else None
 
 
+def _check_conv(x: Sequence[Any], a: Mapping[str, Any]) -> None:
+    _check_convolution(x, a, transposed=False)
+
+
+def _check_conv_transpose(x: Sequence[Any], a: Mapping[str, Any]) -> None:
+    _check_convolution(x, a, transposed=True)
+    rooms = zip(a["extra"], a["strides"], a["dilations"], strict=True)
+    if any(extra >= max(stride, dilation) for extra, stride, dilation in rooms):
+        raise ValueError(f"output padding {a['extra']} is not below strides and dilations")
+
+
+def _check_convolution(x: Sequence[Any], a: Mapping[str, Any], *, transposed: bool) -> None:
+    """Shapes of input, weight and bias, and lengths of lists.
+
+    A convolution on tensors without storage checks none of these.
+    """
+    axes, groups = len(a["strides"]), a["groups"]
+    source, weight, bias = tuple(x[0].shape), tuple(x[1].shape), _optional(x, 2)
+    lengths = (len(a["dilations"]), len(a["pads"]) // (1 if transposed else 2))
+    if not 1 <= axes <= 2 or lengths != (axes, axes) or {len(source), len(weight)} != {axes + 2}:
+        raise ValueError(f"weight {weight} and input {source} do not have {axes} spatial axes")
+    into = weight[0] if transposed else weight[1] * groups
+    out = weight[1] * groups if transposed else weight[0]
+    if into != source[1] or weight[0] % groups:
+        raise ValueError(f"weight {weight} does not take {source[1]} channels in {groups} groups")
+    if bias is not None and tuple(bias.shape) != (out,):
+        raise ValueError(f"bias {tuple(bias.shape)} is not one value for each of {out} channels")
+
+
 def _conv(x: Sequence[Any], a: Mapping[str, Any]) -> Call:
     symmetric = _symmetric(a["pads"])
     bias = _optional(x, 2)
@@ -69,6 +98,12 @@ def _average_pool(x: Sequence[Any], a: Mapping[str, Any]) -> Call:
     half = len(a["pads"]) // 2
     args = (x[0], a["kernel"], a["strides"], a["pads"][:half], a["ceil"], a["include"])
     return Call(_AVG_POOLS[len(a["kernel"])], args)
+
+
+def _check_gemm(x: Sequence[Any], a: Mapping[str, Any]) -> None:
+    bias = _optional(x, 2)
+    if a["linear"] and bias is not None and tuple(bias.shape) != tuple(x[1].shape[:1]):
+        raise ValueError(f"bias {tuple(bias.shape)} does not fit weight {tuple(x[1].shape)}")
 
 
 def _gemm(x: Sequence[Any], a: Mapping[str, Any]) -> Call:
@@ -118,7 +153,7 @@ def _reduce(function: Callable[..., Any]) -> Op:
     return Op(lambda x, a: Call(function, (x[0], a["axes"], a["keep"])), (1, 1), fields)
 
 
-_EPS = Field("float")
+_EPS = Field("float", low=1e-30)
 _WINDOW = {"strides": _SIZES, "pads": _PADS, "dilations": _SIZES}
 _GROUPS = Field("int", 1, low=1, high=1 << 16)
 _SOFTMAX = {"axis": Field("int", low=0, high=7), "flat": Field("bool", default=False)}
@@ -142,11 +177,12 @@ LAYERS: dict[str, Op] = {
         {"eps": _EPS, "momentum": Field("float")},
         module="BatchNorm",
     ),
-    "Conv": Op(_conv, (2, 3), {**_WINDOW, "groups": _GROUPS}),
+    "Conv": Op(_conv, (2, 3), {**_WINDOW, "groups": _GROUPS}, check=_check_conv),
     "ConvTranspose": Op(
         _conv_transpose,
         (2, 3),
         {**_WINDOW, "groups": _GROUPS, "extra": Field("ints", low=0, high=1 << 16, most=2)},
+        check=_check_conv_transpose,
     ),
     "Dropout": Op(_dropout, (1, 1), {"p": Field("float")}, module="Dropout"),
     "Gemm": Op(
@@ -158,6 +194,7 @@ LAYERS: dict[str, Op] = {
             "beta": Field("float", 1.0),
             "flip": Field("ints", [0, 0], low=0, high=1, most=2),
         },
+        check=_check_gemm,
     ),
     "GroupNormalization": Op(_group_norm, (3, 3), {"groups": _GROUPS, "eps": _EPS}),
     "InstanceNormalization": Op(_instance_norm, (3, 3), {"eps": _EPS}),

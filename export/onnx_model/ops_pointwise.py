@@ -48,7 +48,14 @@ POINTWISE: dict[str, Op] = {
     "Abs": _plain(torch.abs),
     "Add": _plain(torch.add, 2),
     "Celu": _with(functional.celu, alpha=_FLOAT),
-    "Clip": Op(_clip, (1, 1), {"low": Field("float", None), "high": Field("float", None)}),
+    "Clip": Op(
+        _clip,
+        (1, 1),
+        {
+            "low": Field("float", None),
+            "high": Field("float", None),
+        },
+    ),
     "Div": _plain(torch.div, 2),
     "Elu": _with(functional.elu, alpha=_FLOAT),
     "Erf": _plain(torch.erf),

@@ -47,8 +47,12 @@ def prove(
     rng = np.random.default_rng(_SEED)
     count = _SAMPLES * (batch or 1)
     x = rng.standard_normal((count, *structure["input"]["shape"]), np.float32)
-    with torch.no_grad():
-        ours = module(torch.from_numpy(x)).numpy()
+    try:
+        with torch.no_grad():
+            ours = module(torch.from_numpy(x)).numpy()
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ExportError(f"{path}: torch cannot run the model: {reason}") from error
     parts = np.split(x, _SAMPLES) if batch else [x]
     theirs = _run(path, structure["input"]["name"], parts)
     if ours.shape != theirs.shape:
@@ -57,10 +61,10 @@ def prove(
         )
     if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
         raise ExportError(f"{path}: the model gives values that are not finite for random input")
-    error, peak = float(np.abs(ours - theirs).max()), float(np.abs(theirs).max())
-    if error > _MAX_RELATIVE * peak + _MAX_ABSOLUTE:
+    off, peak = float(np.abs(ours - theirs).max()), float(np.abs(theirs).max())
+    if off > _MAX_RELATIVE * peak + _MAX_ABSOLUTE:
         raise ExportError(
-            f"{path}: the module's output differs from onnxruntime's by {error:.1e} of {peak:.1e}",
+            f"{path}: the module's output differs from onnxruntime's by {off:.1e} of {peak:.1e}",
             "simplify the file with onnxsim, and report it",
         )
 

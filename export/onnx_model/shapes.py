@@ -53,7 +53,10 @@ def propagate(
         ExportError: torch refuses the shapes, or a tensor would be too large.
     """
     try:
-        call = OPS[op].translate(inputs, attributes)
+        spec = OPS[op]
+        if spec.check is not None:
+            spec.check(inputs, attributes)
+        call = spec.translate(inputs, attributes)
         with _Bounded(batch), torch.no_grad():
             result = call.function(*call.args, **call.kwargs)
     except Exception as error:

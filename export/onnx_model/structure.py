@@ -82,7 +82,7 @@ class Structure:
     nodes: list[Node]
 
 
-def check_structure(structure: Mapping[str, Any]) -> Structure:
+def check_structure(structure: object) -> Structure:
     """Check everything about a structure that can be checked without running it.
 
     Args:
@@ -95,7 +95,7 @@ def check_structure(structure: Mapping[str, Any]) -> Structure:
         ExportError: It is of another version, malformed, or beyond the bounds of
             :mod:`slfac.export.onnx_model.limits`; the message says where.
     """
-    if set(structure) != _KEYS:
+    if not isinstance(structure, Mapping) or set(structure) != _KEYS:
         raise _wrong(f"it needs exactly {', '.join(sorted(_KEYS))}")
     if structure["version"] != VERSION or type(structure["version"]) is not int:
         raise _wrong(f"its version is {str(structure['version'])[:40]!r}, not {VERSION}")

@@ -37,6 +37,7 @@ class Op:
         inputs: Least and greatest count of inputs.
         fields: Attributes it takes.
         many: Whether it may have more than one output.
+        check: What torch itself does not check without values; raises ValueError.
         module: Name of the ``torch.nn`` module that it is, where it has state or a mode.
     """
 
@@ -44,4 +45,5 @@ class Op:
     inputs: tuple[int, int]
     fields: Mapping[str, Field] = field(default_factory=dict)
     many: bool = False
+    check: Callable[[Sequence[Any], Mapping[str, Any]], None] | None = None
     module: str = ""
