@@ -3,7 +3,7 @@
 :func:`read_onnx` reads a file into a *structure*, plain JSON values that say which operator
 follows which, and into weights. :func:`build` makes a ``torch.fx.GraphModule`` of a
 structure. A server rebuilds a model from the structure in a bundle, so building needs torch
-alone; reading needs onnx and onnxruntime too. ``docs/adr/0004-onnx-files.md`` says why.
+alone; reading needs onnx and onnxruntime too. ``docs/adr/0003-onnx-files.md`` says why.
 """
 
 from __future__ import annotations

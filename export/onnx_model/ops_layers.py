@@ -38,6 +38,9 @@ def _symmetric(pads: Sequence[int]) -> list[int] | None:
     return list(pads[:half]) if pads[:half] == pads[half:] else None
 
 
+# Operators on tensors without storage leave some checks out; the functions below stand for them.
+
+
 def _check_conv(x: Sequence[Any], a: Mapping[str, Any]) -> None:
     _check_convolution(x, a, transposed=False)
 
@@ -50,10 +53,7 @@ def _check_conv_transpose(x: Sequence[Any], a: Mapping[str, Any]) -> None:
 
 
 def _check_convolution(x: Sequence[Any], a: Mapping[str, Any], *, transposed: bool) -> None:
-    """Shapes of input, weight and bias, and lengths of lists.
-
-    A convolution on tensors without storage checks none of these.
-    """
+    """Shapes of input, weight and bias, and lengths of lists."""
     axes, groups = len(a["strides"]), a["groups"]
     source, weight, bias = tuple(x[0].shape), tuple(x[1].shape), _optional(x, 2)
     lengths = (len(a["dilations"]), len(a["pads"]) // (1 if transposed else 2))
@@ -137,6 +137,16 @@ def _dropout(x: Sequence[Any], a: Mapping[str, Any]) -> Call:
     return Call(functional.dropout, (x[0], a["p"], False))
 
 
+def _check_softmax(x: Sequence[Any], a: Mapping[str, Any]) -> None:
+    if a["axis"] >= x[0].dim():
+        raise ValueError(f"there is no axis {a['axis']} in {tuple(x[0].shape)}")
+
+
+def _check_batch_norm(x: Sequence[Any], _: Mapping[str, Any]) -> None:
+    if any(tuple(weight.shape) != (x[0].shape[1],) for weight in x[1:]):
+        raise ValueError(f"its weights are not one value for each of {x[0].shape[1]} channels")
+
+
 def _softmax(log: bool) -> Translate:
     whole = functional.log_softmax if log else functional.softmax
 
@@ -176,6 +186,7 @@ LAYERS: dict[str, Op] = {
         (5, 5),
         {"eps": _EPS, "momentum": Field("float")},
         module="BatchNorm",
+        check=_check_batch_norm,
     ),
     "Conv": Op(_conv, (2, 3), {**_WINDOW, "groups": _GROUPS}, check=_check_conv),
     "ConvTranspose": Op(
@@ -199,7 +210,7 @@ LAYERS: dict[str, Op] = {
     "GroupNormalization": Op(_group_norm, (3, 3), {"groups": _GROUPS, "eps": _EPS}),
     "InstanceNormalization": Op(_instance_norm, (3, 3), {"eps": _EPS}),
     "LayerNormalization": Op(_layer_norm, (1, 3), {"shape": Field("ints", low=1), "eps": _EPS}),
-    "LogSoftmax": Op(_softmax(log=True), (1, 1), _SOFTMAX),
+    "LogSoftmax": Op(_softmax(log=True), (1, 1), _SOFTMAX, check=_check_softmax),
     "MatMul": Op(lambda x, _: Call(torch.matmul, tuple(x)), (2, 2)),
     "MaxPool": Op(
         _max_pool, (1, 1), {**_WINDOW, "kernel": _SIZES, "ceil": Field("bool", default=False)}
@@ -208,5 +219,5 @@ LAYERS: dict[str, Op] = {
     "ReduceMean": _reduce(torch.mean),
     "ReduceMin": _reduce(torch.amin),
     "ReduceSum": _reduce(torch.sum),
-    "Softmax": Op(_softmax(log=False), (1, 1), _SOFTMAX),
+    "Softmax": Op(_softmax(log=False), (1, 1), _SOFTMAX, check=_check_softmax),
 }

@@ -157,7 +157,7 @@ def _lower(graph: GraphProto, lowering: Lowering, opset: int) -> None:
         else:
             node.refuse(
                 "is an operator that cannot be trained here",
-                "replace it, or ask for it with the list in docs/export.md",
+                "replace it by operators of docs/onnx.md, or cut the model before it",
             )
 
 
