@@ -42,16 +42,20 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--model",
-        default="cnn",
+        default=None,
         metavar="MODEL",
-        help="a model that comes with slfac, such as cnn, or package.module:function, found in "
-        "this folder too; behind another colon its arguments as JSON",
+        help="a model that comes with slfac, such as cnn, the default, or "
+        "package.module:function, found in this folder too; behind another colon its "
+        "arguments as JSON",
     )
     parser.add_argument(
         "--kwargs", default="{}", metavar="JSON", help="more arguments of the model"
     )
     parser.add_argument(
         "--weights", type=Path, default=None, metavar="FILE", help="the model's state, safetensors"
+    )
+    parser.add_argument(
+        "--onnx", type=Path, default=None, metavar="FILE", help="a model as an ONNX file, instead"
     )
     parser.add_argument("--cut", default=None, help="where the front ends, as --list-cuts says")
     parser.add_argument("--input", required=True, metavar="CxHxW", help="shape of one sample")
@@ -110,12 +114,20 @@ def run(args: argparse.Namespace) -> int:
         BundleError: The bundle cannot be written.
     """
     shape = _parse_shape(args.input)
-    model, kwargs = _parse_model(args.model, args.kwargs)
+    model, kwargs = _parse_model(args.model or "cnn", args.kwargs)
+    if args.onnx and (args.model or args.weights or args.kwargs != "{}"):
+        raise SettingsError("--onnx holds the model", "leave out --model, --kwargs and --weights")
     import_from_here()
     if args.list_cuts:
         from slfac.export import model_cuts
 
-        cuts = model_cuts(model=model, kwargs=kwargs, input_shape=shape, num_classes=args.classes)
+        cuts = model_cuts(
+            model=model,
+            kwargs=kwargs,
+            onnx=args.onnx,
+            input_shape=shape,
+            num_classes=args.classes,
+        )
         _print_cuts(cuts, every=args.list_cuts == "all")
         return 0
     if args.cut is None or args.out is None:
@@ -131,6 +143,7 @@ def run(args: argparse.Namespace) -> int:
         model=model,
         kwargs=kwargs,
         weights=args.weights,
+        onnx=args.onnx,
         cut=args.cut,
         input_shape=shape,
         out=args.out,

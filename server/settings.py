@@ -58,7 +58,7 @@ class ServerSettings(BaseModel):
         threads: Threads of torch and of the evaluation; 0 leaves it to them.
         allow_factories: What may build a bundle's back half: ``package.module:callable``,
             or ``package.module`` for all that is defined in there. A bundle chooses the
-            arguments, so the default is the one factory made for that.
+            arguments, so the default is factories that are made for that.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -86,7 +86,7 @@ class ServerSettings(BaseModel):
     step_timeout_s: Annotated[float, Field(gt=0)] = 600.0
     torch_device: TorchDevice = "auto"
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
-    allow_factories: tuple[str, ...] = ("slfac.export.models",)
+    allow_factories: tuple[str, ...] = ("slfac.export.models", "slfac.export.onnx_model:build")
 
     def plan(self) -> Plan:
         """What the devices are told."""
