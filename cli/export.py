@@ -45,16 +45,20 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--model",
-        default="cnn",
+        default=None,
         metavar="MODEL",
-        help="a model that comes with slfac, such as cnn, or package.module:function, found in "
-        "this folder too; behind another colon its arguments as JSON",
+        help="a model that comes with slfac, such as cnn, the default, or "
+        "package.module:function, found in this folder too; behind another colon its "
+        "arguments as JSON",
     )
     parser.add_argument(
         "--kwargs", default="{}", metavar="JSON", help="more arguments of the model"
     )
     parser.add_argument(
         "--weights", type=Path, default=None, metavar="FILE", help="the model's state, safetensors"
+    )
+    parser.add_argument(
+        "--onnx", type=Path, default=None, metavar="FILE", help="a model as an ONNX file, instead"
     )
     parser.add_argument("--cut", default=None, help="where the front ends, as --list-cuts says")
     parser.add_argument("--input", default=None, metavar="CxHxW", help="shape of one sample")
@@ -68,6 +72,12 @@ def add_parser(subparsers: Any) -> None:
         default=None,
         help="print every cut where one tensor crosses, or all cuts, and stop",
     )
+    _add_training(parser)
+    export_infer.add_parser(parser)
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    """Options of what the bundle trains, and on which values."""
     parser.add_argument(
         "--freeze-bn",
         action="store_true",
@@ -96,7 +106,6 @@ def add_parser(subparsers: Any) -> None:
         help="subtracted after scaling; one value, or one a channel: 0.5,0.4,0.3",
     )
     parser.add_argument("--std", default="1", help="divides after that; as --mean")
-    export_infer.add_parser(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -116,12 +125,20 @@ def run(args: argparse.Namespace) -> int:
     if args.input is None:
         raise SettingsError("--input is needed", "give the shape of one sample, such as 1x28x28")
     shape = _parse_shape(args.input)
-    model, kwargs = _parse_model(args.model, args.kwargs)
+    model, kwargs = _parse_model(args.model or "cnn", args.kwargs)
+    if args.onnx and (args.model or args.weights or args.kwargs != "{}"):
+        raise SettingsError("--onnx holds the model", "leave out --model, --kwargs and --weights")
     import_from_here()
     if args.list_cuts:
         from slfac.export import model_cuts
 
-        cuts = model_cuts(model=model, kwargs=kwargs, input_shape=shape, num_classes=args.classes)
+        cuts = model_cuts(
+            model=model,
+            kwargs=kwargs,
+            onnx=args.onnx,
+            input_shape=shape,
+            num_classes=args.classes,
+        )
         _print_cuts(cuts, every=args.list_cuts == "all")
         return 0
     if args.cut is None or args.out is None:
@@ -137,6 +154,7 @@ def run(args: argparse.Namespace) -> int:
         model=model,
         kwargs=kwargs,
         weights=args.weights,
+        onnx=args.onnx,
         cut=args.cut,
         input_shape=shape,
         out=args.out,

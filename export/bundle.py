@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-import torch
 from torch import nn
 
 import slfac
@@ -30,11 +29,10 @@ from slfac.export.half import Half
 from slfac.export.infer import trace_inference
 from slfac.export.onnx_clean import clean, to_bytes
 from slfac.export.onnx_cut import cut_training_step
-from slfac.export.rebuild import Factory, build_model, complete, factory_path, find_factory
+from slfac.export.source import from_factory, from_onnx
 from slfac.export.to_onnx import OPSET
 from slfac.export.trace import X, smashed_names, trace_training_step
 from slfac.export.verify import Check, verify_bundle
-from slfac.export.weights import load_weights
 from slfac.wire.bundle import BACK_FILE, FRONT_FILE, Bundle, pack_state, write_bundle
 from slfac.wire.errors import ExportError
 from slfac.wire.manifest import (
@@ -64,6 +62,7 @@ def export_bundle(
     model: str = "cnn",
     kwargs: Mapping[str, Any] | None = None,
     weights: Path | None = None,
+    onnx: Path | None = None,
     cut: str,
     input_shape: tuple[int, ...],
     out: Path,
@@ -86,6 +85,9 @@ def export_bundle(
             where it takes them.
         weights: A safetensors file with the whole model's state; None for what the factory
             gives.
+        onnx: A file that holds the model and its weights, in place of the four arguments
+            before this one and of ``seed``. A last Softmax before ``cross_entropy``, or a
+            Sigmoid before ``bce_with_logits``, is left out.
         cut: A module or node, as :func:`model_cuts` names them.
         input_shape: Shape of one sample, such as ``(C, H, W)``.
         out: The bundle's folder; a bundle that stands there is replaced.
@@ -110,14 +112,20 @@ def export_bundle(
     """
     say = on_progress or (lambda _line: None)
     preprocessing = preprocessing or Preprocessing(scale=1 / 255)
-    say(f"building {model} with seed {seed}")
-    path = factory_path(model)
-    factory = find_factory(path)
-    arguments = complete(factory, kwargs or {}, num_classes, input_shape)
-    whole = _seeded_model(factory, arguments, seed)
-    if weights is not None:
-        load_weights(whole, weights)
-    graph = trace_model(whole, input_shape)
+    if onnx is None:
+        say(f"building {model} with seed {seed}")
+        source = from_factory(
+            model,
+            kwargs or {},
+            input_shape=input_shape,
+            num_classes=num_classes,
+            weights=weights,
+            seed=seed,
+        )
+    else:
+        say(f"reading {onnx}")
+        source = from_onnx(onnx, input_shape=input_shape, loss=loss, say=say)
+    graph = trace_model(source.model, input_shape)
     outputs = _outputs(graph, num_classes)
     _check_choices(preprocessing, loss, channels=input_shape[0])
     place = find_cut(graph, cut)
@@ -127,7 +135,7 @@ def export_bundle(
     files, description = _front_files(front, input_shape, f"the front up to {cut}", say)
     manifest = Manifest(
         slfac_version=slfac.__version__,
-        model=model,
+        model=source.name,
         cut=cut,
         opset=OPSET,
         input=TensorSpec(name=X, shape=tuple(input_shape)),
@@ -138,7 +146,7 @@ def export_bundle(
         num_outputs=outputs,
         loss=loss,
         preprocessing=preprocessing,
-        back=BackSpec(factory=path, kwargs=arguments, cut=cut),
+        back=BackSpec(factory=source.factory, kwargs=source.kwargs, cut=cut),
         files={},
         **description,
     )
@@ -153,6 +161,7 @@ def model_cuts(
     *,
     model: str = "cnn",
     kwargs: Mapping[str, Any] | None = None,
+    onnx: Path | None = None,
     input_shape: tuple[int, ...],
     num_classes: int | None = None,
 ) -> list[Cut]:
@@ -161,6 +170,7 @@ def model_cuts(
     Args:
         model: As for :func:`export_bundle`.
         kwargs: As for :func:`export_bundle`.
+        onnx: As for :func:`export_bundle`.
         input_shape: Shape of one sample.
         num_classes: Width of the model's output.
 
@@ -170,9 +180,18 @@ def model_cuts(
     Raises:
         ExportError: The model, shape or an argument cannot be used.
     """
-    factory = find_factory(factory_path(model))
-    whole = build_model(factory, complete(factory, kwargs or {}, num_classes, input_shape))
-    graph = trace_model(whole, input_shape)
+    if onnx is None:
+        source = from_factory(
+            model,
+            kwargs or {},
+            input_shape=input_shape,
+            num_classes=num_classes,
+            weights=None,
+            seed=0,
+        )
+    else:
+        source = from_onnx(onnx, input_shape=input_shape, loss="mse", say=lambda _line: None)
+    graph = trace_model(source.model, input_shape)
     return describe_cuts(graph, legal_cuts(graph), input_shape)
 
 
@@ -228,14 +247,6 @@ def _check_choices(preprocessing: Preprocessing, loss: str, channels: int) -> No
         raise ExportError(
             f"preprocessing holds {numbers}", "give finite numbers, and std above zero"
         )
-
-
-def _seeded_model(factory: Factory, kwargs: Mapping[str, Any], seed: int) -> nn.Module:
-    if not 0 <= seed < 1 << 63:
-        raise ExportError(f"seed is {seed}", "give a whole number from 0 to 2^63 - 1")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build_model(factory, kwargs)
 
 
 def _numpy_state(module: nn.Module) -> dict[str, np.ndarray]:

@@ -59,7 +59,7 @@ class ServerSettings(BaseModel):
         threads: Threads of torch and of the evaluation; 0 leaves it to them.
         allow_factories: What may build a bundle's back half: ``package.module:callable``,
             or ``package.module`` for all that is defined in there. A bundle chooses the
-            arguments, so the default is the one factory made for that.
+            arguments, so the default is factories that are made for that.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

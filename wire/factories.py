@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 
 from slfac.wire.errors import BundleError
 
-# The models that come with slfac, which bound their arguments.
-DEFAULT_ALLOWED = ("slfac.export.models",)
+# The models that come with slfac, and the reader of ONNX files: both bound their arguments.
+DEFAULT_ALLOWED = ("slfac.export.models", "slfac.export.onnx_model:build")
 
 
 def check_allowed(path: str, allow: Sequence[str], *, bundle: object) -> None:
