@@ -103,9 +103,13 @@ def translation_errors(half: str = "front") -> Iterator[None]:
         raise
     # torch's tracer and exporter raise from a dozen unrelated trees, some private.
     except Exception as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        # The first cause names the operator; what wraps it are torch's advice and colours.
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        first = (str(cause).strip() or type(cause).__name__).splitlines()[0]
         raise ExportError(
-            f"torch cannot translate this {half} to ONNX: {type(error).__name__}: {first}",
+            f"torch cannot translate this {half} to ONNX: {type(cause).__name__}: {first}",
             "choose another cut, or replace the layer it names",
         ) from error
 
