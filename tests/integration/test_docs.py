@@ -1,13 +1,19 @@
-"""The examples in docs/api run as they stand, without a warning."""
+"""The examples in docs/api run as they stand, and commands print what their page says."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-PAGES = sorted((Path(__file__).parents[2] / "docs" / "api").glob("*.md"))
+from slfac.cli import main
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = sorted((DOCS / "api").glob("*.md"))
+# What differs from one machine to the next: rounding errors, bundle ids, sizes.
+VARYING = re.compile(r"\b\d\.\de[-+]\d\d\b|\b[0-9a-f]{12}\b|[\d.]+ kB")
 
 
 def test_there_are_pages():
@@ -29,3 +35,46 @@ def test_the_examples_of_a_page_run(page, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def own_place(tmp_path, monkeypatch):
+    """A folder of its own to work in, whose modules are forgotten afterwards."""
+    before = set(sys.modules)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if getattr(sys.modules[name], "__file__", None) == str(tmp_path / f"{name}.py"):
+            del sys.modules[name]
+
+
+def commands(block):
+    """Each command of a console block, and what it prints."""
+    for text in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        command, printed = re.fullmatch(
+            r"((?:[^\n]*\\\n)*[^\n]*\n)(.*)", text, flags=re.DOTALL
+        ).groups()
+        yield shlex.split(command), printed
+
+
+@pytest.mark.timeout(400)  # half a minute of computing on a quiet core
+@pytest.mark.parametrize("name", ["export.md", "own-model.md"])
+def test_commands_print_what_a_page_says(name, own_place, capsys):
+    page = (DOCS / name).read_text()
+    pattern = r"(?:^Save this as `(\w+\.py)`:\n\n)?^```(python|console)\n(.*?)^```$"
+    count = 0
+    for file, kind, block in re.findall(pattern, page, flags=re.DOTALL | re.MULTILINE):
+        if file:
+            (own_place / file).write_text(block)
+        elif kind == "python":
+            subprocess.run([sys.executable, "-W", "error", "-c", block], check=True)
+        else:
+            for (program, *arguments), printed in commands(block):
+                assert program == "slfac"
+                failed = main(arguments)
+                said = capsys.readouterr()
+                given = said.err.splitlines()[-1] + "\n" if failed else said.out
+                assert VARYING.sub("#", given) == VARYING.sub("#", printed)
+                count += 1
+    assert count >= 1
