@@ -51,11 +51,10 @@ def own_place(tmp_path, monkeypatch):
 
 def commands(block):
     """Each command of a console block, and what it prints."""
+    command = re.compile(r"((?:[^\n]*\\\n)*[^\n]*)\n(.*)", re.DOTALL)
     for text in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-        command, printed = re.fullmatch(
-            r"((?:[^\n]*\\\n)*[^\n]*\n)(.*)", text, flags=re.DOTALL
-        ).groups()
-        yield shlex.split(command), printed
+        line, printed = command.fullmatch(text).groups()
+        yield shlex.split(line.replace("\\\n", " ")), printed
 
 
 @pytest.mark.timeout(400)  # half a minute of computing on a quiet core
