@@ -44,7 +44,7 @@ def test_cuts_are_listed(capsys):
         ([*SMALL, "--cut", "pool1", "--out", "x", "--std", "0"], 21, "above zero"),
         ([*SMALL, "--cut", "pool1", "--out", "x", "--scale", "nan"], 21, "finite"),
         ([*SMALL, "--cut", "pol1", "--out", "x"], 21, "pool1"),
-        ([*SMALL, "--model", "vgg", "--list-cuts"], 21, "resnet18"),
+        ([*SMALL, "--model", "vgg", "--list-cuts"], 21, "vgg11"),
         (["export", "--input", "8x8", "--classes", "3", "--list-cuts"], 21, "input_shape"),
     ],
 )
