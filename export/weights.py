@@ -31,8 +31,8 @@ def load_weights(model: nn.Module, path: Path) -> None:
     missing = sorted(wanted.keys() - given.keys() - optional)
     unknown = sorted(given.keys() - wanted.keys())
     if missing or unknown:
-        parts = [f"lacks {missing[0]!r}"] * bool(missing)
-        parts += [f"has {unknown[0]!r}, which the model has not"] * bool(unknown)
+        parts = [f"lacks {name!r}" for name in missing[:1]]
+        parts += [f"has {name!r}, which the model has not" for name in unknown[:1]]
         raise ExportError(
             f"weights {path}: the file {' and '.join(parts)} "
             f"({len(missing)} missing, {len(unknown)} unknown)",
