@@ -121,6 +121,7 @@ def export_bundle(
             num_classes=num_classes,
             weights=weights,
             seed=seed,
+            say=say,
         )
     else:
         say(f"reading {onnx}")
@@ -188,6 +189,7 @@ def model_cuts(
             num_classes=num_classes,
             weights=None,
             seed=0,
+            say=lambda _line: None,
         )
     else:
         source = from_onnx(onnx, input_shape=input_shape, loss="mse", say=lambda _line: None)

@@ -45,6 +45,7 @@ def from_factory(
     num_classes: int | None,
     weights: Path | None,
     seed: int,
+    say: Callable[[str], None],
 ) -> Source:
     """Make a model by its factory.
 
@@ -58,6 +59,7 @@ def from_factory(
         weights: A safetensors file with the whole model's state; None for what the factory
             gives.
         seed: Seed of the initial weights.
+        say: Told which weights do not fit and start afresh.
 
     Returns:
         The model.
@@ -75,7 +77,9 @@ def from_factory(
         torch.manual_seed(seed)
         model = build_model(factory, arguments)
     if weights is not None:
-        load_weights(model, weights)
+        left = load_weights(model, weights)
+        if left:
+            say(f"{' and '.join(left)} of {weights} have another shape: they start afresh")
     return Source(model, name, path, arguments)
 
 

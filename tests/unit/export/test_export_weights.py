@@ -34,12 +34,25 @@ def test_every_tensor_is_taken_over(tmp_path):
         ({"0.bias": None}, r"lacks '0\.bias' \(1 missing, 0 unknown\)"),
         ({"head.bias": torch.ones(1)}, r"has 'head\.bias', which the model has not"),
         ({"0.weight": torch.ones(4, 3)}, r"'0\.weight' is \(4, 3\), the model's is \(3, 4\)"),
+        (
+            {"0.weight": torch.ones(2, 4), "1.bias": torch.ones(2)},
+            r"'0\.weight' is \(2, 4\), the model's",
+        ),
         ({"0.bias": torch.full((3,), float("nan"))}, r"'0\.bias' holds values that are not finite"),
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path, changes, message):
     with pytest.raises(ExportError, match=message):
         load_weights(model(), saved(tmp_path / "w", **changes))
+
+
+def test_a_last_layer_for_other_classes_starts_afresh(tmp_path):
+    path = saved(tmp_path / "w", **{"1.weight": torch.ones(5), "0.bias": torch.ones(3)})
+    target = model()
+    before = target[1].weight.clone()
+    assert load_weights(target, path) == ["1.weight"]
+    assert torch.equal(target[1].weight, before)
+    assert torch.equal(target[0].bias, torch.ones(3))
 
 
 def test_a_file_that_is_none_is_named(tmp_path):
