@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slfac.cli import export_infer
 from slfac.cli.imports import import_from_here
 from slfac.cli.parsers import add_command
 from slfac.wire.errors import SettingsError
@@ -22,6 +23,8 @@ examples:
       --classes 7 --list-cuts
   slfac export --model mynet:make --weights mynet.safetensors --input 3x64x64 \\
       --cut features.3 --freeze-bn --train-from features.2 --out bundle
+
+after training, one ONNX file of the model: slfac export infer --help
 """
 _KILO = 1000
 _MEGA = 1_000_000
@@ -58,7 +61,7 @@ def add_parser(subparsers: Any) -> None:
         "--onnx", type=Path, default=None, metavar="FILE", help="a model as an ONNX file, instead"
     )
     parser.add_argument("--cut", default=None, help="where the front ends, as --list-cuts says")
-    parser.add_argument("--input", required=True, metavar="CxHxW", help="shape of one sample")
+    parser.add_argument("--input", default=None, metavar="CxHxW", help="shape of one sample")
     parser.add_argument("--classes", default=None, type=int, help="width of the model's output")
     parser.add_argument("--out", type=Path, default=None, metavar="DIR", help="the bundle's folder")
     parser.add_argument(
@@ -69,6 +72,12 @@ def add_parser(subparsers: Any) -> None:
         default=None,
         help="print every cut where one tensor crosses, or all cuts, and stop",
     )
+    _add_training(parser)
+    export_infer.add_parser(parser)
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    """Options of what the bundle trains, and on which values."""
     parser.add_argument(
         "--freeze-bn",
         action="store_true",
@@ -113,6 +122,8 @@ def run(args: argparse.Namespace) -> int:
         ExportError: The model cannot be exported, or its graphs failed their proof.
         BundleError: The bundle cannot be written.
     """
+    if args.input is None:
+        raise SettingsError("--input is needed", "give the shape of one sample, such as 1x28x28")
     shape = _parse_shape(args.input)
     model, kwargs = _parse_model(args.model or "cnn", args.kwargs)
     if args.onnx and (args.model or args.weights or args.kwargs != "{}"):

@@ -24,13 +24,30 @@ def apply(preprocessing: Preprocessing, x: np.ndarray) -> np.ndarray:
     Raises:
         DataError: ``mean`` or ``std`` has neither one value nor one a channel.
     """
-    mean = _per_channel("mean", preprocessing.mean, x.shape)
-    std = _per_channel("std", preprocessing.std, x.shape)
+    multiplier, offset = factors(preprocessing, x.shape)
     out = np.empty(x.shape, np.float32)
-    np.multiply(x, (preprocessing.scale / std).astype(np.float32), out=out)
-    if np.any(mean):
-        out -= (mean / std).astype(np.float32)
+    np.multiply(x, multiplier, out=out)
+    if np.any(offset):
+        out -= offset
     return out
+
+
+def factors(preprocessing: Preprocessing, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """What a batch is multiplied by, and what is then subtracted from it.
+
+    Args:
+        preprocessing: The bundle's factors.
+        shape: The batch's shape, ``(B, C, ...)``, ``(B, D)`` or ``(B,)``.
+
+    Returns:
+        Multiplier and offset, float32, which broadcast over the batch.
+
+    Raises:
+        DataError: ``mean`` or ``std`` has neither one value nor one a channel.
+    """
+    mean = _per_channel("mean", preprocessing.mean, shape)
+    std = _per_channel("std", preprocessing.std, shape)
+    return (preprocessing.scale / std).astype(np.float32), (mean / std).astype(np.float32)
 
 
 def _per_channel(field: str, values: tuple[float, ...], shape: tuple[int, ...]) -> np.ndarray:

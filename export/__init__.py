@@ -1,7 +1,8 @@
 """Cuts a torch model and writes what a board needs to train the front without torch.
 
-:func:`export_bundle` does the whole; :func:`verify_bundle` proves a bundle again. Names
-load when they are used: a server imports :mod:`slfac.export.rebuild` from this package
+:func:`export_bundle` does the whole; :func:`verify_bundle` proves a bundle again;
+:func:`export_infer` writes what a run has trained as one ONNX file. Names load when they
+are used: a server imports :mod:`slfac.export.rebuild` from this package
 without having the exporter's packages.
 """
 
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from slfac.export.bundle import ExportResult, export_bundle, model_cuts
     from slfac.export.costs import Cut
+    from slfac.export.deploy import InferExport, export_infer
     from slfac.export.rebuild import back_half
     from slfac.export.verify import Check, verify_bundle
 
@@ -20,8 +22,10 @@ __all__ = [
     "Check",
     "Cut",
     "ExportResult",
+    "InferExport",
     "back_half",
     "export_bundle",
+    "export_infer",
     "model_cuts",
     "verify_bundle",
 ]
@@ -30,8 +34,10 @@ _HOME = {
     "Check": "verify",
     "Cut": "costs",
     "ExportResult": "bundle",
+    "InferExport": "deploy",
     "back_half": "rebuild",
     "export_bundle": "bundle",
+    "export_infer": "deploy",
     "model_cuts": "bundle",
     "verify_bundle": "verify",
 }

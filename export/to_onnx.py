@@ -32,6 +32,7 @@ def to_onnx(
     inputs: Sequence[str],
     outputs: Sequence[str],
     tidy: bool,
+    half: str = "front",
 ) -> onnx.ModelProto:
     """Translate a module to ONNX.
 
@@ -43,6 +44,7 @@ def to_onnx(
         outputs: A name for each output.
         tidy: Whether to fold constants and merge equal ones. Not for a module that holds
             weights: fresh ones are often equal, and would be merged.
+        half: Which half it is of, for an error.
 
     Returns:
         The graph, with everything in memory.
@@ -50,7 +52,7 @@ def to_onnx(
     Raises:
         ExportError: An operator has no translation, or the batch cannot vary.
     """
-    with quiet_torch(), translation_errors():
+    with quiet_torch(), translation_errors(half):
         program = torch.export.export(
             module, tuple(arguments), dynamic_shapes=dynamic_shapes, strict=False
         )
@@ -89,17 +91,25 @@ def _tidy(model: onnx_ir.Model) -> None:
 
 
 @contextlib.contextmanager
-def translation_errors() -> Iterator[None]:
-    """Turn whatever torch raises on a model that it cannot translate into ExportError."""
+def translation_errors(half: str = "front") -> Iterator[None]:
+    """Turn whatever torch raises on a model that it cannot translate into ExportError.
+
+    Args:
+        half: Which half it is of.
+    """
     try:
         yield
     except SlfacError:
         raise
     # torch's tracer and exporter raise from a dozen unrelated trees, some private.
     except Exception as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        # The first cause names the operator; what wraps it are torch's advice and colours.
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        first = (str(cause).strip() or type(cause).__name__).splitlines()[0]
         raise ExportError(
-            f"torch cannot translate this front to ONNX: {type(error).__name__}: {first}",
+            f"torch cannot translate this {half} to ONNX: {type(cause).__name__}: {first}",
             "choose another cut, or replace the layer it names",
         ) from error
 

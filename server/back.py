@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from slfac.server.losses import per_sample_loss
 from slfac.server.optim import make_torch_optimizer
 from slfac.wire.bundle import BACK_FILE, Bundle
 from slfac.wire.errors import BundleError, SlfacError, TrainingError
+from slfac.wire.factories import check_allowed, import_allowed
 
 # What trained layers put out stays within thousands, and float16, which a codec sends, ends
 # at 65504. Products of values below this one with weights stay far inside float32, so what
@@ -225,13 +226,9 @@ def _moved(module: torch.nn.Module, device: torch.device) -> torch.nn.Module:
 
 def _build(bundle: Bundle, allow: Sequence[str]) -> torch.nn.Module:
     spec = bundle.manifest.back
-    if not any(_allows(entry, spec.factory) for entry in allow):
-        raise BundleError(
-            f"bundle {bundle.path}: its back half comes from {spec.factory}, which is not allowed",
-            f"if you trust it, add --allow-factories {spec.factory}",
-        )
+    check_allowed(spec.factory, allow, bundle=bundle.path)
     try:
-        factory = _factory(spec.factory, allow)
+        factory = import_allowed(spec.factory, allow)
         if spec.cut:
             rebuild = importlib.import_module(_REBUILD).back_half
             module = rebuild(factory, spec.kwargs, spec.cut, bundle.manifest.input.shape)
@@ -249,18 +246,3 @@ def _build(bundle: Bundle, allow: Sequence[str]) -> torch.nn.Module:
             "export it again with this release",
         ) from error
     return module
-
-
-def _allows(entry: str, factory: str) -> bool:
-    base = entry.rstrip(".")
-    return factory == base or factory.startswith((f"{base}:", f"{base}."))
-
-
-def _factory(path: str, allow: Sequence[str]) -> Callable[..., object]:
-    module_name, _, attribute = path.partition(":")
-    factory: Callable[..., object] = getattr(importlib.import_module(module_name), attribute)
-    home = f"{factory.__module__}:{attribute}"
-    # A module that is allowed as a whole and imports os.system must not thereby allow it.
-    if path not in allow and not any(_allows(entry, home) for entry in allow):
-        raise ImportError(f"{module_name} does not define {attribute}")
-    return factory

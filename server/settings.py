@@ -14,6 +14,7 @@ from slfac.codec.spec import Fields, parse_spec
 from slfac.server.accelerator import TorchDevice
 from slfac.server.optim import check_optimizer
 from slfac.wire.errors import SettingsError
+from slfac.wire.factories import DEFAULT_ALLOWED
 from slfac.wire.keys import NAME
 from slfac.wire.messages import Partition, Plan
 from slfac.wire.sockets import check_address
@@ -86,7 +87,7 @@ class ServerSettings(BaseModel):
     step_timeout_s: Annotated[float, Field(gt=0)] = 600.0
     torch_device: TorchDevice = "auto"
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
-    allow_factories: tuple[str, ...] = ("slfac.export.models", "slfac.export.onnx_model:build")
+    allow_factories: tuple[str, ...] = DEFAULT_ALLOWED
 
     def plan(self) -> Plan:
         """What the devices are told."""
