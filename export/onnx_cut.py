@@ -45,7 +45,8 @@ def cut_training_step(trace: JointTrace) -> CutGraphs:
     Raises:
         ExportError: A new buffer depends on the gradient.
     """
-    graph = trace.model.graph
+    graph = onnx.shape_inference.infer_shapes(trace.model).graph
+    _read_clipped(graph)
     outputs = [value.name for value in graph.output]
     gradients = [name for name in outputs if name in set(trace.gradients.values())]
     early = [name for name in outputs if name not in gradients]
@@ -58,9 +59,27 @@ def cut_training_step(trace: JointTrace) -> CutGraphs:
     made = {name for node in forward for name in node.output}
     residuals = [name for name in _outside_inputs(backward) if name in made - set(early)]
     return CutGraphs(
-        forward=_subgraph(trace, forward, [*early, *residuals]),
-        backward=_subgraph(trace, backward, gradients),
+        forward=_subgraph(trace, graph, forward, [*early, *residuals]),
+        backward=_subgraph(trace, graph, backward, gradients),
     )
+
+
+def _read_clipped(graph: onnx.GraphProto) -> None:
+    """Compare a clipped value with its bounds in place of the value itself.
+
+    Whether it lies strictly inside is the same, and the clipped value, which the next layer
+    reads, has to be kept anyway.
+    """
+    clipped = {
+        (node.input[0], side, bound): node.output[0]
+        for node in graph.node
+        if node.op_type == "Clip"
+        for side, bound in zip(("Greater", "Less"), node.input[1:], strict=False)
+    }
+    for node in graph.node:
+        key = (node.input[0], node.op_type, node.input[1]) if len(node.input) > 1 else None
+        if key in clipped:
+            node.input[0] = clipped[key]
 
 
 def _ancestors(graph: onnx.GraphProto, names: Iterable[str]) -> list[int]:
@@ -84,9 +103,8 @@ def _outside_inputs(nodes: Iterable[onnx.NodeProto]) -> list[str]:
 
 
 def _subgraph(
-    trace: JointTrace, nodes: list[onnx.NodeProto], outputs: list[str]
+    trace: JointTrace, graph: onnx.GraphProto, nodes: list[onnx.NodeProto], outputs: list[str]
 ) -> onnx.ModelProto:
-    graph = trace.model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     known = {v.name: v for v in (*graph.value_info, *graph.input, *graph.output)}
     outside = _outside_inputs(nodes)
