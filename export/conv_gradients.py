@@ -148,15 +148,19 @@ def _swapped(grad: Tensor, x: Tensor, shape: Sequence[int], geometry: _Geometry)
     Of grouped convolutions, only those with one channel in and out a group.
     """
     stride, padding, dilation, groups = geometry
-    images = x.transpose(0, 1)
+    # Rows that a stride left over would give needless outputs: cut off, or not padded.
+    ends = [
+        (o - 1) * s + (k - 1) * d + 1 - h - p
+        for o, s, k, d, h, p in zip(
+            grad.shape[2:], stride, shape[2:], dilation, x.shape[2:], padding, strict=True
+        )
+    ]
+    images = functional.pad(x, (padding[1], ends[1], padding[0], ends[0])).transpose(0, 1)
     if groups > 1:
-        images = images.reshape(1, -1, *x.shape[2:])
+        images = images.reshape(1, -1, *images.shape[2:])
     swapped: Tensor = aten.convolution(
-        images, grad.transpose(0, 1), None,
-        dilation, padding, stride, False, [0, 0], groups,
-    )  # fmt: skip
-    # Rows that a stride left over give extra outputs: cut off.
-    swapped = swapped[:, :, : shape[2], : shape[3]]
+        images, grad.transpose(0, 1), None, dilation, [0, 0], stride, False, [0, 0], groups
+    )
     return swapped.transpose(0, 1)
 
 

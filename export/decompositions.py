@@ -15,6 +15,7 @@ from slfac.export.pool_gradients import (
     avg_pool2d_backward,
     max_pool2d_backward,
 )
+from slfac.export.select_gradients import select_backward
 
 aten: Any = torch.ops.aten
 
@@ -28,4 +29,5 @@ def decomposition_table() -> dict[Any, Callable[..., Any]]:
     table[aten._adaptive_avg_pool2d_backward.default] = adaptive_avg_pool2d_backward
     table[aten.threshold_backward.default] = threshold_backward
     table[aten.hardtanh_backward.default] = hardtanh_backward
+    table[aten.select_backward.default] = select_backward
     return table
