@@ -113,21 +113,13 @@ def export_bundle(
             no translation, or the graphs do not do what torch does.
         BundleError: ``out`` cannot be written, or holds something that is no bundle.
     """
-    say = on_progress or (lambda _line: None)
+    say = on_progress or _silent
     preprocessing = preprocessing or Preprocessing(scale=1 / 255)
     if onnx is None:
-        say(f"building {model} with seed {seed}")
         source = from_factory(
-            model,
-            kwargs or {},
-            input_shape=input_shape,
-            num_classes=num_classes,
-            weights=weights,
-            seed=seed,
-            say=say,
+            model, kwargs or {}, input_shape, num_classes, weights=weights, seed=seed, say=say
         )
     else:
-        say(f"reading {onnx}")
         source = from_onnx(onnx, input_shape=input_shape, loss=loss, say=say)
     graph = trace_model(source.model, input_shape)
     outputs = _outputs(graph, num_classes)
@@ -136,9 +128,7 @@ def export_bundle(
     kept = freeze(graph, place, train_from=train_from, statistics=freeze_bn)
     front, back = halves(graph, place)
     front.keep_evaluating(kept)
-    files, description = _front_files(
-        front, input_shape, f"the front up to {cut}", recompute, say
-    )
+    files, description = _front_files(front, input_shape, f"the front up to {cut}", recompute, say)
     manifest = Manifest(
         slfac_version=slfac.__version__,
         model=source.name,
@@ -188,18 +178,16 @@ def model_cuts(
     """
     if onnx is None:
         source = from_factory(
-            model,
-            kwargs or {},
-            input_shape=input_shape,
-            num_classes=num_classes,
-            weights=None,
-            seed=0,
-            say=lambda _line: None,
+            model, kwargs or {}, input_shape, num_classes, weights=None, seed=0, say=_silent
         )
     else:
-        source = from_onnx(onnx, input_shape=input_shape, loss="mse", say=lambda _line: None)
+        source = from_onnx(onnx, input_shape=input_shape, loss="mse", say=_silent)
     graph = trace_model(source.model, input_shape)
     return describe_cuts(graph, legal_cuts(graph), input_shape)
+
+
+def _silent(line: str) -> None:
+    del line
 
 
 def _front_files(
