@@ -43,6 +43,7 @@ def add_parser(subparsers: Any) -> None:
     add("--connect-timeout-s", type=float, metavar="S", help="how long to try at first (60)")
     add("--reconnect-timeout-s", type=float, metavar="S", help="how long after a break (300)")
     add("--threads", type=int, metavar="N", help="threads of onnxruntime (1)")
+    add("--low-memory", action="store_true", help="hold less memory, at the cost of time")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -90,6 +90,12 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         metavar="NODE",
         help="train the front from this module or node on; what comes before stays",
     )
+    parser.add_argument(
+        "--recompute",
+        action="store_true",
+        default=False,
+        help="run the front's forward pass anew in the backward, to hold less in between",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the initial weights")
     parser.add_argument(
         "--loss", default="cross_entropy", choices=("cross_entropy", "bce_with_logits", "mse")
@@ -162,6 +168,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         freeze_bn=args.freeze_bn,
         train_from=args.train_from,
+        recompute=args.recompute,
         preprocessing=Preprocessing(scale=args.scale, **preprocessing_numbers),
         loss=args.loss,
         on_progress=lambda line: print(line, file=sys.stderr, flush=True),

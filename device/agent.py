@@ -97,7 +97,8 @@ class _Agent:
     def run(self) -> DeviceResult:
         welcome = self._link.join()
         bundle = self._bundle(welcome)
-        front = Front(bundle, threads=self._settings.threads)
+        settings = self._settings
+        front = Front(bundle, threads=settings.threads, low_memory=settings.low_memory)
         samples = self._samples(welcome, bundle)
         while not self._finished:
             try:

@@ -22,6 +22,8 @@ class Front:
     Args:
         bundle: Where graphs and initial values come from.
         threads: Threads of onnxruntime.
+        low_memory: Whether onnxruntime gives memory back between its operators, at the cost
+            of time.
 
     Attributes:
         parameters: Trainable arrays by name; an optimiser updates them in place.
@@ -31,11 +33,12 @@ class Front:
         BundleError: A graph cannot be loaded, or the state does not fit.
     """
 
-    def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
+    def __init__(self, bundle: Bundle, *, threads: int = 1, low_memory: bool = False) -> None:
         manifest = bundle.manifest
         self._manifest = manifest
         self._bundle = bundle
         self._threads = threads
+        self._low_memory = low_memory
         self._frozen = {
             name
             for graph in (manifest.graphs.forward, manifest.graphs.backward)
@@ -78,7 +81,13 @@ class Front:
     def _open(self) -> None:
         graphs = self._manifest.graphs
         forward, backward = (
-            open_session(self._bundle, graph, self.buffers, threads=self._threads)
+            open_session(
+                self._bundle,
+                graph,
+                self.buffers,
+                threads=self._threads,
+                low_memory=self._low_memory,
+            )
             for graph in (graphs.forward, graphs.backward)
         )
         self._sessions = forward, backward

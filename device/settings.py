@@ -35,6 +35,7 @@ class DeviceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         connect_timeout_s: How long to try to reach the server at the start.
         reconnect_timeout_s: How long to try again after the link broke.
         threads: Threads of onnxruntime.
+        low_memory: Hold less memory, at the cost of time.
     """
 
     server: str
@@ -47,6 +48,7 @@ class DeviceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     connect_timeout_s: Annotated[float, Meta(ge=0)] = 60.0
     reconnect_timeout_s: Annotated[float, Meta(ge=0)] = 300.0
     threads: Annotated[int, Meta(ge=1, le=64)] = 1
+    low_memory: bool = False
 
 
 def device_settings(**values: Any) -> DeviceSettings:

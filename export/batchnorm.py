@@ -19,11 +19,17 @@ from torch.overrides import TorchFunctionMode
 
 from slfac.wire.errors import ExportError
 
+aten: Any = torch.ops.aten
+
 COUNTER = "num_batches_tracked"
 
 
 class _Normalise(torch.autograd.Function):
-    """``(x - mean) / std * weight + bias`` over batch and space, with its short gradient."""
+    """``(x - mean) / std * weight + bias`` over batch and space, with its short gradient.
+
+    Each pass over a tensor counts, so what is ``x * a + b`` with one ``a`` and ``b`` a channel
+    is written as the evaluation-mode operator, which takes one.
+    """
 
     @staticmethod
     def forward(
@@ -32,36 +38,52 @@ class _Normalise(torch.autograd.Function):
         axes = [0, *range(2, x.dim())]
         mean = x.mean(axes, keepdim=True)
         centred = x - mean
-        variance = (centred * centred).mean(axes, keepdim=True)
-        inverse = torch.rsqrt(variance + eps)
-        shape = mean.shape
-        scale = inverse if weight is None else weight.reshape(shape) * inverse
-        ctx.save_for_backward(centred, inverse, scale)
+        variance = (centred * centred).mean(axes)
+        mean = mean.reshape(-1)
+        ctx.save_for_backward(x, mean, torch.rsqrt(variance + eps), weight)
         ctx.mark_non_differentiable(mean, variance)
-        y = centred * scale
-        if bias is not None:
-            y = y + bias.reshape(shape)
-        return y, mean.reshape(-1), variance.reshape(-1)
+        return _evaluate(x, weight, bias, mean, variance, eps), mean, variance
 
     @staticmethod
     def backward(
         ctx: Any, *grads: Tensor
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
-        centred, inverse, scale = ctx.saved_tensors
+        x, mean, inverse, weight = ctx.saved_tensors
         grad = grads[0]
         axes = [0, *range(2, grad.dim())]
         count = math.prod(grad.shape[axis] for axis in axes)
-        mean_grad = grad.mean(axes, keepdim=True)
-        mean_product = (grad * centred).mean(axes, keepdim=True)
+        mean_grad = grad.mean(axes)
+        # Of the gradient with the centred input.
+        covariance = (grad * x).mean(axes) - mean * mean_grad
         grad_x = grad_weight = grad_bias = None
         if ctx.needs_input_grad[1]:
-            grad_weight = (mean_product * inverse * count).reshape(-1)
+            grad_weight = covariance * inverse * count
         if ctx.needs_input_grad[2]:
-            grad_bias = (mean_grad * count).reshape(-1)
+            grad_bias = mean_grad * count
         if ctx.needs_input_grad[0]:
-            slope = mean_product * inverse * inverse
-            grad_x = (grad - mean_grad - centred * slope) * scale
+            # (grad - mean_grad - (x - mean) * covariance * inverse ** 2) * scale
+            scale = inverse if weight is None else weight * inverse
+            slope = -covariance * inverse * inverse * scale
+            offset = -mean_grad * scale - mean * slope
+            shape = [1, -1, *[1] * (grad.dim() - 2)]
+            grad_x = grad * scale.reshape(shape) + _affine(x, slope, offset)
         return grad_x, grad_weight, grad_bias, None
+
+
+def _evaluate(  # noqa: PLR0917
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, variance: Tensor, eps: float
+) -> Tensor:
+    y: Tensor = aten._native_batch_norm_legit_no_training(
+        x, weight, bias, mean, variance, 0.0, eps
+    )[0]
+    return y
+
+
+def _affine(x: Tensor, slope: Tensor, offset: Tensor) -> Tensor:
+    """``x * slope + offset``, one of each a channel."""
+    eps = 1e-5
+    one = torch.full_like(slope, 1 - eps)
+    return _evaluate(x, slope, offset, torch.zeros_like(slope), one, eps)
 
 
 class BatchStatistics(TorchFunctionMode):

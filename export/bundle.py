@@ -70,6 +70,7 @@ def export_bundle(
     seed: int = 0,
     freeze_bn: bool = False,
     train_from: str | None = None,
+    recompute: bool = False,
     preprocessing: Preprocessing | None = None,
     loss: Loss = "cross_entropy",
     on_progress: Callable[[str], None] | None = None,
@@ -97,6 +98,8 @@ def export_bundle(
             and normalises with them; its weights are still trained.
         train_from: A module or node of the front: what it needs stays as it is, in
             evaluation mode. None trains all of the front.
+        recompute: Whether the backward graph runs the forward anew, so that between the
+            two a device holds the front's input and nothing else.
         preprocessing: From stored values to the model's input; by default what 8-bit
             images want, a scale of 1/255.
         loss: ``cross_entropy``, ``bce_with_logits`` or ``mse``.
@@ -110,20 +113,13 @@ def export_bundle(
             no translation, or the graphs do not do what torch does.
         BundleError: ``out`` cannot be written, or holds something that is no bundle.
     """
-    say = on_progress or (lambda _line: None)
+    say = on_progress or _silent
     preprocessing = preprocessing or Preprocessing(scale=1 / 255)
     if onnx is None:
-        say(f"building {model} with seed {seed}")
         source = from_factory(
-            model,
-            kwargs or {},
-            input_shape=input_shape,
-            num_classes=num_classes,
-            weights=weights,
-            seed=seed,
+            model, kwargs or {}, input_shape, num_classes, weights=weights, seed=seed, say=say
         )
     else:
-        say(f"reading {onnx}")
         source = from_onnx(onnx, input_shape=input_shape, loss=loss, say=say)
     graph = trace_model(source.model, input_shape)
     outputs = _outputs(graph, num_classes)
@@ -132,7 +128,7 @@ def export_bundle(
     kept = freeze(graph, place, train_from=train_from, statistics=freeze_bn)
     front, back = halves(graph, place)
     front.keep_evaluating(kept)
-    files, description = _front_files(front, input_shape, f"the front up to {cut}", say)
+    files, description = _front_files(front, input_shape, f"the front up to {cut}", recompute, say)
     manifest = Manifest(
         slfac_version=slfac.__version__,
         model=source.name,
@@ -182,26 +178,29 @@ def model_cuts(
     """
     if onnx is None:
         source = from_factory(
-            model,
-            kwargs or {},
-            input_shape=input_shape,
-            num_classes=num_classes,
-            weights=None,
-            seed=0,
+            model, kwargs or {}, input_shape, num_classes, weights=None, seed=0, say=_silent
         )
     else:
-        source = from_onnx(onnx, input_shape=input_shape, loss="mse", say=lambda _line: None)
+        source = from_onnx(onnx, input_shape=input_shape, loss="mse", say=_silent)
     graph = trace_model(source.model, input_shape)
     return describe_cuts(graph, legal_cuts(graph), input_shape)
 
 
+def _silent(line: str) -> None:
+    del line
+
+
 def _front_files(
-    front: Half, input_shape: tuple[int, ...], what: str, say: Callable[[str], None]
+    front: Half,
+    input_shape: tuple[int, ...],
+    what: str,
+    recompute: bool,
+    say: Callable[[str], None],
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """The front's graphs as files, and what the manifest says of them."""
     say(f"tracing the training step of {what}")
     trace = trace_training_step(front, input_shape)
-    steps = cut_training_step(trace)
+    steps = cut_training_step(trace, recompute=recompute)
     say(f"tracing {what} for evaluation")
     graphs = {
         FORWARD_FILE: clean(steps.forward),

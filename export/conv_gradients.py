@@ -1,14 +1,14 @@
 """Gradients of two-dimensional convolutions, with operators that ONNX has.
 
-Which form a weight gradient takes was chosen by measurement in onnxruntime; inserting
-zeros between the values of a stride-8 convolution, say, took 200 times as long.
+Which form a gradient takes was chosen by measurement in onnxruntime; inserting zeros
+between the values of a stride-8 convolution, say, took 200 times as long.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,6 +23,13 @@ aten: Any = torch.ops.aten
 # convolution with batch and channels swapped.
 _MAX_PRODUCT_TAPS = 9
 _MIN_PRODUCT_CHANNELS = 16
+
+
+class _Geometry(NamedTuple):
+    stride: Sequence[int]
+    padding: Sequence[int]
+    dilation: Sequence[int]
+    groups: int
 
 
 def convolution_backward(  # noqa: PLR0917 - the operator's own order
@@ -52,60 +59,130 @@ def convolution_backward(  # noqa: PLR0917 - the operator's own order
             "choose a cut before it",
         )
     del bias_sizes, output_padding
+    geometry = _Geometry(stride, padding, dilation, groups)
     grad_x = grad_weight = grad_bias = None
     if output_mask[0]:
-        sizes = zip(
-            x.shape[2:], grad.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True
-        )
-        rest = [h - ((o - 1) * s - 2 * p + d * (k - 1) + 1) for h, o, k, s, p, d in sizes]
-        grad_x = aten.convolution(grad, weight, None, stride, padding, dilation, True, rest, groups)
+        grad_x = _input_gradient(grad, weight, x.shape[2:], geometry)
     if output_mask[1]:
-        geometry = (stride, padding, dilation)
-        grad_weight = _convolution_weight_gradient(grad, x, weight.shape, geometry, groups)
+        grad_weight = _weight_gradient(grad, x, weight.shape, geometry)
     if output_mask[2]:
         grad_bias = grad.sum((0, 2, 3))
     return grad_x, grad_weight, grad_bias
 
 
-def _convolution_weight_gradient(
-    grad: Tensor,
-    x: Tensor,
-    shape: Sequence[int],
-    geometry: tuple[Sequence[int], Sequence[int], Sequence[int]],
-    groups: int,
+def _input_gradient(
+    grad: Tensor, weight: Tensor, size: Sequence[int], geometry: _Geometry
 ) -> Tensor:
-    stride, padding, dilation = geometry
-    _, inner, *kernel = shape
+    stride, padding, dilation, groups = geometry
+    outer, inner, *kernel = weight.shape
+    reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    back = [r - p for r, p in zip(reach, padding, strict=True)]
+    depthwise = inner == 1 and outer == groups
+    pointwise = groups == 1 and math.prod(kernel) == 1
+    if (depthwise or pointwise) and set(stride) == {1} and min(back) >= 0:
+        # A plain convolution does the same, here up to twice as fast as a transposed one.
+        turned = weight.flip(2, 3) if depthwise else weight.transpose(0, 1)
+        plain: Tensor = aten.convolution(
+            grad, turned, None, [1, 1], back, dilation, False, [0, 0], groups
+        )
+        return plain
+    sizes = zip(size, grad.shape[2:], reach, stride, padding, strict=True)
+    rest = [h - ((o - 1) * s - 2 * p + r + 1) for h, o, r, s, p in sizes]
+    spread: Tensor = aten.convolution(
+        grad, weight, None, stride, padding, dilation, True, rest, groups
+    )
+    return spread
+
+
+def _weight_gradient(
+    grad: Tensor, x: Tensor, shape: Sequence[int], geometry: _Geometry
+) -> Tensor:
+    stride, padding, dilation, groups = geometry
+    outer, inner, *kernel = shape
     taps = math.prod(kernel)
-    if groups == 1 and (inner < _MIN_PRODUCT_CHANNELS or taps > _MAX_PRODUCT_TAPS):
-        # The gradient is a convolution too: batch and channels change places, and so do
-        # stride and dilation. Rows that a stride left over give extra outputs: cut off.
-        swapped: Tensor = aten.convolution(
-            x.transpose(0, 1), grad.transpose(0, 1), None,
-            dilation, padding, stride, False, [0, 0], 1,
-        )  # fmt: skip
-        return swapped.transpose(0, 1)[:, :, : kernel[0], : kernel[1]]
-    padded = functional.pad(x, (padding[1], padding[1], padding[0], padding[0]))
-    seen = window_slices(padded, kernel, stride, dilation, grad.shape[2:])
-    if inner == 1:
-        return _depthwise_weight_gradient(grad, seen, shape, groups)
-    batch, outer, pixels = grad.shape[0], grad.shape[1], math.prod(grad.shape[2:])
-    # The groups of a sample are products of their own, like samples.
-    rows = grad.reshape(batch * groups, outer // groups, pixels)
+    if inner == 1 and outer == groups:
+        if set(stride) == {1}:
+            return _depthwise_by_rows(grad, x, kernel, geometry)
+        return _swapped(grad, x, shape, geometry)
+    few = inner < _MIN_PRODUCT_CHANNELS
+    if groups == 1 and (taps > _MAX_PRODUCT_TAPS or (few and max(stride) > 1)):
+        return _swapped(grad, x, shape, geometry)
+    if groups == 1 and not few:
+        return _by_taps(grad, x, shape, geometry)
+    return _by_windows(grad, x, shape, geometry)
+
+
+def _by_taps(grad: Tensor, x: Tensor, shape: Sequence[int], geometry: _Geometry) -> Tensor:
+    """One product for each position of the kernel, over batch and pixels.
+
+    With the channels last, what a position sees is copied in long runs.
+    """
+    stride, (top, left), dilation, _ = geometry
+    outer, inner, *kernel = shape
+    images = functional.pad(x.permute(0, 2, 3, 1), (0, 0, left, left, top, top))
+    rows = grad.transpose(0, 1).reshape(outer, -1)
     products = [
-        torch.bmm(rows, tap.reshape(batch * groups, inner, pixels).transpose(1, 2)) for tap in seen
+        torch.matmul(rows, tap.reshape(-1, inner))
+        for tap in window_slices(images, kernel, stride, dilation, grad.shape[2:], first_axis=1)
     ]
-    stacked = torch.cat(products, 1)
+    return torch.stack(products, -1).reshape(tuple(shape))
+
+
+def _by_windows(grad: Tensor, x: Tensor, shape: Sequence[int], geometry: _Geometry) -> Tensor:
+    """One product a sample and group, with all positions of the kernel in a row."""
+    stride, (top, left), dilation, groups = geometry
+    outer, inner, *kernel = shape
+    padded = functional.pad(x, (left, left, top, top))
+    seen = window_slices(padded, kernel, stride, dilation, grad.shape[2:])
+    batch, pixels = grad.shape[0], math.prod(grad.shape[2:])
+    columns = torch.stack([tap.reshape(batch * groups, inner, pixels) for tap in seen], 2)
+    columns = columns.reshape(batch * groups, inner * len(seen), pixels)
+    rows = grad.reshape(batch * groups, outer // groups, pixels)
+    products = torch.bmm(rows, columns.transpose(1, 2))
+    return products.reshape(batch, -1).sum(0).reshape(tuple(shape))
+
+
+def _swapped(grad: Tensor, x: Tensor, shape: Sequence[int], geometry: _Geometry) -> Tensor:
+    """As a convolution: batch and channels change places, and so do stride and dilation.
+
+    Of grouped convolutions, only those with one channel in and out a group.
+    """
+    stride, padding, dilation, groups = geometry
+    # Rows that a stride left over would give needless outputs: cut off, or not padded.
+    ends = [
+        (o - 1) * s + (k - 1) * d + 1 - h - p
+        for o, s, k, d, h, p in zip(
+            grad.shape[2:], stride, shape[2:], dilation, x.shape[2:], padding, strict=True
+        )
+    ]
+    images = functional.pad(x, (padding[1], ends[1], padding[0], ends[0])).transpose(0, 1)
     if groups > 1:
-        stacked = stacked.reshape(batch, groups, taps * (outer // groups), inner)
-    total = stacked.sum(0).reshape(groups, taps, outer // groups, inner)
-    return total.permute(0, 2, 3, 1).reshape(tuple(shape))
+        images = images.reshape(1, -1, *images.shape[2:])
+    swapped: Tensor = aten.convolution(
+        images, grad.transpose(0, 1), None, dilation, [0, 0], stride, False, [0, 0], groups
+    )
+    return swapped.transpose(0, 1)
 
 
-def _depthwise_weight_gradient(
-    grad: Tensor, seen: list[Tensor], shape: Sequence[int], groups: int
+def _depthwise_by_rows(
+    grad: Tensor, x: Tensor, kernel: Sequence[int], geometry: _Geometry
 ) -> Tensor:
-    batch, outer, *size = grad.shape
-    rows = grad.reshape(batch, groups, outer // groups, *size)
-    sums = [(rows * tap.unsqueeze(2)).sum((0, 3, 4)).reshape(-1) for tap in seen]
-    return torch.stack(sums, -1).reshape(tuple(shape))
+    """Products of whole rows give each column of the gradient with each column of the input.
+
+    The sums of their diagonals, by a product with a constant, are the gradient; so the input
+    is not sliced along its rows, which costs more than the needless products.
+    """
+    _, padding, dilation, _ = geometry
+    _, channels, height, width = grad.shape
+    columns = x.shape[3]
+    padded = functional.pad(x, (0, 0, padding[0], padding[0])) if padding[0] else x
+    rows = torch.cat(
+        [padded[:, :, i * dilation[0] : i * dilation[0] + height] for i in range(kernel[0])], 3
+    )
+    pairs = torch.matmul(grad.transpose(2, 3), rows).sum(0)
+    pairs = pairs.reshape(channels, width, kernel[0], columns).transpose(1, 2)
+    places = torch.arange(width).reshape(-1, 1, 1) - torch.arange(columns).reshape(1, -1, 1)
+    taps = torch.arange(kernel[1]) * dilation[1] - padding[1]
+    diagonals = (places + taps == 0).reshape(width * columns, kernel[1]).to(grad.dtype)
+    sums = torch.matmul(pairs.reshape(channels, kernel[0], width * columns), diagonals)
+    return sums.unsqueeze(1)

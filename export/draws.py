@@ -44,7 +44,7 @@ class Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Stand for the operators that draw, and let all else pass."""
         del types
         kwargs = kwargs or {}
-        if torch.Tag.nondeterministic_seeded not in func.tags:
+        if torch.Tag.nondeterministic_seeded not in func.tags or _draws_nothing(func, args):
             return func(*args, **kwargs)
         if func is aten.bernoulli_.float:
             return args[0].copy_(self._keep(args[0], args[1] if len(args) > 1 else 0.5))
@@ -62,6 +62,11 @@ class Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _keep(self, like: Tensor, chance: float) -> Tensor:
         return (self._take(like.shape) < chance).to(like.dtype)
+
+
+def _draws_nothing(func: Any, args: tuple[Any, ...]) -> bool:
+    """Whether a call is attention without dropout, by an operator that could draw."""
+    return func is aten._scaled_dot_product_flash_attention_for_cpu.default and not any(args[3:4])
 
 
 class GivenDraws(Draws):  # type: ignore[no-untyped-call]

@@ -17,6 +17,10 @@ from slfac.export.trace import JointTrace
 from slfac.wire.errors import ExportError
 
 
+# These copy nothing.
+_VIEWS = {"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"}
+
+
 @dataclass(frozen=True)
 class CutGraphs:
     """The two halves of a training step.
@@ -33,11 +37,13 @@ class CutGraphs:
     backward: onnx.ModelProto
 
 
-def cut_training_step(trace: JointTrace) -> CutGraphs:
+def cut_training_step(trace: JointTrace, *, recompute: bool = False) -> CutGraphs:
     """Cut the graph of a training step into forward and backward.
 
     Args:
         trace: The traced step.
+        recompute: Whether the backward graph computes anew what it needs of the forward's
+            half, so that nothing but the inputs is held between the two.
 
     Returns:
         Both graphs, each valid by itself.
@@ -45,12 +51,14 @@ def cut_training_step(trace: JointTrace) -> CutGraphs:
     Raises:
         ExportError: A new buffer depends on the gradient.
     """
-    graph = trace.model.graph
+    graph = onnx.shape_inference.infer_shapes(trace.model).graph
+    _read_clipped(graph)
     outputs = [value.name for value in graph.output]
     gradients = [name for name in outputs if name in set(trace.gradients.values())]
     early = [name for name in outputs if name not in gradients]
     before = _ancestors(graph, early)
-    after = [index for index in _ancestors(graph, gradients) if index not in before]
+    needed = _ancestors(graph, gradients)
+    after = needed if recompute else _after(graph, set(before), needed)
     forward = [graph.node[index] for index in before]
     backward = [graph.node[index] for index in after]
     if not set(trace.smashed.values()).isdisjoint(_outside_inputs(forward)):
@@ -58,9 +66,50 @@ def cut_training_step(trace: JointTrace) -> CutGraphs:
     made = {name for node in forward for name in node.output}
     residuals = [name for name in _outside_inputs(backward) if name in made - set(early)]
     return CutGraphs(
-        forward=_subgraph(trace, forward, [*early, *residuals]),
-        backward=_subgraph(trace, backward, gradients),
+        forward=_subgraph(trace, graph, forward, [*early, *residuals]),
+        backward=_subgraph(trace, graph, backward, gradients),
     )
+
+
+def _after(graph: onnx.GraphProto, before: set[int], needed: list[int]) -> list[int]:
+    """Of the nodes that the gradients need, those that the backward graph runs.
+
+    These are all that do not run before, and views of what runs before: a reshaped copy of
+    a value that is kept would be kept a second time.
+    """
+    maker = {name: index for index, node in enumerate(graph.node) for name in node.output}
+    given = {value.name for value in graph.input}
+    after = {index for index in needed if index not in before}
+    waiting = sorted(after)
+    while waiting:
+        for name in graph.node[waiting.pop()].input:
+            index = maker.get(name)
+            if index is None or index in after:
+                continue
+            node = graph.node[index]
+            transposed = node.op_type == "Transpose" and node.input[0] in given
+            if node.op_type in _VIEWS or transposed:
+                after.add(index)
+                waiting.append(index)
+    return sorted(after)
+
+
+def _read_clipped(graph: onnx.GraphProto) -> None:
+    """Compare a clipped value with its bounds in place of the value itself.
+
+    Whether it lies strictly inside is the same, and the clipped value, which the next layer
+    reads, has to be kept anyway.
+    """
+    clipped = {
+        (node.input[0], side, bound): node.output[0]
+        for node in graph.node
+        if node.op_type == "Clip"
+        for side, bound in zip(("Greater", "Less"), node.input[1:], strict=False)
+    }
+    for node in graph.node:
+        key = (node.input[0], node.op_type, node.input[1]) if len(node.input) > 1 else None
+        if key in clipped:
+            node.input[0] = clipped[key]
 
 
 def _ancestors(graph: onnx.GraphProto, names: Iterable[str]) -> list[int]:
@@ -84,9 +133,8 @@ def _outside_inputs(nodes: Iterable[onnx.NodeProto]) -> list[str]:
 
 
 def _subgraph(
-    trace: JointTrace, nodes: list[onnx.NodeProto], outputs: list[str]
+    trace: JointTrace, graph: onnx.GraphProto, nodes: list[onnx.NodeProto], outputs: list[str]
 ) -> onnx.ModelProto:
-    graph = trace.model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     known = {v.name: v for v in (*graph.value_info, *graph.input, *graph.output)}
     outside = _outside_inputs(nodes)

@@ -40,11 +40,12 @@ class Source:
 def from_factory(
     name: str,
     kwargs: Mapping[str, Any],
-    *,
     input_shape: tuple[int, ...],
     num_classes: int | None,
+    *,
     weights: Path | None,
     seed: int,
+    say: Callable[[str], None],
 ) -> Source:
     """Make a model by its factory.
 
@@ -58,6 +59,7 @@ def from_factory(
         weights: A safetensors file with the whole model's state; None for what the factory
             gives.
         seed: Seed of the initial weights.
+        say: Told what is done, and which weights do not fit and start afresh.
 
     Returns:
         The model.
@@ -68,6 +70,7 @@ def from_factory(
     """
     if not 0 <= seed < 1 << 63:
         raise ExportError(f"seed is {seed}", "give a whole number from 0 to 2^63 - 1")
+    say(f"building {name} with seed {seed}")
     path = factory_path(name)
     factory = find_factory(path)
     arguments = complete(factory, kwargs, num_classes, input_shape)
@@ -75,7 +78,9 @@ def from_factory(
         torch.manual_seed(seed)
         model = build_model(factory, arguments)
     if weights is not None:
-        load_weights(model, weights)
+        left = load_weights(model, weights)
+        if left:
+            say(f"{' and '.join(left)} of {weights} have another shape: they start afresh")
     return Source(model, name, path, arguments)
 
 
@@ -88,7 +93,7 @@ def from_onnx(
         path: The file.
         input_shape: Shape of one sample; None takes the file's, where it is whole.
         loss: The loss to train with; a last activation that it computes itself is dropped.
-        say: Told what is dropped.
+        say: Told what is done, and what is dropped.
 
     Returns:
         The model.
@@ -96,6 +101,7 @@ def from_onnx(
     Raises:
         ExportError: The file cannot be read, or holds what cannot be trained here.
     """
+    say(f"reading {path}")
     structure, weights = read_onnx(path, input_shape=input_shape)
     structure, dropped = without_last_activation(structure, loss)
     if dropped is not None:

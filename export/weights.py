@@ -12,12 +12,18 @@ from torch import nn
 from slfac.wire.errors import ExportError
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
+def load_weights(model: nn.Module, path: Path) -> list[str]:
     """Put a file's tensors into a model; every one must have its place, and every place one.
+
+    The last layer may have another shape in the file, as a model trained on other classes
+    has: it then stays as it is in the model.
 
     Args:
         model: The model; it is changed.
         path: A safetensors file. Counters of BatchNorm's batches may be missing.
+
+    Returns:
+        Names of the last layer's tensors that were not taken.
 
     Raises:
         ExportError: The file cannot be read, or its tensors do not fit the model.
@@ -31,13 +37,17 @@ def load_weights(model: nn.Module, path: Path) -> None:
     missing = sorted(wanted.keys() - given.keys() - optional)
     unknown = sorted(given.keys() - wanted.keys())
     if missing or unknown:
-        parts = [f"lacks {missing[0]!r}"] * bool(missing)
-        parts += [f"has {unknown[0]!r}, which the model has not"] * bool(unknown)
+        parts = [f"lacks {name!r}" for name in missing[:1]]
+        parts += [f"has {name!r}, which the model has not" for name in unknown[:1]]
         raise ExportError(
             f"weights {path}: the file {' and '.join(parts)} "
             f"({len(missing)} missing, {len(unknown)} unknown)",
             "give the state_dict of this very model, saved by safetensors",
         )
+    last = [name for name, _ in model.named_parameters()][-1].rpartition(".")[0]
+    left = [n for n, value in given.items() if value.shape != wanted[n].shape]
+    if all(name.rpartition(".")[0] == last for name in left):
+        given = {name: value for name, value in given.items() if name not in left}
     for name, value in given.items():
         if value.shape != wanted[name].shape:
             raise ExportError(
@@ -48,3 +58,4 @@ def load_weights(model: nn.Module, path: Path) -> None:
         if not bool(torch.isfinite(value).all()):
             raise ExportError(f"weights {path}: {name!r} holds values that are not finite")
     model.load_state_dict(given, strict=False)
+    return left

@@ -7,32 +7,33 @@ from collections.abc import Sequence
 from torch import Tensor
 
 
-def window_slices(
+def window_slices(  # noqa: PLR0917
     padded: Tensor,
     kernel: Sequence[int],
     stride: Sequence[int],
     dilation: Sequence[int],
     output: Sequence[int],
+    first_axis: int = 2,
 ) -> list[Tensor]:
     """What each position of a kernel sees, row by row.
 
     Args:
-        padded: ``(B, C, H, W)``, padded already.
+        padded: ``(B, C, H, W)``, or ``(B, H, W, C)``, padded already.
         kernel: Height and width of the kernel.
         stride: Steps between outputs.
         dilation: Steps between positions of the kernel.
         output: Height and width of the output.
+        first_axis: Which axis of ``padded`` is the height; the width follows.
 
     Returns:
-        One ``(B, C, *output)`` for each position.
+        One tensor for each position, of ``output`` along these two axes.
     """
-    spans = [(size - 1) * step + 1 for size, step in zip(output, stride, strict=True)]
-    rows = [
-        padded[:, :, i : i + spans[0] : stride[0]]
-        for i in range(0, kernel[0] * dilation[0], dilation[0])
-    ]
-    return [
-        row[:, :, :, j : j + spans[1] : stride[1]]
-        for row in rows
-        for j in range(0, kernel[1] * dilation[1], dilation[1])
-    ]
+    tensors = [padded]
+    for axis, size, positions, step, gap in zip(
+        (first_axis, first_axis + 1), output, kernel, stride, dilation, strict=True
+    ):
+        span = (size - 1) * step + 1
+        starts = range(0, positions * gap, gap)
+        before = (slice(None),) * axis
+        tensors = [t[(*before, slice(at, at + span, step))] for t in tensors for at in starts]
+    return tensors

@@ -18,11 +18,13 @@ from slfac.wire.onnx_scan import external_locations
 INJECTED_LOCATION = "injected-at-load"
 
 
-def session_options(threads: int) -> onnxruntime.SessionOptions:
+def session_options(threads: int, *, low_memory: bool = False) -> onnxruntime.SessionOptions:
     """Options of a session that shares its machine with others.
 
     Args:
         threads: Threads that one run may use.
+        low_memory: Whether memory goes back to the system as soon as it is free, at the
+            cost of asking for it again in each run.
 
     Returns:
         Options whose waiting threads sleep instead of spinning, which costs a multiple
@@ -33,13 +35,19 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
+    options.enable_cpu_mem_arena = not low_memory
     # Else a file's name or first bytes could choose a format that nothing here has checked.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     return options
 
 
 def open_session(
-    bundle: Bundle, graph: Graph, state: Mapping[str, np.ndarray], *, threads: int
+    bundle: Bundle,
+    graph: Graph,
+    state: Mapping[str, np.ndarray],
+    *,
+    threads: int,
+    low_memory: bool = False,
 ) -> onnxruntime.InferenceSession:
     """Open one of a bundle's graphs whose trained weights are inputs.
 
@@ -48,6 +56,7 @@ def open_session(
         graph: The graph, from its manifest.
         state: Where its frozen tensors come from.
         threads: Threads that one run may use.
+        low_memory: As :func:`session_options` takes it.
 
     Returns:
         A session on the CPU provider.
@@ -61,7 +70,7 @@ def open_session(
     unknown = [name for name in graph.frozen if name not in state]
     if unknown:
         raise BundleError(f"{path} takes {unknown[0]!r}, which the front does not have")
-    options = session_options(threads)
+    options = session_options(threads, low_memory=low_memory)
     _inject(options, {name: state[name] for name in graph.frozen})
     try:
         session = onnxruntime.InferenceSession(
