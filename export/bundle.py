@@ -127,9 +127,7 @@ def export_bundle(
     kept = freeze(graph, place, train_from=train_from, statistics=freeze_bn)
     front, back = halves(graph, place)
     front.keep_evaluating(kept)
-    files, description = _front_files(
-        front, input_shape, f"the front up to {cut}", recompute, say
-    )
+    files, description = _front_files(front, input_shape, f"the front up to {cut}", recompute, say)
     manifest = Manifest(
         slfac_version=slfac.__version__,
         model=model,
