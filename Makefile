@@ -2,7 +2,8 @@
 # make test   installs, then runs every test; on other Pythons found, the device's tests
 # make lint   ruff, mypy, import-linter
 # make bench  the benchmarks
-# make results  the figures that README and docs quote; results-codec: the codecs' alone
+# make results  the figures that README and docs quote; results-codec: the codecs' alone;
+#   results-front: those of a device's step beside torch's
 # make results-rate, results-rivals  accuracy against bytes on validation images, hours;
 #   then results-test
 # make results-link  time to a target accuracy at 5 Mbit/s; results-ablation: the paper's;
@@ -19,7 +20,7 @@ BIN := .venv/bin
 # Debian's package dataset-fashion-mnist puts the 70000 images here.
 FASHION ?= /usr/share/datasets/fashion-mnist
 
-.PHONY: results results-codec results-rate results-test results-rivals results-link \
+.PHONY: results results-codec results-front results-rate results-test results-rivals results-link \
 	results-ablation results-resnet18 \
 	demo test test-main test-others lint bench install clean
 
@@ -76,6 +77,10 @@ results-codec: .venv/.installed
 		--model resnet18 --kwargs '{"stem": "imagenet"}'
 	$(BIN)/slfac bench codec --tensors runs/bench --codec $(BENCH_CODECS) --repeat 7 \
 		--json docs/results/codec-bench.json
+
+# A device's training step beside torch's; nothing else should be running.
+results-front: .venv/.installed
+	$(BIN)/slfac bench front --repeat 60 --json docs/results/front-bench.json
 
 # What is run stands in testbed/plans. Finished runs are reused, so that each can be stopped and
 # gone on with. RATE="--jobs 4" passes arguments on.

@@ -1,4 +1,4 @@
-"""``slfac bench``: measure the codecs on tensors of real training, or capture such tensors."""
+"""``slfac bench``: measure codecs on tensors of real training, and fronts beside torch."""
 
 from __future__ import annotations
 
@@ -16,6 +16,14 @@ _EPILOG = """\
 examples:
   slfac bench codec
   slfac bench codec --codec slfac,uniform:bits=4 --json bench.json
+  slfac bench front --front resnet18,vit
+"""
+_FRONT_EPILOG = """\
+examples:
+  slfac bench front
+  slfac bench front --front cnn-pool1,mobilenet_v2 --json fronts.json
+
+Times are of one thread, the best of several; docs/bench.md says what each column is.
 """
 _CODEC_EPILOG = """\
 examples:
@@ -39,12 +47,25 @@ def add_parser(subparsers: Any) -> None:
     parser = add_command(
         subparsers,
         "bench",
-        summary="measure codecs on tensors of real training",
+        summary="measure codecs on tensors of real training, and fronts",
         epilog=_EPILOG,
         run=run,
     )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    front = add_command(
+        actions,
+        "front",
+        summary="time and memory of a device's training step, beside torch's",
+        epilog=_FRONT_EPILOG,
+        run=run_front,
+    )
+    add = front.add_argument
+    add("--front", metavar="A,B", dest="fronts", type=_names, help="fronts to measure (all)")
+    add("--batch-size", type=int, metavar="N", help="samples of a step (16)")
+    add("--repeat", type=int, metavar="N", help="take the best of N timings (30)")
+    add("--json", type=Path, metavar="FILE", help="also write all figures to a JSON file")
     codec = add_command(
-        parser.add_subparsers(dest="action", required=True, metavar="ACTION"),
+        actions,
         "codec",
         summary="bytes, error, time and memory of codecs",
         epilog=_CODEC_EPILOG,
@@ -91,6 +112,31 @@ def run(args: argparse.Namespace) -> int:
             )
     values["command"] = "slfac " + shlex.join(sys.argv[1:])
     return _capture(values) if capturing else _measure(values)
+
+
+def run_front(args: argparse.Namespace) -> int:
+    """Run ``slfac bench front``.
+
+    Args:
+        args: The parsed command line.
+
+    Returns:
+        The exit code.
+    """
+    values = given(args)
+    del values["action"]
+    limit_threads(blas=1, openmp=1)
+    from rich.console import Console
+
+    from slfac.testbed.bench.front import FrontBenchSettings, run_front_bench
+
+    command = "slfac " + shlex.join(sys.argv[1:])
+    run_front_bench(FrontBenchSettings(**values, command=command), Console())
+    return 0
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
 
 
 def _measure(values: dict[str, Any]) -> int:

@@ -97,6 +97,10 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         help="run the front's forward pass anew in the backward, to hold less in between",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the initial weights")
+    _add_task_options(parser)
+
+
+def _add_task_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--loss", default="cross_entropy", choices=("cross_entropy", "bce_with_logits", "mse")
     )

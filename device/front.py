@@ -78,6 +78,14 @@ class Front:
         """Parameters and buffers by name; not copied."""
         return {**self.parameters, **self.buffers}
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes held for the backward pass: its inputs, parameters and buffers excepted."""
+        own = {*self.parameters, *self.buffers}
+        inputs = self._manifest.graphs.backward.inputs
+        held = [self._values[n] for n in inputs if n in self._values and n not in own]
+        return sum(value.nbytes for value in held)
+
     def _open(self) -> None:
         graphs = self._manifest.graphs
         forward, backward = (

@@ -71,7 +71,12 @@ class _Normalise(torch.autograd.Function):
 
 
 def _evaluate(  # noqa: PLR0917
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, variance: Tensor, eps: float
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mean: Tensor,
+    variance: Tensor,
+    eps: float,
 ) -> Tensor:
     y: Tensor = aten._native_batch_norm_legit_no_training(
         x, weight, bias, mean, variance, 0.0, eps

@@ -94,10 +94,8 @@ def _input_gradient(
     return spread
 
 
-def _weight_gradient(
-    grad: Tensor, x: Tensor, shape: Sequence[int], geometry: _Geometry
-) -> Tensor:
-    stride, padding, dilation, groups = geometry
+def _weight_gradient(grad: Tensor, x: Tensor, shape: Sequence[int], geometry: _Geometry) -> Tensor:
+    stride, groups = geometry.stride, geometry.groups
     outer, inner, *kernel = shape
     taps = math.prod(kernel)
     if inner == 1 and outer == groups:

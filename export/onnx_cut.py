@@ -16,7 +16,6 @@ from slfac.export.onnx_outside import stored_outside
 from slfac.export.trace import JointTrace
 from slfac.wire.errors import ExportError
 
-
 # These copy nothing.
 _VIEWS = {"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"}
 

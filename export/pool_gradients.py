@@ -64,9 +64,7 @@ def _seen(  # noqa: PLR0917
     A position outside the input is given the nearest of the same window inside, which
     changes neither the maximum nor which value is the first that has it.
     """
-    windows = [
-        [o * stride - padding + k * dilation for k in range(kernel)] for o in range(output)
-    ]
+    windows = [[o * stride - padding + k * dilation for k in range(kernel)] for o in range(output)]
     inside = [[place for place in window if 0 <= place < size] for window in windows]
     return [
         [

@@ -35,5 +35,6 @@ def window_slices(  # noqa: PLR0917
         span = (size - 1) * step + 1
         starts = range(0, positions * gap, gap)
         before = (slice(None),) * axis
-        tensors = [t[(*before, slice(at, at + span, step))] for t in tensors for at in starts]
+        places = [(*before, slice(at, at + span, step)) for at in starts]
+        tensors = [tensor[place] for tensor in tensors for place in places]
     return tensors

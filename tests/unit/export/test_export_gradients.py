@@ -4,12 +4,14 @@ import pytest
 import torch
 from torch.nn import functional
 
+from slfac.export.activation_gradients import hardtanh_backward, threshold_backward
 from slfac.export.conv_gradients import convolution_backward
 from slfac.export.pool_gradients import (
     adaptive_avg_pool2d_backward,
     avg_pool2d_backward,
     max_pool2d_backward,
 )
+from slfac.export.select_gradients import select_backward
 from slfac.wire.errors import ExportError
 
 # groups, inner, outer, kernel, stride, padding, dilation
@@ -23,6 +25,13 @@ CONVOLUTIONS = {
     "dilated": (1, 16, 16, 3, 1, 2, 2),
     "dilated, few channels": (1, 3, 16, 3, 2, 1, 2),
     "stride 8": (1, 16, 8, 8, 8, 0, 1),
+    "stride that leaves rows over": (1, 3, 8, 3, 5, 0, 1),
+    "pointwise": (1, 16, 24, 1, 1, 0, 1),
+    "padding beyond the kernel": (1, 16, 16, 1, 1, 1, 1),
+    "depthwise, strided": (8, 8, 8, 3, 2, 1, 1),
+    "depthwise, dilated": (8, 8, 8, 3, 1, 2, 2),
+    "depthwise, 5 by 5": (8, 8, 8, 5, 1, 1, 1),
+    "depthwise, padded beyond the kernel": (8, 8, 8, 3, 1, 3, 1),
     "stride beyond the kernel": (1, 3, 8, 2, 3, 0, 1),
     "depthwise": (8, 8, 8, 3, 1, 1, 1),
     "depthwise, two outputs each": (8, 8, 16, 3, 2, 1, 1),
@@ -120,3 +129,22 @@ def test_adaptive_average_pool_gradient_is_that_of_torch(size):
     upstream = torch.randn_like(y)
     (expected,) = torch.autograd.grad(y, x, upstream)
     torch.testing.assert_close(adaptive_avg_pool2d_backward(upstream, x.detach()), expected)
+
+
+def test_switching_activations_have_the_gradients_of_torch_at_their_bounds_too():
+    x = torch.tensor([-1.0, -0.0, 0.0, 1e-45, 3.0, 5.9999995, 6.0, 6.5], requires_grad=True)
+    upstream = torch.arange(1.0, 9.0)
+    y = torch.relu(x)
+    (expected,) = torch.autograd.grad(y, x, upstream)
+    assert torch.equal(threshold_backward(upstream, y.detach(), 0), expected)
+    (expected,) = torch.autograd.grad(functional.relu6(x), x, upstream)
+    assert torch.equal(hardtanh_backward(upstream, x.detach(), 0.0, 6.0), expected)
+
+
+@pytest.mark.parametrize(("axis", "index"), [(0, 0), (1, 2), (-1, -1), (2, 1)])
+def test_the_gradient_of_one_entry_is_zero_elsewhere(axis, index):
+    x = torch.randn(3, 4, 5, requires_grad=True)
+    y = x.select(axis, index)
+    upstream = torch.randn_like(y)
+    (expected,) = torch.autograd.grad(y, x, upstream)
+    assert torch.equal(select_backward(upstream, list(x.shape), axis, index), expected)

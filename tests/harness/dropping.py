@@ -1,0 +1,29 @@
+"""A small network whose front drops values while it trains."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import nn
+
+
+def dropping_cnn(*, num_classes: int) -> nn.Module:
+    """A convolution, dropout of values, dropout of channels, and a classifier.
+
+    Args:
+        num_classes: Width of the output.
+
+    Returns:
+        The model, for images ``(1, 8, 8)``.
+    """
+    return nn.Sequential(
+        OrderedDict(
+            conv=nn.Conv2d(1, 4, 3, padding=1),
+            drop=nn.Dropout(0.4),
+            relu=nn.ReLU(),
+            mix=nn.Conv2d(4, 4, 1),
+            channels=nn.Dropout2d(0.4),
+            flatten=nn.Flatten(),
+            fc=nn.Linear(256, num_classes),
+        )
+    )
