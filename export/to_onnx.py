@@ -15,7 +15,8 @@ from onnx_ir.passes import common as passes
 from onnxscript.optimizer import fold_constants
 from torch import Tensor, nn
 
-from slfac.wire.errors import ExportError, SlfacError
+from slfac.export.decompositions import OWN_FORWARDS
+from slfac.wire.errors import ExportError
 
 OPSET = 18
 # What onnxruntime 1.20, the oldest that devices may have, can read.
@@ -48,12 +49,17 @@ def to_onnx(
         The graph, with everything in memory.
 
     Raises:
-        ExportError: An operator has no translation, or the batch cannot vary.
+        ExportError: torch's exporter gave nothing.
+        Exception: An operator has no translation, or the batch cannot vary; see
+            :func:`slfac.export.culprit.named_culprit`.
     """
-    with quiet_torch(), translation_errors():
+    with quiet_torch():
         program = torch.export.export(
             module, tuple(arguments), dynamic_shapes=dynamic_shapes, strict=False
         )
+        missing = {node.target for node in program.graph.nodes} & OWN_FORWARDS.keys()
+        if missing:
+            program = program.run_decompositions({op: OWN_FORWARDS[op] for op in missing})
         result = torch.onnx.export(
             program,
             dynamo=True,
@@ -86,22 +92,6 @@ def _tidy(model: onnx_ir.Model) -> None:
         passes.OutputFixPass(),
         passes.NameFixPass(),
     )(model)
-
-
-@contextlib.contextmanager
-def translation_errors() -> Iterator[None]:
-    """Turn whatever torch raises on a model that it cannot translate into ExportError."""
-    try:
-        yield
-    except SlfacError:
-        raise
-    # torch's tracer and exporter raise from a dozen unrelated trees, some private.
-    except Exception as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ExportError(
-            f"torch cannot translate this front to ONNX: {type(error).__name__}: {first}",
-            "choose another cut, or replace the layer it names",
-        ) from error
 
 
 @contextlib.contextmanager
