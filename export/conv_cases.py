@@ -71,9 +71,7 @@ def _transposed_backward(
 ) -> Gradients:
     grad_x = grad_weight = None
     if output_mask[0]:
-        whole: Tensor = aten.convolution(
-            grad, weight, None, *geometry, False, [0, 0], groups
-        )
+        whole: Tensor = aten.convolution(grad, weight, None, *geometry, False, [0, 0], groups)
         # A wide output_padding lets the kernel fit once more than the input is long.
         grad_x = whole[:, :, : x.shape[2], : x.shape[3]]
     if output_mask[1]:

@@ -16,6 +16,7 @@ from slfac.export.pool_gradients import (
     max_pool2d_backward,
 )
 from slfac.export.resize_gradients import (
+    adaptive_max_pool1d,
     adaptive_max_pool2d,
     adaptive_max_pool2d_backward,
     replication_pad_backward,
@@ -25,6 +26,7 @@ aten: Any = torch.ops.aten
 
 # Those that evaluation needs as well.
 OWN_FORWARDS: dict[Any, Callable[..., Any]] = {
+    aten.adaptive_max_pool1d.default: adaptive_max_pool1d,
     aten.adaptive_max_pool2d.default: adaptive_max_pool2d,
 }
 

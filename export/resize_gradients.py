@@ -41,6 +41,12 @@ def adaptive_max_pool2d(x: Tensor, output_size: Sequence[int]) -> tuple[Tensor, 
     return largest, largest.detach().to(torch.int64)
 
 
+def adaptive_max_pool1d(x: Tensor, output_size: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Stands for ``aten.adaptive_max_pool1d``, as :func:`adaptive_max_pool2d` does for its own."""
+    largest, indices = adaptive_max_pool2d(x.unsqueeze(2), [1, *output_size])
+    return largest.squeeze(2), indices.squeeze(2)
+
+
 def adaptive_max_pool2d_backward(grad: Tensor, x: Tensor, indices: Tensor) -> Tensor:
     """Stands for ``aten.adaptive_max_pool2d_backward``, whose arguments it has.
 
@@ -52,11 +58,9 @@ def adaptive_max_pool2d_backward(grad: Tensor, x: Tensor, indices: Tensor) -> Te
     spread = _spread_out(x, grad.shape[2:])
     rows, columns = _windows(x, grad.shape[2:])
     kernel = [len(rows[0]), len(columns[0])]
-    spread_grad = max_pool2d_backward(
-        grad, spread, kernel, kernel, [0, 0], [1, 1], False, indices
-    )
+    spread_grad = max_pool2d_backward(grad, spread, kernel, kernel, [0, 0], [1, 1], False, indices)
     for axis, windows in ((2, rows), (3, columns)):
-        spread_grad = _back_along(spread_grad, sum(windows, []), x.shape[axis], axis - 4)
+        spread_grad = _back_along(spread_grad, _all(windows), x.shape[axis], axis - 4)
     return spread_grad
 
 
@@ -73,10 +77,14 @@ def _windows(x: Tensor, output_size: Sequence[int]) -> list[list[list[int]]]:
 def _spread_out(x: Tensor, output_size: Sequence[int]) -> Tensor:
     """The input with the windows side by side, none overlapping."""
     for axis, windows in enumerate(_windows(x, output_size), start=2):
-        read: list[int] = sum(windows, [])
-        if read != list(range(x.shape[axis])):
-            x = x.index_select(axis, torch.tensor(read))
+        if _all(windows) != list(range(x.shape[axis])):
+            # Slices, for torch.export takes no tensor that is made here.
+            x = torch.cat([x.narrow(axis, i, 1) for window in windows for i in window], axis)
     return x
+
+
+def _all(windows: list[list[int]]) -> list[int]:
+    return [place for window in windows for place in window]
 
 
 def _back_along(grad: Tensor, read: Sequence[int], size: int, axis: int) -> Tensor:

@@ -8,7 +8,7 @@ more than its sum.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -274,136 +274,6 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "log_softmax": lambda: nn.LogSoftmax(1),
 }
 
-LAYERS: dict[str, tuple[tuple[int, ...], Make]] = {
-    # Convolutions.
-    "conv_strided": (ODD, conv(6, 3, stride=2, padding=1)),
-    "conv_dilated": (ODD, conv(6, 3, dilation=2, padding=2)),
-    "conv_grouped": (IMAGE, conv(6, 3, groups=2, padding=1)),
-    "conv_depthwise": (IMAGE, conv(8, 3, groups=4, padding=1, stride=2)),
-    "conv_asymmetric": (ODD, conv(6, (3, 1), stride=(1, 2), padding=(0, 1), dilation=(2, 1))),
-    "conv_same": (ODD, conv(6, (4, 3), padding="same")),
-    "conv_zero_pad": (ODD, after(lambda: nn.Sequential(nn.ZeroPad2d((0, 1, 2, 1)), nn.ReLU()))),
-    "conv_reflect": (IMAGE, conv(6, 3, padding=1, padding_mode="reflect")),
-    "conv_replicate": (IMAGE, conv(6, 3, padding=(2, 1), padding_mode="replicate")),
-    "conv_circular": (IMAGE, conv(6, 3, padding=1, padding_mode="circular")),
-    "conv_no_bias": (IMAGE, conv(6, 3, bias=False)),
-    "conv_transposed": (IMAGE, lambda: image(nn.ConvTranspose2d(4, 6, 3, 2, 1, 1))),
-    "conv_transposed_grouped": (
-        IMAGE,
-        lambda: image(nn.ConvTranspose2d(4, 4, 2, 2, groups=2, dilation=2)),
-    ),
-    "conv_shared": (IMAGE, after(SharedTwice)),
-    "conv1d": (SERIES, lambda: series(nn.ReLU(), nn.Conv1d(4, 6, 5, 2, 2))),
-    "conv1d_many": (SERIES, lambda: series(nn.Conv1d(4, 20, 3), nn.Conv1d(20, 20, 3, 2, 1))),
-    "conv1d_depthwise": (SERIES, lambda: series(nn.Conv1d(4, 4, 3, groups=4, dilation=2))),
-    "conv1d_grouped": (SERIES, lambda: series(nn.Conv1d(4, 6, 3, groups=2, padding="same"))),
-    "conv1d_circular": (SERIES, lambda: series(nn.Conv1d(4, 4, 3, padding=1, padding_mode="circular"))),
-    "conv1d_transposed": (SERIES, lambda: series(nn.ConvTranspose1d(4, 4, 4, 2, 1))),
-    # Pools.
-    "max_pool": (ODD, after(lambda: nn.MaxPool2d(2))),
-    "max_pool_padded": (ODD, after(lambda: nn.MaxPool2d(3, 2, 1))),
-    "max_pool_ceil": (ODD, after(lambda: nn.MaxPool2d(2, 2, ceil_mode=True))),
-    "max_pool_dilated": (ODD, after(lambda: nn.MaxPool2d(2, 1, 1, dilation=2))),
-    "avg_pool": (ODD, after(lambda: nn.AvgPool2d(2))),
-    "avg_pool_padded": (ODD, after(lambda: nn.AvgPool2d(3, 2, 1))),
-    "avg_pool_ceil": (ODD, after(lambda: nn.AvgPool2d(3, 2, 1, ceil_mode=True))),
-    "avg_pool_inside": (ODD, after(lambda: nn.AvgPool2d(3, 2, 1, count_include_pad=False))),
-    "avg_pool_divisor": (ODD, after(lambda: nn.AvgPool2d(2, divisor_override=3))),
-    "adaptive_avg_pool": (ODD, after(lambda: nn.AdaptiveAvgPool2d((3, 4)))),
-    "adaptive_max_pool": (ODD, after(lambda: nn.AdaptiveMaxPool2d((3, 4)))),
-    "global_max_pool": (IMAGE, lambda: image(nn.AdaptiveMaxPool2d(1), last=False)),
-    "amax": (IMAGE, lambda: image(Do(lambda x: x.amax((2, 3))), last=False)),
-    "lp_pool": (IMAGE, after(lambda: nn.LPPool2d(2, 2))),
-    "max_pool1d": (SERIES, lambda: series(nn.MaxPool1d(3, 2, 1))),
-    "max_pool1d_ceil": (SERIES, lambda: series(nn.MaxPool1d(3, 2, ceil_mode=True))),
-    "avg_pool1d": (SERIES, lambda: series(nn.AvgPool1d(3, 2, 1))),
-    "adaptive_avg_pool1d": (SERIES, lambda: series(nn.AdaptiveAvgPool1d(5))),
-    "adaptive_max_pool1d": (SERIES, lambda: series(nn.AdaptiveMaxPool1d(5))),
-    # Normalisation.
-    "batch_norm": (IMAGE, after(lambda: nn.BatchNorm2d(4, momentum=0.3))),
-    "batch_norm_plain": (IMAGE, after(lambda: nn.BatchNorm2d(4, affine=False))),
-    "batch_norm_untracked": (IMAGE, after(lambda: nn.BatchNorm2d(4, track_running_stats=False))),
-    "batch_norm1d": (SERIES, lambda: series(nn.BatchNorm1d(4))),
-    "batch_norm_rows": (VECTOR, lambda: nn.Sequential(nn.Linear(10, 6), nn.BatchNorm1d(6))),
-    "batch_norm_act": (IMAGE, after(lambda: BatchNormAct(4))),
-    "group_norm": (IMAGE, after(lambda: nn.GroupNorm(2, 4))),
-    "group_norm_plain": (IMAGE, after(lambda: nn.GroupNorm(2, 4, affine=False))),
-    "instance_norm": (IMAGE, after(lambda: nn.InstanceNorm2d(4))),
-    "instance_norm_affine": (IMAGE, after(lambda: nn.InstanceNorm2d(4, affine=True))),
-    "instance_norm1d": (SERIES, lambda: series(nn.InstanceNorm1d(4, affine=True))),
-    "layer_norm": (TOKENS, lambda: tokens(nn.LayerNorm(8))),
-    "layer_norm_two_axes": (TOKENS, lambda: tokens(nn.LayerNorm((6, 8)))),
-    "layer_norm_plain": (TOKENS, lambda: tokens(nn.LayerNorm(8, elementwise_affine=False))),
-    "rms_norm": (TOKENS, lambda: tokens(nn.RMSNorm(8))),
-    "rms_norm_by_hand": (TOKENS, lambda: tokens(RootMeanSquare(8))),
-    "normalize": (TOKENS, lambda: tokens(Do(lambda x: functional.normalize(x, dim=-1)))),
-    "local_response_norm": (IMAGE, after(lambda: nn.LocalResponseNorm(3))),
-    "weight_norm": (IMAGE, after(lambda: parametrizations.weight_norm(nn.Conv2d(4, 4, 3)))),
-    # Random draws.
-    "dropout": (IMAGE, after(lambda: nn.Dropout(0.4))),
-    "dropout2d": (IMAGE, after(lambda: nn.Dropout2d(0.4))),
-    "dropout1d": (SERIES, lambda: series(nn.Dropout1d(0.4))),
-    "alpha_dropout": (IMAGE, after(lambda: nn.AlphaDropout(0.3))),
-    "stochastic_depth": (IMAGE, after(lambda: Residual(nn.Conv2d(4, 4, 1), StochasticDepth(0.3)))),
-    # Resampling.
-    "upsample_nearest": (IMAGE, after(lambda: nn.Upsample(scale_factor=2))),
-    "upsample_nearest_size": (IMAGE, after(lambda: nn.Upsample(size=(13, 10)))),
-    "upsample_bilinear": (IMAGE, after(lambda: nn.Upsample(scale_factor=2, mode="bilinear"))),
-    "upsample_corners": (IMAGE, after(lambda: nn.Upsample((13, 5), mode="bilinear", align_corners=True))),
-    "upsample1d": (SERIES, lambda: series(nn.Upsample(scale_factor=2, mode="linear"))),
-    "interpolate_function": (IMAGE, do(lambda x: functional.interpolate(x, size=(5, 6)))),
-    "pixel_shuffle": (IMAGE, after(lambda: nn.PixelShuffle(2))),
-    "pixel_unshuffle": (IMAGE, after(lambda: nn.PixelUnshuffle(2))),
-    "channel_shuffle": (IMAGE, after(lambda: nn.ChannelShuffle(2))),
-    "unfold": (IMAGE, lambda: image(nn.Unfold(2, stride=2), last=False)),
-    # Shapes, arithmetic.
-    "linear2": (VECTOR, lambda: nn.Sequential(nn.Linear(10, 6), nn.Tanh(), nn.Linear(6, 4, bias=False))),
-    "linear3": (TOKENS, lambda: tokens(nn.Tanh())),
-    "linear4": ((2, 3, 8), lambda: tokens(nn.Tanh())),
-    "bilinear": (VECTOR, lambda: nn.Sequential(nn.Linear(10, 6), Pair())),
-    "embedding_like_matmul": (TOKENS, lambda: tokens(Do(lambda x: x @ x.transpose(1, 2)))),
-    "residual": (IMAGE, after(lambda: Residual(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()))),
-    "dense": (IMAGE, after(lambda: Dense(4, 3))),
-    "split": (IMAGE, do(lambda x: torch.cat(x.split([1, 3], 1)[::-1], 1))),
-    "chunk": (IMAGE, do(lambda x: x.chunk(2, 1)[0] * x.chunk(2, dim=1)[1])),
-    "slices": (ODD, do(lambda x: x[:, :, ::2, 1:-1])),
-    "flips": (IMAGE, do(lambda x: x.flip(3) + x.roll(1, 2))),
-    "in_place": (IMAGE, after(InPlace)),
-    "constants": (IMAGE, after(Constants)),
-    "reshape_batch": (IMAGE, do(lambda x: x.reshape(x.shape[0] * 2, 2, 8, 8).relu().view(x.size(0), 4, 8, 8))),
-    "permute": (IMAGE, do(lambda x: x.permute(0, 2, 3, 1).contiguous().transpose(1, 3))),
-    "flatten": (IMAGE, lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(6))),
-    "mean_std": (IMAGE, do(lambda x: x.mean((2, 3), keepdim=True) + x.std((2, 3), keepdim=True) * x)),
-    "power": (IMAGE, do(lambda x: (x.abs() + 0.1).sqrt() + x.pow(3) - x.exp().log1p())),
-    "clamp": (IMAGE, do(lambda x: x.clamp(-0.3, 0.4) + x.clamp(min=0.1))),
-    "maximum": (IMAGE, do(lambda x: torch.maximum(x, x.flip(1)) + torch.where(x > 0, x, -x))),
-    "cumsum": (SERIES, lambda: series(Do(lambda x: x.cumsum(2)))),
-    "pad": (IMAGE, do(lambda x: functional.pad(x, (1, 2, 0, 1), value=0.5))),
-    "pad_modes": (IMAGE, after(lambda: nn.Sequential(nn.ReflectionPad2d(2), nn.ReplicationPad2d(1)))),
-    "sort_free_topk": (TOKENS, lambda: tokens(Do(lambda x: x.topk(3, -1)[0]))),
-    # Attention.
-    "attention": (TOKENS, lambda: tokens(ScaledDotProduct())),
-    "attention_causal": (TOKENS, lambda: tokens(ScaledDotProduct(causal=True))),
-    "attention_dropout": (TOKENS, lambda: tokens(ScaledDotProduct(0.3))),
-    "attention_einsum": (TOKENS, lambda: tokens(Einsum())),
-    "multihead": (TOKENS, lambda: tokens(SelfAttention())),
-    "multihead_weights": (TOKENS, lambda: tokens(SelfAttention(need_weights=True))),
-    "multihead_dropout": (TOKENS, lambda: tokens(SelfAttention(0.3))),
-    "encoder_layer": (
-        TOKENS,
-        lambda: tokens(nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True)),
-    ),
-    "encoder_layer_dropout": (
-        TOKENS,
-        lambda: tokens(
-            nn.TransformerEncoderLayer(8, 2, 16, 0.2, "gelu", batch_first=True, norm_first=True)
-        ),
-    ),
-    "squeeze_excite": (IMAGE, after(lambda: SqueezeExcite(4, nn.Sigmoid()))),
-    "squeeze_excite_hard": (IMAGE, after(lambda: SqueezeExcite(4, nn.Hardsigmoid()))),
-}
-LAYERS.update({name: (IMAGE, act(layer)) for name, layer in ACTIVATIONS.items()})
-
 
 class Pair(nn.Module):
     """nn.Bilinear of a vector with itself."""
@@ -416,13 +286,231 @@ class Pair(nn.Module):
         return self.bilinear(x, x)
 
 
-def layer(name: str) -> nn.Module:
-    """A model whose front is one of ``LAYERS``, to be cut at ``front``."""
-    shape, make = LAYERS[name]
-    front = make()
-    with torch.no_grad():
-        width = front(torch.randn(2, *shape)).flatten(1).shape[1]
-    # The run above has moved running statistics; the weights are as they were drawn.
-    layers = {"front": front, "flatten": nn.Flatten(), "head": nn.Linear(width, 3)}
-    return nn.Sequential(OrderedDict(layers))
+# Family -> shape of a sample, and its layers, each in a branch of its own.
+LAYERS: dict[str, tuple[tuple[int, ...], dict[str, Make]]] = {
+    "convolutions": (
+        ODD,
+        {
+            "conv_strided": conv(6, 3, stride=2, padding=1),
+            "conv_dilated": conv(6, 3, dilation=2, padding=2),
+            "conv_asymmetric": conv(6, (3, 1), stride=(1, 2), padding=(0, 1), dilation=(2, 1)),
+            "conv_same": conv(6, (5, 3), padding="same"),
+            "conv_zero_pad": after(lambda: nn.Sequential(nn.ZeroPad2d((0, 1, 2, 1)), nn.ReLU())),
+            "conv_grouped": conv(6, 3, groups=2, padding=1),
+            "conv_depthwise": conv(8, 3, groups=4, padding=1, stride=2),
+            "conv_reflect": conv(6, 3, padding=1, padding_mode="reflect"),
+            "conv_replicate": conv(6, 3, padding=(2, 1), padding_mode="replicate"),
+            "conv_circular": conv(6, 3, padding=1, padding_mode="circular"),
+            "conv_no_bias": conv(6, 3, bias=False),
+            "conv_transposed": lambda: image(nn.ConvTranspose2d(4, 6, 3, 2, 1, 1)),
+            "conv_transposed_grouped": lambda: image(
+                nn.ConvTranspose2d(4, 4, 2, 2, groups=2, dilation=2)
+            ),
+            "conv_shared": after(SharedTwice),
+        },
+    ),
+    "series": (
+        SERIES,
+        {
+            "conv1d": lambda: series(nn.ReLU(), nn.Conv1d(4, 6, 5, 2, 2)),
+            "conv1d_many": lambda: series(nn.Conv1d(4, 20, 3), nn.Conv1d(20, 20, 3, 2, 1)),
+            "conv1d_depthwise": lambda: series(nn.Conv1d(4, 4, 3, groups=4, dilation=2)),
+            "conv1d_grouped": lambda: series(nn.Conv1d(4, 6, 3, groups=2, padding="same")),
+            "conv1d_circular": lambda: series(
+                nn.Conv1d(4, 4, 3, padding=1, padding_mode="circular")
+            ),
+            "conv1d_transposed": lambda: series(nn.ConvTranspose1d(4, 4, 4, 2, 1)),
+            "max_pool1d": lambda: series(nn.MaxPool1d(3, 2, 1)),
+            "max_pool1d_ceil": lambda: series(nn.MaxPool1d(3, 2, ceil_mode=True)),
+            "avg_pool1d": lambda: series(nn.AvgPool1d(3, 2, 1)),
+            "adaptive_avg_pool1d": lambda: series(nn.AdaptiveAvgPool1d(5)),
+            "adaptive_max_pool1d": lambda: series(nn.AdaptiveMaxPool1d(5)),
+            "batch_norm1d": lambda: series(nn.BatchNorm1d(4)),
+            "instance_norm1d": lambda: series(nn.InstanceNorm1d(4, affine=True)),
+            "dropout1d": lambda: series(nn.Dropout1d(0.4)),
+            "upsample1d": lambda: series(nn.Upsample(scale_factor=2, mode="linear")),
+            "cumsum": lambda: series(Do(lambda x: x.cumsum(2))),
+        },
+    ),
+    "pools": (
+        ODD,
+        {
+            "max_pool": after(lambda: nn.MaxPool2d(2)),
+            "max_pool_padded": after(lambda: nn.MaxPool2d(3, 2, 1)),
+            "max_pool_ceil": after(lambda: nn.MaxPool2d(2, 2, ceil_mode=True)),
+            "max_pool_dilated": after(lambda: nn.MaxPool2d(2, 1, 1, dilation=2)),
+            "avg_pool": after(lambda: nn.AvgPool2d(2)),
+            "avg_pool_padded": after(lambda: nn.AvgPool2d(3, 2, 1)),
+            "avg_pool_ceil": after(lambda: nn.AvgPool2d(3, 2, 1, ceil_mode=True)),
+            "avg_pool_inside": after(lambda: nn.AvgPool2d(3, 2, 1, count_include_pad=False)),
+            "adaptive_avg_pool": after(lambda: nn.AdaptiveAvgPool2d((3, 4))),
+            "adaptive_max_pool": after(lambda: nn.AdaptiveMaxPool2d((3, 4))),
+            "global_max_pool": lambda: image(nn.AdaptiveMaxPool2d(1), last=False),
+            "amax": lambda: image(Do(lambda x: x.amax((2, 3))), last=False),
+            "lp_pool": after(lambda: nn.LPPool2d(2, 2)),
+        },
+    ),
+    "normalisation": (
+        IMAGE,
+        {
+            "batch_norm": after(lambda: nn.BatchNorm2d(4, momentum=0.3)),
+            "batch_norm_plain": after(lambda: nn.BatchNorm2d(4, affine=False)),
+            "batch_norm_untracked": after(lambda: nn.BatchNorm2d(4, track_running_stats=False)),
+            "batch_norm_act": after(lambda: BatchNormAct(4)),
+            "group_norm": after(lambda: nn.GroupNorm(2, 4)),
+            "group_norm_plain": after(lambda: nn.GroupNorm(2, 4, affine=False)),
+            "instance_norm": after(lambda: nn.InstanceNorm2d(4)),
+            "instance_norm_affine": after(lambda: nn.InstanceNorm2d(4, affine=True)),
+            "weight_norm": after(lambda: parametrizations.weight_norm(nn.Conv2d(4, 4, 3))),
+        },
+    ),
+    "layer_norm": (
+        TOKENS,
+        {
+            "layer_norm": lambda: tokens(nn.LayerNorm(8)),
+            "layer_norm_two_axes": lambda: tokens(nn.LayerNorm((6, 8))),
+            "layer_norm_plain": lambda: tokens(nn.LayerNorm(8, elementwise_affine=False)),
+            "rms_norm": lambda: tokens(nn.RMSNorm(8)),
+            "rms_norm_by_hand": lambda: tokens(RootMeanSquare(8)),
+            "normalize": lambda: tokens(Do(lambda x: functional.normalize(x, dim=-1))),
+            "linear3": lambda: tokens(nn.Tanh()),
+            "embedding_like_matmul": lambda: tokens(Do(lambda x: x @ x.transpose(1, 2))),
+        },
+    ),
+    "attention": (
+        TOKENS,
+        {
+            "attention": lambda: tokens(ScaledDotProduct()),
+            "attention_causal": lambda: tokens(ScaledDotProduct(causal=True)),
+            "attention_dropout": lambda: tokens(ScaledDotProduct(0.3)),
+            "attention_einsum": lambda: tokens(Einsum()),
+            "multihead": lambda: tokens(SelfAttention()),
+            "multihead_weights": lambda: tokens(SelfAttention(need_weights=True)),
+            "multihead_dropout": lambda: tokens(SelfAttention(0.3)),
+            "encoder_layer": lambda: tokens(
+                nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True)
+            ),
+            "encoder_layer_dropout": lambda: tokens(
+                nn.TransformerEncoderLayer(8, 2, 16, 0.2, "gelu", batch_first=True, norm_first=True)
+            ),
+        },
+    ),
+    "dropout": (
+        IMAGE,
+        {
+            "dropout": after(lambda: nn.Dropout(0.4)),
+            "dropout2d": after(lambda: nn.Dropout2d(0.4)),
+            "stochastic_depth": after(lambda: Residual(nn.Conv2d(4, 4, 1), StochasticDepth(0.3))),
+            "squeeze_excite": after(lambda: SqueezeExcite(4, nn.Sigmoid())),
+            "squeeze_excite_hard": after(lambda: SqueezeExcite(4, nn.Hardsigmoid())),
+        },
+    ),
+    "resampling": (
+        IMAGE,
+        {
+            "upsample_nearest": after(lambda: nn.Upsample(scale_factor=2)),
+            "upsample_nearest_size": after(lambda: nn.Upsample(size=(13, 10))),
+            "upsample_bilinear": after(lambda: nn.Upsample(scale_factor=2, mode="bilinear")),
+            "upsample_corners": after(
+                lambda: nn.Upsample((13, 5), mode="bilinear", align_corners=True)
+            ),
+            "interpolate_function": do(lambda x: functional.interpolate(x, size=(5, 6))),
+            "pixel_shuffle": after(lambda: nn.PixelShuffle(2)),
+            "pixel_unshuffle": after(lambda: nn.PixelUnshuffle(2)),
+            "channel_shuffle": after(lambda: nn.ChannelShuffle(2)),
+            "unfold": lambda: image(nn.Unfold(2, stride=2), last=False),
+        },
+    ),
+    "shapes": (
+        IMAGE,
+        {
+            "residual": after(lambda: Residual(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU())),
+            "dense": after(lambda: Dense(4, 3)),
+            "split": do(lambda x: torch.cat(x.split([1, 3], 1)[::-1], 1)),
+            "chunk": do(lambda x: x.chunk(2, 1)[0] * x.chunk(2, dim=1)[1]),
+            "flips": do(lambda x: x.flip(3) + x.roll(1, 2)),
+            "in_place": after(InPlace),
+            "constants": after(Constants),
+            "reshape_batch": do(
+                lambda x: x.reshape(x.shape[0] * 2, 2, 8, 8).relu().view(x.size(0), 4, 8, 8)
+            ),
+            "permute": do(lambda x: x.permute(0, 2, 3, 1).contiguous().transpose(1, 3)),
+            "flatten": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(6)),
+            "mean_std": do(
+                lambda x: x.mean((2, 3), keepdim=True) + x.std((2, 3), keepdim=True) * x
+            ),
+            "power": do(lambda x: (x.abs() + 0.1).sqrt() + x.pow(3) - x.exp().log1p()),
+            "clamp": do(lambda x: x.clamp(-0.3, 0.4) + x.clamp(min=0.1)),
+            "maximum": do(lambda x: torch.maximum(x, x.flip(1)) + torch.where(x > 0, x, -x)),
+            "pad": do(lambda x: functional.pad(x, (1, 2, 0, 1), value=0.5)),
+            "pad_modes": after(
+                lambda: nn.Sequential(nn.ReflectionPad2d(2), nn.ReplicationPad2d(1))
+            ),
+            "slices": do(lambda x: x[:, :, ::2, 1:-1]),
+        },
+    ),
+    "rows": (
+        VECTOR,
+        {
+            "batch_norm_rows": lambda: nn.Sequential(nn.Linear(10, 6), nn.BatchNorm1d(6)),
+            "linear2": lambda: nn.Sequential(
+                nn.Linear(10, 6), nn.Tanh(), nn.Linear(6, 4, bias=False)
+            ),
+        },
+    ),
+    "four_axes": (
+        (2, 3, 8),
+        {
+            "linear4": lambda: tokens(nn.Tanh()),
+        },
+    ),
+    "activations": (IMAGE, {name: act(layer) for name, layer in ACTIVATIONS.items()}),
+}
+# Family -> model of slfac.export.models, its arguments, cut and shape of a sample.
+MODELS: dict[str, tuple[str, dict[str, object], str, tuple[int, ...]]] = {
+    "cnn": ("cnn", {"channels": [4, 6], "batch_norm": True}, "pool2", (1, 12, 10)),
+    "cnn1d": ("cnn1d", {"channels": [6, 8], "dropout": 0.2}, "relu2", (3, 24)),
+    "resnet18": ("resnet18", {"stem": "imagenet"}, "layer1.0", (3, 20, 20)),
+    "vgg11": ("vgg11", {"batch_norm": True, "hidden": 16}, "features.7", (3, 32, 32)),
+    "mobilenet_v2": ("mobilenet_v2", {"width": 0.25, "stem_stride": 1}, "features.3", (3, 18, 18)),
+    "mobilenet_v3": (
+        "mobilenet_v3_small",
+        {"width": 0.5, "stem_stride": 1},
+        "features.2",
+        (3, 18, 18),
+    ),
+    "efficientnet": ("efficientnet_lite0", {"stem_stride": 1}, "blocks.1.0", (3, 18, 18)),
+    "convnext": (
+        "convnext",
+        {"patch": 2, "depths": [1, 1], "dims": [8, 12], "layer_scale": 0.1},
+        "features.2",
+        (3, 16, 16),
+    ),
+    "densenet": (
+        "densenet",
+        {"stem": "cifar", "layers": [2, 2], "growth": 4, "stem_channels": 8},
+        "features.transition1",
+        (3, 16, 16),
+    ),
+    "vit": ("vit", {"patch": 4, "dim": 16, "depth": 2, "heads": 2}, "blocks.0", (3, 16, 16)),
+}
 
+
+class Branches(nn.Module):
+    """Many layers on one input, what they give in one row."""
+
+    def __init__(self, layers: dict[str, nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleDict(layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([layer(x).flatten(1) for layer in self.layers.values()], 1)
+
+
+def layers(family: str, only: Sequence[str] = ()) -> nn.Module:
+    """A model whose front is the layers of a family, or some of them; its cut is ``front``."""
+    shape, makes = LAYERS[family]
+    front = Branches({name: make() for name, make in makes.items() if not only or name in only})
+    with torch.no_grad():
+        width = front(torch.randn(2, *shape)).shape[1]
+    return nn.Sequential(OrderedDict(front=front, head=nn.Linear(width, 3)))
