@@ -14,6 +14,7 @@ from torch import nn
 
 import slfac
 from slfac.export.costs import Cut, describe_cuts
+from slfac.export.culprit import named_culprit
 from slfac.export.cuts import find_cut, halves, legal_cuts
 from slfac.export.describe import (
     BACKWARD_FILE,
@@ -199,13 +200,16 @@ def _front_files(
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """The front's graphs as files, and what the manifest says of them."""
     say(f"tracing the training step of {what}")
-    trace = trace_training_step(front, input_shape)
+    with named_culprit(front, input_shape):
+        trace = trace_training_step(front, input_shape)
     steps = cut_training_step(trace, recompute=recompute)
     say(f"tracing {what} for evaluation")
+    with named_culprit(front, input_shape):
+        evaluate = trace_inference(front, input_shape, len(trace.smashed))
     graphs = {
         FORWARD_FILE: clean(steps.forward),
         BACKWARD_FILE: clean(steps.backward),
-        INFER_FILE: clean(trace_inference(front, input_shape, len(trace.smashed))),
+        INFER_FILE: clean(evaluate),
     }
     description = {
         "batch_norm": bool(trace.new_buffers),

@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from slfac.export.windows import window_slices
-from slfac.wire.errors import ExportError
 
 aten: Any = torch.ops.aten
 
@@ -47,18 +46,12 @@ def convolution_backward(  # noqa: PLR0917 - the operator's own order
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Stands for ``aten.convolution_backward``, whose arguments it has.
 
+    It is for plain two-dimensional ones; :mod:`slfac.export.conv_cases` leads the others here.
+
     Returns:
         Gradients of the input, weight and bias; None where ``output_mask`` wants none.
-
-    Raises:
-        ExportError: The convolution is transposed, or not two-dimensional.
     """
-    if transposed or x.dim() != 4:
-        raise ExportError(
-            "a transposed, one- or three-dimensional convolution cannot be trained through ONNX",
-            "choose a cut before it",
-        )
-    del bias_sizes, output_padding
+    del bias_sizes, transposed, output_padding
     geometry = _Geometry(stride, padding, dilation, groups)
     grad_x = grad_weight = grad_bias = None
     if output_mask[0]:

@@ -9,25 +9,48 @@ import torch
 from torch._decomp import core_aten_decompositions
 
 from slfac.export.activation_gradients import hardtanh_backward, threshold_backward
-from slfac.export.conv_gradients import convolution_backward
+from slfac.export.conv_cases import convolution_backward
+from slfac.export.norm_gradients import weight_norm_backward
 from slfac.export.pool_gradients import (
     adaptive_avg_pool2d_backward,
     avg_pool2d_backward,
     max_pool2d_backward,
 )
+from slfac.export.resize_gradients import (
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool2d_backward,
+    replication_pad_backward,
+)
 from slfac.export.select_gradients import select_backward
 
 aten: Any = torch.ops.aten
 
+# Those that evaluation needs as well.
+OWN_FORWARDS: dict[Any, Callable[..., Any]] = {
+    aten.adaptive_max_pool1d.default: adaptive_max_pool1d,
+    aten.adaptive_max_pool2d.default: adaptive_max_pool2d,
+}
+
 
 def decomposition_table() -> dict[Any, Callable[..., Any]]:
     """ATen operator -> what to trace in its place."""
-    table: dict[Any, Callable[..., Any]] = dict(core_aten_decompositions())
-    table[aten.convolution_backward.default] = convolution_backward
-    table[aten.max_pool2d_with_indices_backward.default] = max_pool2d_backward
-    table[aten.avg_pool2d_backward.default] = avg_pool2d_backward
-    table[aten._adaptive_avg_pool2d_backward.default] = adaptive_avg_pool2d_backward
-    table[aten.threshold_backward.default] = threshold_backward
-    table[aten.hardtanh_backward.default] = hardtanh_backward
-    table[aten.select_backward.default] = select_backward
-    return table
+    return {**core_aten_decompositions(), **own_decompositions()}
+
+
+def own_decompositions() -> dict[Any, Callable[..., Any]]:
+    """Those that torch does not have, or has in a form that is slow or not exact."""
+    return {
+        aten.convolution_backward.default: convolution_backward,
+        aten.max_pool2d_with_indices_backward.default: max_pool2d_backward,
+        aten.avg_pool2d_backward.default: avg_pool2d_backward,
+        aten._adaptive_avg_pool2d_backward.default: adaptive_avg_pool2d_backward,
+        **OWN_FORWARDS,
+        aten.adaptive_max_pool2d_backward.default: adaptive_max_pool2d_backward,
+        aten.replication_pad1d_backward.default: replication_pad_backward,
+        aten.replication_pad2d_backward.default: replication_pad_backward,
+        aten.threshold_backward.default: threshold_backward,
+        aten.hardtanh_backward.default: hardtanh_backward,
+        aten.select_backward.default: select_backward,
+        aten._weight_norm_interface_backward.default: weight_norm_backward,
+    }

@@ -13,6 +13,7 @@ from onnx import compose, helper, numpy_helper
 from torch import nn
 
 from slfac.data.preprocess import factors
+from slfac.export.culprit import translation_errors
 from slfac.export.onnx_clean import clean
 from slfac.export.to_onnx import BATCH, to_onnx
 from slfac.wire.manifest import Preprocessing, TensorSpec
@@ -54,15 +55,15 @@ def back_graph(back: nn.Module, smashed: Sequence[TensorSpec]) -> onnx.ModelProt
     Raises:
         ExportError: An operator of the back half has no translation.
     """
-    proto = to_onnx(
-        copy.deepcopy(back).eval(),
-        [torch.zeros(2, *spec.shape) for spec in smashed],
-        (tuple({0: BATCH} for _ in smashed),),
-        inputs=[spec.name for spec in smashed],
-        outputs=[LOGITS],
-        tidy=False,
-        half="back half",
-    )
+    with translation_errors("back half"):
+        proto = to_onnx(
+            copy.deepcopy(back).eval(),
+            [torch.zeros(2, *spec.shape) for spec in smashed],
+            (tuple({0: BATCH} for _ in smashed),),
+            inputs=[spec.name for spec in smashed],
+            outputs=[LOGITS],
+            tidy=False,
+        )
     return _prefixed(clean(proto), _BACK)
 
 

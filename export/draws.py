@@ -7,6 +7,7 @@ input of uniform numbers in [0, 1).
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from slfac.wire.errors import ExportError
@@ -33,6 +35,17 @@ class Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, take: Callable[[Sequence[int]], Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._take = take
+        self._plain = contextlib.ExitStack()
+
+    def __enter__(self) -> Any:
+        # The other kinds of attention have no ONNX translation, and count as drawing even
+        # without dropout.
+        self._plain.enter_context(sdpa_kernel(SDPBackend.MATH))
+        return super().__enter__()  # type: ignore[no-untyped-call]
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        self._plain.close()
 
     def __torch_dispatch__(
         self,

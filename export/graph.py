@@ -6,6 +6,7 @@ follows from what reads what and not from the order of modules.
 
 from __future__ import annotations
 
+import copy
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from slfac.export.in_place import follow_writes
+from slfac.export.modes import modules_that_differ
 from slfac.export.values import Value, graph_values
 from slfac.wire.errors import ExportError
 
@@ -60,12 +63,7 @@ def trace_model(model: nn.Module, input_shape: tuple[int, ...]) -> ModelGraph:
         ExportError: The model's own forward cannot be followed, it does not take one
             tensor and return one, or it cannot take such an input.
     """
-    training = model.training
-    try:
-        evaluate, _ = _trace(model.eval())
-        train, returned = _trace(model.train())
-    finally:
-        model.train(training)
+    evaluate, train, returned = _both_modes(model)
     nodes = [node for node in train.nodes if node.op not in {"output", "get_attr"}]
     titles = {node.name: node.meta.get(PLACE, _scoped(node)) for node in nodes}
     for path, node in sorted(returned.items(), key=lambda item: -len(item[0])):
@@ -133,6 +131,18 @@ class _Tracer(fx.Tracer):
             m, module_qualified_name
         )
 
+    def create_arg(self, a: Any) -> Any:
+        """Tensors that the forward makes by itself: one attribute for equal ones.
+
+        The graphs of both modes then name them alike.
+        """
+        if isinstance(a, torch.Tensor) and not isinstance(a, nn.Parameter):
+            for name, held in vars(self.root).items():
+                made = name.startswith("_tensor_constant") and isinstance(held, torch.Tensor)
+                if made and held.dtype == a.dtype and torch.equal(held, a):
+                    self.tensor_attrs.setdefault(a, name)
+        return super().create_arg(a)
+
     def call_module(
         self,
         m: nn.Module,
@@ -154,12 +164,29 @@ class _Tracer(fx.Tracer):
         return result
 
 
-def _trace(model: nn.Module) -> tuple[fx.Graph, dict[str, fx.Node]]:
+def _both_modes(model: nn.Module) -> tuple[fx.Graph, fx.Graph, dict[str, fx.Node]]:
+    """Graphs in evaluation and in training; a module that differs in them stays whole."""
+    training = model.training
+    opaque: set[str] = set()
+    try:
+        while True:
+            evaluate, _ = _trace(model.eval(), opaque)
+            train, returned = _trace(model.train(), opaque)
+            differing = modules_that_differ(evaluate, train) - opaque
+            if not differing:
+                return evaluate, train, returned
+            opaque |= differing
+    finally:
+        model.train(training)
+
+
+def _trace(model: nn.Module, opaque: set[str]) -> tuple[fx.Graph, dict[str, fx.Node]]:
     if isinstance(model, fx.GraphModule):
-        graph: fx.Graph = model.graph
+        graph: fx.Graph = copy.deepcopy(model.graph)
         returned: dict[str, fx.Node] = {}
     else:
-        graph, returned = _follow(model)
+        graph, returned = _follow(model, opaque)
+    follow_writes(model, graph)
     inputs = sum(node.op == "placeholder" for node in graph.nodes)
     if inputs != 1 or not isinstance(output_node(graph), fx.Node):
         raise ExportError(
@@ -175,8 +202,8 @@ def _scoped(node: fx.Node) -> str:
     return f"{stack[-1]}.{node.name}" if stack else node.name
 
 
-def _follow(model: nn.Module) -> tuple[fx.Graph, dict[str, fx.Node]]:
-    opaque: set[str] = set()
+def _follow(model: nn.Module, opaque: set[str]) -> tuple[fx.Graph, dict[str, fx.Node]]:
+    """Trace a model, adding to ``opaque`` the modules that cannot be followed."""
     while True:
         tracer = _Tracer(opaque)
         try:

@@ -20,6 +20,9 @@ class Half(nn.Module):
         model: The whole model.
         train: What to compute in training mode.
         evaluate: What to compute in evaluation mode.
+
+    Attributes:
+        graph: What it computes in training mode.
     """
 
     def __init__(self, model: nn.Module, train: fx.Graph, evaluate: fx.Graph) -> None:
@@ -33,6 +36,7 @@ class Half(nn.Module):
         stored = model.state_dict().keys()
         for path in _in_order(model, used):
             _mount(self, path, _at(model, path), stored=path in stored)
+        self.graph = train
         self._kept: list[nn.Module] = []
         self._code = {True: _compiled(model, train), False: _compiled(model, evaluate)}
 

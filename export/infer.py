@@ -29,7 +29,9 @@ def trace_inference(
         and buffers by name, stored outside the graph.
 
     Raises:
-        ExportError: An operator of the front has no translation.
+        ExportError: A weight is not used in evaluation.
+        Exception: An operator of the front has no translation; see
+            :func:`slfac.export.culprit.named_culprit`.
     """
     model = copy.deepcopy(front).eval()
     state = dict(model.state_dict())

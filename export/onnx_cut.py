@@ -135,13 +135,16 @@ def _subgraph(
     trace: JointTrace, graph: onnx.GraphProto, nodes: list[onnx.NodeProto], outputs: list[str]
 ) -> onnx.ModelProto:
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    known = {v.name: v for v in (*graph.value_info, *graph.input, *graph.output)}
+    known = _types(graph)
     outside = _outside_inputs(nodes)
     order = {value.name: position for position, value in enumerate(graph.input)}
     inputs = sorted(
         (name for name in outside if name not in constants),
         key=lambda name: order.get(name, len(order)),
     )
+    if any(name not in known for name in (*inputs, *outputs)):
+        # Values inside functions that were inlined come without their types.
+        known = {**_types(onnx.shape_inference.infer_shapes(trace.model).graph), **known}
     missing = [name for name in (*inputs, *outputs) if name not in known]
     if missing:
         raise ExportError(f"value {missing[0]!r} at the cut has no known type")
@@ -159,3 +162,7 @@ def _subgraph(
         ),
         opset_imports=trace.model.opset_import,
     )
+
+
+def _types(graph: onnx.GraphProto) -> dict[str, onnx.ValueInfoProto]:
+    return {v.name: v for v in (*graph.value_info, *graph.input, *graph.output)}

@@ -15,7 +15,8 @@ from onnx_ir.passes import common as passes
 from onnxscript.optimizer import fold_constants
 from torch import Tensor, nn
 
-from slfac.wire.errors import ExportError, SlfacError
+from slfac.export.decompositions import OWN_FORWARDS
+from slfac.wire.errors import ExportError
 
 OPSET = 18
 # What onnxruntime 1.20, the oldest that devices may have, can read.
@@ -32,7 +33,6 @@ def to_onnx(
     inputs: Sequence[str],
     outputs: Sequence[str],
     tidy: bool,
-    half: str = "front",
 ) -> onnx.ModelProto:
     """Translate a module to ONNX.
 
@@ -44,18 +44,22 @@ def to_onnx(
         outputs: A name for each output.
         tidy: Whether to fold constants and merge equal ones. Not for a module that holds
             weights: fresh ones are often equal, and would be merged.
-        half: Which half it is of, for an error.
 
     Returns:
         The graph, with everything in memory.
 
     Raises:
-        ExportError: An operator has no translation, or the batch cannot vary.
+        ExportError: torch's exporter gave nothing.
+        Exception: An operator has no translation, or the batch cannot vary; see
+            :func:`slfac.export.culprit.named_culprit`.
     """
-    with quiet_torch(), translation_errors(half):
+    with quiet_torch():
         program = torch.export.export(
             module, tuple(arguments), dynamic_shapes=dynamic_shapes, strict=False
         )
+        missing = {node.target for node in program.graph.nodes} & OWN_FORWARDS.keys()
+        if missing:
+            program = program.run_decompositions({op: OWN_FORWARDS[op] for op in missing})
         result = torch.onnx.export(
             program,
             dynamo=True,
@@ -88,30 +92,6 @@ def _tidy(model: onnx_ir.Model) -> None:
         passes.OutputFixPass(),
         passes.NameFixPass(),
     )(model)
-
-
-@contextlib.contextmanager
-def translation_errors(half: str = "front") -> Iterator[None]:
-    """Turn whatever torch raises on a model that it cannot translate into ExportError.
-
-    Args:
-        half: Which half it is of.
-    """
-    try:
-        yield
-    except SlfacError:
-        raise
-    # torch's tracer and exporter raise from a dozen unrelated trees, some private.
-    except Exception as error:
-        # The first cause names the operator; what wraps it are torch's advice and colours.
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        first = (str(cause).strip() or type(cause).__name__).splitlines()[0]
-        raise ExportError(
-            f"torch cannot translate this {half} to ONNX: {type(cause).__name__}: {first}",
-            "choose another cut, or replace the layer it names",
-        ) from error
 
 
 @contextlib.contextmanager

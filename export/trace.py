@@ -29,7 +29,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from slfac.export.batchnorm import BatchStatistics
 from slfac.export.decompositions import decomposition_table
 from slfac.export.draws import GivenDraws, list_draws
-from slfac.export.to_onnx import BATCH, quiet_torch, to_onnx, translation_errors
+from slfac.export.half import Half
+from slfac.export.refusals import refuse_untrainable
+from slfac.export.to_onnx import BATCH, quiet_torch, to_onnx
 from slfac.wire.errors import ExportError
 from slfac.wire.manifest import RandomSpec
 
@@ -74,7 +76,7 @@ def smashed_names(count: int) -> list[str]:
     return [SMASHED, *(f"{SMASHED}.{index}" for index in range(1, count))]
 
 
-def trace_training_step(front: nn.Module, input_shape: tuple[int, ...]) -> JointTrace:
+def trace_training_step(front: Half, input_shape: tuple[int, ...]) -> JointTrace:
     """Trace one training step of a front.
 
     Args:
@@ -86,10 +88,13 @@ def trace_training_step(front: nn.Module, input_shape: tuple[int, ...]) -> Joint
         The step as one graph, not yet cut.
 
     Raises:
-        ExportError: An operator of the front, or its gradient, has no translation.
+        ExportError: A step of the front does what no graph of it could.
+        Exception: Whatever torch raises on an operator that it cannot translate; see
+            :func:`slfac.export.culprit.named_culprit`.
     """
     front = copy.deepcopy(front)
-    with quiet_torch(), translation_errors():
+    with quiet_torch():
+        refuse_untrainable(front, input_shape)
         random = list_draws(front, input_shape)
         step = _Step(front, random, input_shape)
         graph = _fake_trace(step, step.arguments, step.batched)

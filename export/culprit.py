@@ -1,0 +1,184 @@
+"""Finds the layer of a front that cannot be translated, so that an error can name it."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from slfac.export.decompositions import own_decompositions
+from slfac.export.draws import Draws
+from slfac.export.half import Half
+from slfac.export.to_onnx import quiet_torch
+from slfac.wire.errors import ExportError, SlfacError
+
+_BATCH = 3
+_OPERATOR = re.compile(r"OpOverload\(op='(\w+\.\w+)'|torch\.ops\.(\w+\.\w+)")
+_REMEDY = "choose a cut before it, or replace it"
+
+
+@contextmanager
+def named_culprit(front: Half, input_shape: tuple[int, ...]) -> Iterator[None]:
+    """Turn what tracing raises into an error that names the layer and the operator.
+
+    Args:
+        front: The front that is traced; it is not changed.
+        input_shape: Shape of one sample.
+
+    Raises:
+        ExportError: In the place of any error.
+    """
+    try:
+        yield
+    # torch's tracer and exporter raise from a dozen unrelated trees, some private.
+    except Exception as error:
+        operator = _operator(error)
+        layer = _find(front, input_shape, operator)
+        if isinstance(error, SlfacError):
+            raise
+        where = f"{layer}: " if layer else ""
+        if operator is not None:
+            raise ExportError(f"{where}{operator} has no ONNX translation", _REMEDY) from error
+        raise ExportError(
+            f"torch cannot translate this front to ONNX: {type(error).__name__}: {_first(error)}",
+            "choose another cut, or replace the layer that does it",
+        ) from error
+
+
+@contextmanager
+def translation_errors(half: str) -> Iterator[None]:
+    """Turn whatever torch raises on a model that it cannot translate into ExportError.
+
+    Args:
+        half: Which half it is of.
+    """
+    try:
+        yield
+    except SlfacError:
+        raise
+    # torch's tracer and exporter raise from a dozen unrelated trees, some private.
+    except Exception as error:
+        # The first cause names the operator; what wraps it are torch's advice and colours.
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise ExportError(
+            f"torch cannot translate this {half} to ONNX: {type(cause).__name__}: {_first(cause)}",
+            "choose another cut, or replace the layer it names",
+        ) from error
+
+
+def _operator(error: BaseException) -> str | None:
+    """The operator that the chain of an exporter's errors complains of."""
+    found = None
+    seen: BaseException | None = error
+    while seen is not None:
+        if "No ONNX function found" in str(seen) or "Error when translating" in str(seen):
+            match = _OPERATOR.search(str(seen))
+            found = match[1] or match[2] if match else found
+        seen = seen.__cause__ or seen.__context__
+    return found
+
+
+def _find(front: Half, input_shape: tuple[int, ...], operator: str | None) -> str | None:
+    """The first layer that uses an operator, forwards or backwards, where there is one.
+
+    Raises:
+        ExportError: A layer cannot be trained even by itself.
+    """
+    search = _Search(copy.deepcopy(front), operator)
+    with quiet_torch(), Draws(lambda shape: torch.full(tuple(shape), 0.5)):
+        search.run(torch.ones(_BATCH, *input_shape))
+    return search.found
+
+
+class _Search(fx.Interpreter):
+    """Runs a front, and each of its operations also backwards.
+
+    Args:
+        front: The front; it is changed.
+        operator: What to look for.
+
+    Attributes:
+        found: The first layer that uses it.
+    """
+
+    def __init__(self, front: Half, operator: str | None) -> None:
+        super().__init__(front, graph=front.graph)
+        self._operator = operator
+        self.found: str | None = None
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Run one node, and see which operators it needs."""
+        if n.op in {"placeholder", "get_attr", "output"}:
+            return super().run_node(n)
+        title = _title(n, self.module)
+        try:
+            with _Watch() as watch:
+                result = self._step(n)
+        except SlfacError as error:
+            raise ExportError(f"{title}: {error.what}", error.remedy) from error
+        except Exception as error:
+            raise ExportError(f"{title}: {_first(error)}", _REMEDY) from error
+        if self.found is None and self._operator in watch.seen:
+            self.found = title
+        return result
+
+    def _step(self, node: fx.Node) -> Any:
+        leaves: list[Tensor] = []
+
+        def alone(value: Any) -> Any:
+            if not _trains(value):
+                return value
+            leaves.append(value.detach().requires_grad_())
+            return leaves[-1].clone()
+
+        args, kwargs = tree_map(alone, self.fetch_args_kwargs_from_env(node))
+        result = getattr(self, node.op)(node.target, args, kwargs)
+        results = [leaf for leaf in tree_leaves(result) if _trains(leaf) and leaf.requires_grad]
+        if results:
+            wanted = [*leaves, *(p for p in self.module.parameters() if p.requires_grad)]
+            ones = [torch.ones_like(value) for value in results]
+            torch.autograd.grad(results, wanted, ones, allow_unused=True)
+        return result
+
+
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes the operators that run, and tries what stands for them in a trace."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.seen: set[str] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Run an operator."""
+        del types
+        self.seen.add(str(func).rpartition(".")[0])
+        return own_decompositions().get(func, func)(*args, **(kwargs or {}))
+
+
+def _trains(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def _title(node: fx.Node, front: Any) -> str:
+    if node.op == "call_module":
+        kind = type(front.get_submodule(str(node.target))).__name__
+        return f"layer {str(node.target)!r} ({kind})"
+    stack: Iterable[Any] = node.meta.get("nn_module_stack", {}).values()
+    path = next((path for path, _ in reversed(list(stack)) if path), "")
+    name = str(getattr(node.target, "__name__", node.target))
+    return f"operation {name!r} of layer {path!r}" if path else f"operation {name!r}"
+
+
+def _first(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

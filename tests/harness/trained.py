@@ -1,0 +1,195 @@
+"""How far a front that onnxruntime and NumPy train is from the same front in torch.
+
+A process of its own as well: ``python -m harness.trained [FAMILY...]`` prints the table of
+``docs/export.md`` and writes it, with what made it, to ``docs/results/parity.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from harness.families import LAYERS, MODELS
+from harness.halves import torch_halves
+from slfac.device.draws import draw
+from slfac.device.front import Front
+from slfac.device.optim import make_optimizer
+from slfac.export import export_bundle
+from slfac.export.draws import GivenDraws
+from slfac.export.replay import Groups, TorchFront
+from slfac.testbed.collect import machine, versions
+from slfac.wire.bundle import Bundle
+
+FAMILIES = [*MODELS, *LAYERS]
+BATCHES = (1, 3, 32)
+STEPS = 20
+SEED = 4
+SGD = "sgd:lr=0.01,momentum=0.9"
+# A larger eps than the default, for a gradient that is zero but for rounding (a bias before
+# BatchNorm) would be blown up to whole steps, by torch too.
+ADAM = "adam:lr=0.001,eps=0.0001"
+TORCH: dict[str, Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]] = {
+    SGD: lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9),
+    ADAM: lambda p: torch.optim.Adam(p, lr=0.001, eps=1e-4),
+}
+RESULTS = Path(__file__).parents[2] / "docs" / "results" / "parity.json"
+Tensors = dict[str, np.ndarray]
+
+
+def export_family(family: str, out: Path) -> Bundle:
+    """The bundle of a family."""
+    if family in MODELS:
+        model, kwargs, cut, shape = MODELS[family]
+    else:
+        model, kwargs, cut = "harness.families:layers", {"family": family}, "front"
+        shape = LAYERS[family][0]
+    classes = {"num_classes": 4} if family in MODELS else {}
+    return export_bundle(
+        model=model, kwargs=kwargs, cut=cut, input_shape=shape, out=out, seed=SEED, **classes
+    ).bundle
+
+
+def step_errors(bundle: Bundle, batch: int) -> tuple[dict[str, float], list[float], list[float]]:
+    """One step of a batch, against torch in float64.
+
+    Returns:
+        Group of tensors -> largest relative error; errors of each gradient; and those that
+        torch makes in float32.
+    """
+    x, gradients, draws = _given(bundle, batch, step=batch)
+    state = bundle.front_state()
+    front, _ = torch_halves(bundle)
+    expected = TorchFront(front, torch.float64).step(state, x, gradients, draws)
+    own = TorchFront(front, torch.float32).step(state, x, gradients, draws)
+    device = Front(bundle)
+    smashed = device.forward(x, draws)
+    made: Groups = {
+        "smashed data": dict(zip(expected["smashed data"], smashed, strict=True)),
+        "gradients": device.backward(gradients),
+        "BatchNorm statistics": device.buffers,
+    }
+    errors = {group: relative(made[group], expected[group]) for group in made}
+    worst = {group: max(found, default=0.0) for group, found in errors.items()}
+    return worst, errors["gradients"], relative(own["gradients"], expected["gradients"])
+
+
+def trained_error(bundle: Bundle, spec: str) -> tuple[float, float]:
+    """Train 20 steps on the device and in torch; errors of parameters and of statistics.
+
+    A unit within rounding of zero may switch, in torch as well, and every later step then
+    differs: so it is the best of three runs, as in :mod:`slfac.export.verify`.
+    """
+    return min(_run_error(bundle, spec, run) for run in range(3))
+
+
+def _run_error(bundle: Bundle, spec: str, run: int) -> tuple[float, float]:
+    device, optimizer = Front(bundle), make_optimizer(spec)
+    front, _ = torch_halves(bundle)
+    theirs = TORCH[spec](front.train().parameters())
+    for step in range(STEPS):
+        x, gradients, draws = _given(bundle, 4, STEPS * run + step)
+        device.forward(x, draws)
+        optimizer.step(device.parameters, device.backward(gradients))
+        theirs.zero_grad()
+        with GivenDraws([torch.from_numpy(value) for value in draws.values()]):
+            smashed = front(torch.from_numpy(x))
+        listed = smashed if isinstance(smashed, tuple) else (smashed,)
+        torch.autograd.backward(listed, [torch.from_numpy(g) for g in gradients])
+        theirs.step()
+    state = {name: value.numpy() for name, value in front.state_dict().items()}
+    return tuple(
+        max(relative(ours, {name: state[name] for name in ours}), default=0.0)
+        for ours in (device.parameters, device.buffers)
+    )
+
+
+def relative(given: Tensors, expected: Tensors) -> list[float]:
+    """Of each tensor, the norm of the error over its norm, or a thousandth of the largest's."""
+    assert given.keys() == expected.keys()
+    sizes = {name: _rms(value) for name, value in expected.items()}
+    floor = max(1e-3 * max(sizes.values(), default=0.0), 1e-30)
+    return [
+        _rms(given[name].astype(np.float64) - expected[name]) / max(sizes[name], floor)
+        for name in expected
+    ]
+
+
+def _rms(value: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(value.astype(np.float64)))))
+
+
+def _given(bundle: Bundle, batch: int, step: int) -> tuple[np.ndarray, list[np.ndarray], Tensors]:
+    """A batch, gradients of the smashed data, and random numbers."""
+    manifest = bundle.manifest
+    rng = np.random.default_rng([SEED, batch, step])
+    x = rng.standard_normal((batch, *manifest.input.shape), dtype=np.float32)
+    shapes = [(batch, *spec.shape) for spec in manifest.smashed]
+    gradients = [
+        rng.standard_normal(shape, dtype=np.float32) / np.float32(np.prod(shape) ** 0.5)
+        for shape in shapes
+    ]
+    return x, gradients, draw(manifest.random, batch, SEED, 0, 0, step)
+
+
+def batches(family: str) -> Sequence[int]:
+    """Batch sizes that torch can train a family with."""
+    return [batch for batch in BATCHES if batch > 1 or family != "rows"]
+
+
+def measure(family: str, bundle: Bundle) -> dict[str, object]:
+    """A row of the table."""
+    steps = [step_errors(bundle, batch) for batch in batches(family)]
+    worst = {group: max(errors[group] for errors, _, _ in steps) for group in steps[0][0]}
+    return {
+        "family": family,
+        "cut": bundle.manifest.cut,
+        "parameters": len(bundle.manifest.parameters),
+        "smashed": worst["smashed data"],
+        "gradients": statistics.median(e for _, errors, _ in steps for e in errors),
+        "gradients_torch": statistics.median(e for _, _, errors in steps for e in errors),
+        "statistics": worst["BatchNorm statistics"] if bundle.manifest.batch_norm else None,
+        "sgd": trained_error(bundle, SGD)[0],
+        "adam": trained_error(bundle, ADAM)[0],
+    }
+
+
+def table(rows: Iterable[dict[str, object]]) -> str:
+    """The rows as Markdown."""
+    lines = [
+        "| Family | Cut | Smashed data | Gradients (torch) | Statistics | 20 steps SGD | Adam |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        shown = {k: f"{v:.0e}" if isinstance(v, float) else v or "" for k, v in row.items()}
+        lines.append(
+            "| {family} | `{cut}` | {smashed} | {gradients} ({gradients_torch}) | {statistics} "
+            "| {sgd} | {adam} |".format(**shown)
+        )
+    return "\n".join(lines)
+
+
+def main(families: Sequence[str]) -> None:
+    torch.set_num_threads(1)
+    rows = []
+    for family in families or FAMILIES:
+        with tempfile.TemporaryDirectory() as folder:
+            rows.append(measure(family, export_family(family, Path(folder) / "bundle")))
+        sys.stderr.write(f"{rows[-1]}\n")
+    sys.stdout.write(table(rows) + "\n")
+    if not families:
+        made_by = {"machine": machine(), "versions": versions(), "date": str(date.today())}  # noqa: DTZ011
+        result = {"command": "make results-parity", **made_by, "seed": SEED, "rows": rows}
+        RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
