@@ -47,7 +47,7 @@ def convolution_backward(  # noqa: PLR0917 - the operator's own order
         )
     if x.dim() == 3:
         flat = convolution_backward(
-            *(tensor.unsqueeze(2) for tensor in (grad, x, weight)), bias_sizes,
+            grad.unsqueeze(2), x.unsqueeze(2), weight.unsqueeze(2), bias_sizes,
             [1, *stride], [0, *padding], [1, *dilation], transposed,
             [0, *output_padding], groups, output_mask,
         )  # fmt: skip
@@ -61,7 +61,7 @@ def convolution_backward(  # noqa: PLR0917 - the operator's own order
     )
 
 
-def _transposed_backward(
+def _transposed_backward(  # noqa: PLR0917
     grad: Tensor,
     x: Tensor,
     weight: Tensor,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -48,12 +49,12 @@ def refuse_untrainable(front: nn.Module, input_shape: tuple[int, ...]) -> None:
             )
 
 
-def _halves(shape: object) -> torch.Tensor:
-    return torch.full(tuple(shape), 0.5)  # type: ignore[call-overload, no-any-return]
+def _halves(shape: Sequence[int]) -> torch.Tensor:
+    return torch.full(tuple(shape), 0.5)
 
 
 def _title(front: nn.Module, path: str) -> str:
-    while ".parametrizations" in path:
+    if ".parametrizations" in path:
         # A parametrization is the layer's that it is on.
         path = path.partition(".parametrizations")[0]
     return f"layer {path!r} ({type(front.get_submodule(path)).__name__})"
