@@ -54,7 +54,7 @@ def _halves(shape: Sequence[int]) -> torch.Tensor:
 
 
 def _title(front: nn.Module, path: str) -> str:
-    while ".parametrizations" in path:
+    if ".parametrizations" in path:
         # A parametrization is the layer's that it is on.
         path = path.partition(".parametrizations")[0]
     return f"layer {path!r} ({type(front.get_submodule(path)).__name__})"

@@ -319,7 +319,7 @@ def test_a_right_bundle_passes_its_proof_again(bundle, front):
     [
         ({"cut": "pool9"}, r"'pool9'.*pool"),
         ({"cut": "fc2"}, "'fc2'"),
-        ({"model": "lenet"}, "cnn, cnn1d"),
+        ({"model": "lenet"}, "no model 'lenet'; choose one of "),
         ({"model": "os:sep"}, "no model 'sep'"),
         ({"model": "no_such_module:make"}, "cannot be imported"),
         ({"model": "collections:OrderedDict", "kwargs": {}}, "made a OrderedDict"),

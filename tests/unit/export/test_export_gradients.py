@@ -5,14 +5,20 @@ import torch
 from torch.nn import functional
 
 from slfac.export.activation_gradients import hardtanh_backward, threshold_backward
+from slfac.export.conv_cases import convolution_backward as any_convolution_backward
 from slfac.export.conv_gradients import convolution_backward
+from slfac.export.norm_gradients import weight_norm_backward
 from slfac.export.pool_gradients import (
     adaptive_avg_pool2d_backward,
     avg_pool2d_backward,
     max_pool2d_backward,
 )
+from slfac.export.resize_gradients import (
+    adaptive_max_pool2d,
+    adaptive_max_pool2d_backward,
+    replication_pad_backward,
+)
 from slfac.export.select_gradients import select_backward
-from slfac.wire.errors import ExportError
 
 # groups, inner, outer, kernel, stride, padding, dilation
 CONVOLUTIONS = {
@@ -67,12 +73,84 @@ def test_only_wanted_gradients_are_computed():
     assert given[2] is None
 
 
-def test_a_transposed_convolution_is_refused():
-    x = torch.ones(1, 1, 4, 4)
-    with pytest.raises(ExportError, match="transposed"):
-        convolution_backward(
-            x, x, x, None, [1, 1], [0, 0], [1, 1], True, [0, 0], 1, [True, True, True]
-        )
+# groups, inner, outer, kernel, stride, padding, dilation, output padding
+TRANSPOSED = {
+    "plain": (1, 3, 8, 3, 1, 1, 1, 0),
+    "doubling": (1, 16, 20, 3, 2, 1, 1, 1),
+    "grouped": (2, 4, 6, 4, 2, 1, 1, 0),
+    "wide output padding": (1, 3, 4, 2, 2, 0, 3, 2),
+}
+
+
+@pytest.mark.parametrize("dimensions", [1, 2])
+@pytest.mark.parametrize("geometry", TRANSPOSED.values(), ids=TRANSPOSED)
+def test_transposed_convolution_gradients_are_those_of_torch(geometry, dimensions):
+    groups, inner, outer, kernel, *numbers = geometry
+    stride, padding, dilation, more = ([number] * dimensions for number in numbers)
+    torch.manual_seed(0)
+    size = (7, 9)[:dimensions]
+    x = torch.randn(3, inner, *size, dtype=torch.float64, requires_grad=True)
+    shape = (inner, outer // groups, *[kernel] * dimensions)
+    weight = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(outer, dtype=torch.float64, requires_grad=True)
+    y = torch.ops.aten.convolution(x, weight, bias, stride, padding, dilation, True, more, groups)
+    upstream = torch.randn_like(y)
+    expected = torch.autograd.grad(y, (x, weight, bias), upstream)
+    options = (stride, padding, dilation, True, more, groups, [True] * 3)
+    given = any_convolution_backward(upstream, x.detach(), weight.detach(), [outer], *options)
+    for ours, theirs in zip(given, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_one_dimensional_convolution_gradients_are_those_of_torch(groups):
+    torch.manual_seed(0)
+    x = torch.randn(3, 4, 17, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(8, 4 // groups, 3, dtype=torch.float64, requires_grad=True)
+    y = functional.conv1d(x, weight, None, 2, 1, 2, groups)
+    upstream = torch.randn_like(y)
+    expected = torch.autograd.grad(y, (x, weight), upstream)
+    options = ([2], [1], [2], False, [0], groups, [True, True, False])
+    given = any_convolution_backward(upstream, x.detach(), weight.detach(), None, *options)
+    assert given[2] is None
+    for ours, theirs in zip(given, expected, strict=False):
+        torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 4), (17, 5)])
+def test_adaptive_max_pool_and_its_gradient_are_those_of_torch(size):
+    torch.manual_seed(0)
+    # Four values only: nearly every window has a tie.
+    x = torch.randint(0, 4, (3, 4, 17, 19)).float().requires_grad_()
+    y, indices = functional.adaptive_max_pool2d(x, size, return_indices=True)
+    upstream = torch.randn_like(y)
+    (expected,) = torch.autograd.grad(y, x, upstream)
+    torch.testing.assert_close(adaptive_max_pool2d(x.detach(), size)[0], y)
+    given = adaptive_max_pool2d_backward(upstream, x.detach(), indices)
+    torch.testing.assert_close(given, expected)
+
+
+@pytest.mark.parametrize("padding", [(2, 1), (0, 3, 2, 1)])
+def test_replication_pad_gradient_is_that_of_torch(padding):
+    x = torch.randn(2, 3, *(5, 7)[: len(padding) // 2], requires_grad=True)
+    y = functional.pad(x, padding, mode="replicate")
+    upstream = torch.randn_like(y)
+    (expected,) = torch.autograd.grad(y, x, upstream)
+    given = replication_pad_backward(upstream, x.detach(), padding)
+    torch.testing.assert_close(given, expected)
+
+
+@pytest.mark.parametrize("dim", [0, 2])
+def test_weight_norm_gradient_is_that_of_torch(dim):
+    v = torch.randn(4, 3, 5, dtype=torch.float64, requires_grad=True)
+    g = torch.rand([4 if dim == 0 else 1, 1, 5 if dim == 2 else 1], dtype=torch.float64)
+    g.requires_grad_()
+    norm = torch.norm_except_dim(v, 2, dim)
+    upstream = torch.randn_like(v)
+    expected = torch.autograd.grad(v * (g / norm), (v, g), upstream)
+    given = weight_norm_backward(upstream, v.detach(), g.detach(), norm.detach(), dim)
+    for ours, theirs in zip(given, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 @pytest.mark.parametrize(
