@@ -140,6 +140,7 @@ def run_front_bench(settings: FrontBenchSettings, console: Console) -> list[Fron
             "machine": machine(),
             "versions": versions(),
             "threads": 1,
+            "seed": 0,
             "batch_size": settings.batch_size,
             "repeat": settings.repeat,
             "fronts": {name: msgspec.to_builtins(FRONTS[name]) for name in names},
