@@ -170,12 +170,13 @@ def _both_modes(model: nn.Module) -> tuple[fx.Graph, fx.Graph, dict[str, fx.Node
     opaque: set[str] = set()
     try:
         while True:
+            known = set(opaque)
+            # Either adds the modules that it cannot follow, which the other may.
             evaluate, _ = _trace(model.eval(), opaque)
             train, returned = _trace(model.train(), opaque)
-            differing = modules_that_differ(evaluate, train) - opaque
-            if not differing:
+            opaque |= modules_that_differ(evaluate, train)
+            if opaque == known:
                 return evaluate, train, returned
-            opaque |= differing
     finally:
         model.train(training)
 

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from harness.families import LAYERS, MODELS
+from harness.families import LAYERS
+from harness.family_models import MODELS
 from harness.halves import torch_halves
 from slfac.device.draws import draw
 from slfac.device.front import Front
