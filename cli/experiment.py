@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from slfac.cli import finetune
 from slfac.cli.parsers import add_command, given, integers, json_value, split_specs
 
 _EPILOG = """\
-example:
+examples:
   slfac experiment rate --codec none,fp16,slfac --seed 0,1,2
+  slfac experiment finetune --data /usr/share/datasets/fashion-mnist
 """
 _RATE_EPILOG = """\
 examples:
@@ -41,8 +43,10 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EPILOG,
         run=run,
     )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    finetune.add_parser(actions)
     rate = add_command(
-        parser.add_subparsers(dest="action", required=True, metavar="ACTION"),
+        actions,
         "rate",
         summary="accuracy against bytes for codecs and seeds, through real processes and sockets",
         epilog=_RATE_EPILOG,

@@ -9,18 +9,17 @@ import torch
 from torch import nn
 
 from harness.onnx_files import run, values
-from harness.wheels import RAPIDOCR, wheel_file
 from slfac.export.onnx_model import build, read_onnx
+from slfac.testbed.finetune.cases import fetch_classifier
 
 pytestmark = pytest.mark.slow
 
 SAMPLE = (3, 48, 192)
-CLASSIFIER = "rapidocr_onnxruntime/models/ch_ppocr_mobile_v2.0_cls_infer.onnx"
 
 
 @pytest.fixture(scope="module")
 def path():
-    return wheel_file(RAPIDOCR, CLASSIFIER)
+    return fetch_classifier(print)
 
 
 @pytest.fixture(scope="module")
