@@ -50,10 +50,9 @@ Tensors = dict[str, np.ndarray]
 NOTE = f"""Relative errors against torch in float64, in brackets those of torch in float32. An
 error is the norm of a tensor's difference over the norm of torch's tensor. Smashed data and
 BatchNorm statistics: the worst tensor, gradients: the median tensor, of steps with batches of 1,
-3 and 32.
-Last two columns: the worst parameter or statistic after 20 steps of `{SGD}` and `{ADAM}`, the best
-of three runs, for a unit within rounding of zero may switch. `front` is a front of small layers,
-side by side: `tests/harness/families.py` lists them."""
+3 and 32. Last two columns: the worst parameter or statistic after 20 steps of `{SGD}`
+and `{ADAM}`, the best of three runs, for a unit within rounding of zero may switch.
+`front` is a front of small layers, side by side: `tests/harness/families.py` lists them."""
 
 
 def export_family(family: str, out: Path) -> Bundle:

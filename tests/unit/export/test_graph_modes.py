@@ -41,7 +41,7 @@ class Stochastic(nn.Module):
     """Multiplies in training only."""
 
     def forward(self, x):
-        return x * torch.rand(x.shape[0], 1, 1, 1) if self.training else x
+        return x * torch.rand_like(x) if self.training else x
 
 
 class Modes(nn.Module):
