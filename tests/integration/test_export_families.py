@@ -15,8 +15,12 @@ from harness.trained import (
     trained_error,
 )
 
+# Half a minute or more of computing each.
+SLOW = {"attention", "activations", "shapes", "convolutions", "series", "mobilenet_v3"}
+PARAMS = [pytest.param(f, marks=[pytest.mark.slow] * (f in SLOW)) for f in FAMILIES]
 
-@pytest.fixture(scope="module", params=FAMILIES)
+
+@pytest.fixture(scope="module", params=PARAMS)
 def family(request):
     return request.param
 
