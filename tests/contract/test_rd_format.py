@@ -322,6 +322,7 @@ def test_the_coefficients_of_a_payload_are_the_same_bit_for_bit(name):
         "dense-plain",
     ],
 )
+@pytest.mark.timeout(400)  # some 700 payloads, read by a reader in plain Python
 def test_both_readers_refuse_the_same_payloads(name):
     payload = (FOLDER / f"{name}.bin").read_bytes()
     start = 5 + len(read_container(payload)[1])
