@@ -3,7 +3,11 @@
 # make lint   ruff, mypy, import-linter
 # make bench  the benchmarks
 # make results  the figures that README and docs quote; results-codec: the codecs' alone;
-#   results-front: those of a device's step beside torch's
+#   results-finetune: .venv/.installed
+	$(BIN)/slfac experiment finetune --case text --train 1000 --test 400 --seed 0,1,2 \
+		--result docs/results/finetune-text.json
+
+results-front: those of a device's step beside torch's
 # make results-rate, results-rivals  accuracy against bytes on validation images, hours;
 #   then results-test
 # make results-link  time to a target accuracy at 5 Mbit/s; results-ablation: the paper's;
@@ -21,7 +25,7 @@ BIN := .venv/bin
 FASHION ?= /usr/share/datasets/fashion-mnist
 
 .PHONY: results results-codec results-front results-rate results-test results-rivals results-link \
-	results-ablation results-resnet18 \
+	results-ablation results-resnet18 results-finetune \
 	demo test test-main test-others lint bench install clean
 
 demo: .venv/.installed
