@@ -3,15 +3,11 @@
 # make lint   ruff, mypy, import-linter
 # make bench  the benchmarks
 # make results  the figures that README and docs quote; results-codec: the codecs' alone;
-#   results-finetune: .venv/.installed
-	$(BIN)/slfac experiment finetune --case text --train 1000 --test 400 --seed 0,1,2 \
-		--result docs/results/finetune-text.json
-
-results-front: those of a device's step beside torch's
+#   results-front: those of a device's step beside torch's
 # make results-rate, results-rivals  accuracy against bytes on validation images, hours;
 #   then results-test
 # make results-link  time to a target accuracy at 5 Mbit/s; results-ablation: the paper's;
-#   results-resnet18: the test set again, with another model
+#   results-resnet18: the test set again, with another model; results-finetune
 
 # The CPU build of torch that constraints.txt pins is found most surely on 3.11.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
@@ -81,6 +77,11 @@ results-codec: .venv/.installed
 		--model resnet18 --kwargs '{"stem": "imagenet"}'
 	$(BIN)/slfac bench codec --tensors runs/bench --codec $(BENCH_CODECS) --repeat 7 \
 		--json docs/results/codec-bench.json
+
+# A published model that exists only as ONNX; some five minutes.
+results-finetune: .venv/.installed
+	$(BIN)/slfac experiment finetune --case text --train 1000 --test 400 --seed 0,1,2 \
+		--result docs/results/finetune-text.json
 
 # A device's training step beside torch's; nothing else should be running.
 results-front: .venv/.installed
