@@ -91,8 +91,9 @@ def part(
     for node, number in constants.items():
         copies[node] = copy.call_method("size", (inputs[0], 0)) if number is None else number
     weights = {n for n in graph.nodes if n.op == "get_attr" and not inside.isdisjoint(n.users)}
+    copied = inside | weights
     for node in graph.nodes:
-        if node in inside | weights and node.op != "output":
+        if node in copied and node.op != "output":
             copies[node] = copy.node_copy(node, copies.__getitem__)
     results = tuple(copies[node] for node in gives)
     copy.output(results[0] if len(results) == 1 else results)

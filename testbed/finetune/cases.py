@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, Literal
 from slfac.testbed.efficientnet_lite0 import fetch_weights
 from slfac.testbed.finetune.images import render_text, resize_images
 from slfac.testbed.mnist5k import default_cache, fetch_mnist5k
-from slfac.testbed.wheels import PinnedWheel
+from slfac.testbed.wheels import PinnedWheel, read_member
 from slfac.testbed.write import replace_file
 from slfac.wire.manifest import Preprocessing
 
@@ -21,6 +20,8 @@ CASES: tuple[Case, ...] = ("efficientnet", "text")
 _SIDE = 64
 _TEXT = (3, 48, 192)
 _CLASSIFIER = "rapidocr_onnxruntime/models/ch_ppocr_mobile_v2.0_cls_infer.onnx"
+_CLASSIFIER_BYTES = 585_532
+_CLASSIFIER_SHA256 = "e47acedf663230f8863ff1ab0e64dd2d82b838fceb5957146dab185a89d6215c"
 _RAPIDOCR = PinnedWheel(
     requirement="rapidocr-onnxruntime==1.4.4",
     sha256=("971d7d5f223a7a808662229df1ef69893809d8457d834e6373d3854bc1782cbf",),
@@ -110,13 +111,13 @@ def fetch_classifier(say: Callable[[str], None]) -> Path:
 
     Raises:
         DataError: It cannot be fetched.
+        RunError: It cannot be written.
     """
     kept = default_cache() / Path(_CLASSIFIER).name
     if not kept.exists():
         say(f"downloading {_RAPIDOCR.what} (15 MB)")
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+        with tempfile.TemporaryDirectory() as folder:
             wheel = _RAPIDOCR.download(Path(folder))
-            with zipfile.ZipFile(wheel) as archive:
-                replace_file(kept, archive.read(_CLASSIFIER))
+            member = (_CLASSIFIER, _CLASSIFIER_BYTES, _CLASSIFIER_SHA256)
+            replace_file(kept, read_member(wheel, *member, _RAPIDOCR.remedy))
     return kept
