@@ -45,7 +45,7 @@ def follow_writes(model: nn.Module, graph: fx.Graph) -> None:
             _follow_attribute(graph, target, node, order)
         others = [
             relative
-            for relative in _views(model, target) - {target, node}
+            for relative in sorted(_views(model, target) - {target, node}, key=order.__getitem__)
             if any(order[user] > order[node] for user in relative.users)
         ]
         if others:
