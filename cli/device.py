@@ -11,11 +11,13 @@ from slfac.cli.parsers import add_command, given
 from slfac.cli.threads import limit_threads
 
 _EPILOG = """\
-example:
+examples:
   slfac device --server tcp://10.0.0.5:5555 --keys keys --data mnist
+  slfac device --server tcp://10.0.0.5:5555 --keys keys --data mnist --provider auto
 
 The bundle is fetched from the server unless --bundle holds it already. Data is an IDX
-folder, a .npz file or an image folder (docs/data.md).
+folder, a .npz file or an image folder (docs/data.md). A GPU needs another build of
+onnxruntime (docs/gpu.md).
 """
 
 
@@ -44,6 +46,11 @@ def add_parser(subparsers: Any) -> None:
     add("--reconnect-timeout-s", type=float, metavar="S", help="how long after a break (300)")
     add("--threads", type=int, metavar="N", help="threads of onnxruntime (1)")
     add("--low-memory", action="store_true", help="hold less memory, at the cost of time")
+    add(
+        "--provider",
+        choices=("cpu", "cuda", "auto"),
+        help="what computes the front; auto: an Nvidia GPU if it passes a self-test (cpu)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

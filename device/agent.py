@@ -9,16 +9,18 @@ from dataclasses import dataclass
 import onnxruntime
 
 from slfac.device.bundles import get_bundle
-from slfac.device.front import Front
 from slfac.device.guard import foreign_modules
 from slfac.device.link import Link, SessionLost
 from slfac.device.memory import peak_rss_bytes
+from slfac.device.provider import open_front
 from slfac.device.samples import Samples
 from slfac.device.settings import DeviceSettings
 from slfac.device.stay import Stay
 from slfac.wire.bundle import Bundle, open_bundle
 from slfac.wire.errors import LinkError
 from slfac.wire.messages import Summary, Timings, Welcome
+from slfac.wire.providers import CUDA
+from slfac.wire.runtime import require_provider
 
 Status = Callable[[str], None]
 
@@ -78,6 +80,9 @@ class _Agent:
     def __init__(self, settings: DeviceSettings, on_status: Status) -> None:
         self._settings = settings
         self._on_status = on_status
+        if settings.provider == CUDA.label:
+            # Better now than when the server has let this device in.
+            require_provider(CUDA)
         self._held = open_bundle(settings.bundle, "device") if settings.bundle is not None else None
         self._link = Link(
             address=settings.server,
@@ -88,6 +93,7 @@ class _Agent:
             reconnect_timeout_s=settings.reconnect_timeout_s,
             on_status=on_status,
         )
+        self._provider = ""
         self._finished = False
         self._last = Timings()
         self._losses: list[float] = []
@@ -98,7 +104,14 @@ class _Agent:
         welcome = self._link.join()
         bundle = self._bundle(welcome)
         settings = self._settings
-        front = Front(bundle, threads=settings.threads, low_memory=settings.low_memory)
+        front = open_front(
+            bundle,
+            threads=settings.threads,
+            low_memory=settings.low_memory,
+            provider=settings.provider,
+            on_status=self._on_status,
+        )
+        self._provider = front.provider.label
         samples = self._samples(welcome, bundle)
         while not self._finished:
             try:
@@ -174,6 +187,7 @@ class _Agent:
             onnxruntime=onnxruntime.__version__,
             machine=platform.machine(),
             samples=self._samples_held,
+            provider=self._provider,
         )
 
     def _result(self, welcome: Welcome) -> DeviceResult:

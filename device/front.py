@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import onnxruntime
 
+from slfac.device.runner import Value, runner_for
 from slfac.wire.bundle import Bundle, State, check_front_state
 from slfac.wire.errors import TrainingError
+from slfac.wire.providers import CPU, Provider
 from slfac.wire.runtime import open_session
 
 
@@ -24,17 +26,29 @@ class Front:
         threads: Threads of onnxruntime.
         low_memory: Whether onnxruntime gives memory back between its operators, at the cost
             of time.
+        provider: What computes the graphs.
 
     Attributes:
+        provider: What computes the graphs.
         parameters: Trainable arrays by name; an optimiser updates them in place.
         buffers: Running statistics and counters by name.
 
     Raises:
         BundleError: A graph cannot be loaded, or the state does not fit.
+        SettingsError: onnxruntime cannot use the provider.
     """
 
-    def __init__(self, bundle: Bundle, *, threads: int = 1, low_memory: bool = False) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        threads: int = 1,
+        low_memory: bool = False,
+        provider: Provider = CPU,
+    ) -> None:
         manifest = bundle.manifest
+        self.provider = provider
+        self._runner = runner_for(provider)
         self._manifest = manifest
         self._bundle = bundle
         self._threads = threads
@@ -51,7 +65,7 @@ class Front:
             *self._gradients.values(),
             *(name for name in self._outputs if name in manifest.graphs.backward.outputs),
         ]
-        self._values: State = {}
+        self._values: dict[str, Value] = {}
         self.parameters: State = {}
         self.buffers: State = {}
         self.load(bundle.front_state())
@@ -84,7 +98,7 @@ class Front:
         own = {*self.parameters, *self.buffers}
         inputs = self._manifest.graphs.backward.inputs
         held = [self._values[n] for n in inputs if n in self._values and n not in own]
-        return sum(value.nbytes for value in held)
+        return sum(map(self._runner.size_bytes, held))
 
     def _open(self) -> None:
         graphs = self._manifest.graphs
@@ -95,6 +109,7 @@ class Front:
                 self.buffers,
                 threads=self._threads,
                 low_memory=self._low_memory,
+                provider=self.provider,
             )
             for graph in (graphs.forward, graphs.backward)
         )
@@ -114,13 +129,16 @@ class Front:
         Raises:
             TrainingError: onnxruntime failed.
         """
-        graph = self._manifest.graphs.forward
-        values = {**self.parameters, **self.buffers, **(draws or {})}
-        values[self._manifest.input.name] = x
-        outputs = _run(self._sessions[0], graph.outputs, {n: values[n] for n in graph.inputs})
-        values.update(zip(graph.outputs, outputs, strict=True))
+        graphs, run = self._manifest.graphs, self._runner
+        arrays = {**self.parameters, **self.buffers, **(draws or {})}
+        arrays[self._manifest.input.name] = x
+        names = dict.fromkeys((*graphs.forward.inputs, *graphs.backward.inputs))
+        values = {name: run.put(arrays[name]) for name in names if name in arrays}
+        feed = {name: values[name] for name in graphs.forward.inputs}
+        outputs = run.run(self._sessions[0], graphs.forward.outputs, feed)
+        values.update(zip(graphs.forward.outputs, outputs, strict=True))
         self._values = values
-        return [values[spec.name] for spec in self._manifest.smashed]
+        return [run.get(values[spec.name]) for spec in self._manifest.smashed]
 
     def backward(self, gradients: Sequence[np.ndarray]) -> State:
         """Run the backward graph of the last forward, and take over new statistics.
@@ -136,30 +154,23 @@ class Front:
         """
         if not self._values:
             raise TrainingError("a gradient came without a forward pass before it")
-        graph = self._manifest.graphs.backward
-        values = self._values
+        graphs, run, values = self._manifest.graphs, self._runner, self._values
         for spec, gradient in zip(self._manifest.smashed, gradients, strict=True):
-            values[self._manifest.graphs.smashed_gradients[spec.name]] = gradient
-        feed = {name: values[name] for name in graph.inputs}
-        values.update(zip(self._wanted, _run(self._sessions[1], self._wanted, feed), strict=True))
-        self._update_buffers(values)
+            values[graphs.smashed_gradients[spec.name]] = run.put(gradient)
+        feed = {name: values[name] for name in graphs.backward.inputs}
+        outputs = run.run(self._sessions[1], self._wanted, feed)
+        values.update(zip(self._wanted, outputs, strict=True))
+        found = {name: run.get(values[output]) for name, output in self._gradients.items()}
+        self.buffers.update(self._new_buffers())
         self._values = {}
-        return {name: values[output] for name, output in self._gradients.items()}
+        return found
 
-    def _update_buffers(self, values: State) -> None:
+    def _new_buffers(self) -> State:
+        found: State = {}
         for buffer in self._manifest.buffers:
             name = buffer.tensor.name
             if buffer.update == "graph":
-                self.buffers[name] = values[buffer.output]
+                found[name] = self._runner.get(self._values[buffer.output])
             elif buffer.update == "count":
-                self.buffers[name] = self.buffers[name] + 1
-
-
-def _run(
-    session: onnxruntime.InferenceSession, outputs: Sequence[str], feed: State
-) -> list[np.ndarray]:
-    try:
-        results: list[np.ndarray] = session.run(list(outputs), feed)
-    except Exception as error:
-        raise TrainingError(f"onnxruntime failed on a training graph: {error}") from error
-    return results
+                found[name] = self.buffers[name] + 1
+        return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -36,6 +36,8 @@ class DeviceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         reconnect_timeout_s: How long to try again after the link broke.
         threads: Threads of onnxruntime.
         low_memory: Hold less memory, at the cost of time.
+        provider: What computes the front: the CPU, an Nvidia GPU, or the GPU where it
+            passes a self-test and else the CPU.
     """
 
     server: str
@@ -49,6 +51,7 @@ class DeviceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     reconnect_timeout_s: Annotated[float, Meta(ge=0)] = 300.0
     threads: Annotated[int, Meta(ge=1, le=64)] = 1
     low_memory: bool = False
+    provider: Literal["cpu", "cuda", "auto"] = "cpu"
 
 
 def device_settings(**values: Any) -> DeviceSettings:

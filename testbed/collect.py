@@ -142,4 +142,5 @@ def _device(event: dict[str, Any]) -> DeviceReport:
         bytes_down=event["bytes_down"],
         steps=event["steps"],
         phase_ms={phase: round(value, 3) for phase, value in event["phase_ms"].items()},
+        provider=summary["provider"],
     )

@@ -123,6 +123,7 @@ class Summary(Struct, array_like=True, frozen=True):
         onnxruntime: Version of onnxruntime.
         machine: ``platform.machine()``.
         samples: Training samples it holds.
+        provider: What computed its front: ``cpu`` or ``cuda``; empty where it did not begin.
     """
 
     torch_imported: bool
@@ -133,6 +134,7 @@ class Summary(Struct, array_like=True, frozen=True):
     onnxruntime: Text
     machine: Text
     samples: U32
+    provider: Text = ""
 
 
 class Hello(Struct, array_like=True, frozen=True, tag=1):

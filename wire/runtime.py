@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,9 +11,10 @@ import numpy as np
 import onnxruntime
 
 from slfac.wire.bundle import Bundle, check_front_state
-from slfac.wire.errors import BundleError
+from slfac.wire.errors import BundleError, SettingsError
 from slfac.wire.manifest import Graph
 from slfac.wire.onnx_scan import external_locations
+from slfac.wire.providers import CPU, Provider
 
 # Place of the weights that are injected at load; no file of a bundle, so onnxruntime fails
 # on any that was not.
@@ -48,6 +51,7 @@ def open_session(
     *,
     threads: int,
     low_memory: bool = False,
+    provider: Provider = CPU,
 ) -> onnxruntime.InferenceSession:
     """Open one of a bundle's graphs whose trained weights are inputs.
 
@@ -57,14 +61,17 @@ def open_session(
         state: Where its frozen tensors come from.
         threads: Threads that one run may use.
         low_memory: As :func:`session_options` takes it.
+        provider: What computes it; the CPU does what that provider cannot.
 
     Returns:
-        A session on the CPU provider.
+        The session.
 
     Raises:
         BundleError: The graph cannot be opened, lacks an input, output or frozen tensor, or
             names values outside its file that are not to be injected.
+        SettingsError: onnxruntime lacks the provider, or could not start it.
     """
+    require_provider(provider)
     path = bundle.file(graph.file)
     _check_locations(path, allowed={INJECTED_LOCATION} if graph.frozen else set())
     unknown = [name for name in graph.frozen if name not in state]
@@ -72,12 +79,20 @@ def open_session(
         raise BundleError(f"{path} takes {unknown[0]!r}, which the front does not have")
     options = session_options(threads, low_memory=low_memory)
     _inject(options, {name: state[name] for name in graph.frozen})
+    # Last of all comes the CPU, once, for what the provider has no kernel for.
+    entries = {one.name: one.entry for one in (provider, CPU)}
     try:
         session = onnxruntime.InferenceSession(
-            path, sess_options=options, providers=["CPUExecutionProvider"]
+            path, sess_options=options, providers=list(entries.values())
         )
     except Exception as error:
         raise BundleError(f"{path} cannot be opened: {error}", "export the bundle again") from error
+    if provider.name not in session.get_providers():
+        # onnxruntime goes on with the CPU alone and only logs that it does.
+        raise SettingsError(
+            f"onnxruntime could not start {provider.name}",
+            "install the libraries that its error above names, or train with --provider cpu",
+        )
     found = {node.name for node in [*session.get_inputs(), *session.get_outputs()]}
     missing = sorted({*graph.inputs, *graph.outputs} - found)
     if missing:
@@ -114,6 +129,28 @@ def open_infer_session(
         )
     except Exception as error:
         raise BundleError(f"{path} cannot be opened: {error}", "export the bundle again") from error
+
+
+def require_provider(provider: Provider) -> None:
+    """Make sure that onnxruntime knows a provider, and load the libraries that it needs.
+
+    Args:
+        provider: The provider.
+
+    Raises:
+        SettingsError: This build of onnxruntime lacks it.
+    """
+    found = onnxruntime.get_available_providers()
+    if provider.name not in found:
+        raise SettingsError(
+            f"onnxruntime {onnxruntime.__version__} has no {provider.name}, only "
+            f"{', '.join(found)}",
+            "install its build for this board's GPU (docs/gpu.md), or train with --provider cpu",
+        )
+    if provider.memory == "cuda" and hasattr(onnxruntime, "preload_dlls"):
+        # It finds what `pip install onnxruntime-gpu[cuda,cudnn]` brought, and prints what not.
+        with contextlib.redirect_stdout(sys.stderr):
+            onnxruntime.preload_dlls()
 
 
 def _inject(options: onnxruntime.SessionOptions, tensors: Mapping[str, np.ndarray]) -> None:

@@ -46,6 +46,7 @@ class DeviceReport(Struct, frozen=True, kw_only=True):
         bytes_down: Received, at the socket API.
         steps: Training steps it took.
         phase_ms: Phase -> milliseconds, summed over all its steps; see :data:`PHASES`.
+        provider: What computed its front; empty where it did not say.
     """
 
     name: str
@@ -56,6 +57,7 @@ class DeviceReport(Struct, frozen=True, kw_only=True):
     bytes_down: int
     steps: int
     phase_ms: dict[str, float]
+    provider: str = ""
 
 
 class RunReport(Struct, frozen=True, kw_only=True):

@@ -58,10 +58,11 @@ def device_table(devices: Sequence[DeviceReport]) -> tuple[list[str], list[list[
             human_bytes(device.bytes_down),
             f"{device.peak_rss_mb:.0f} MB",
             "imported" if device.torch_imported else "no",
+            device.provider or "-",
         ]
         for device in devices
     ]
-    return ["device", "samples", "steps", "up", "down", "peak memory", "torch"], rows
+    return ["device", "samples", "steps", "up", "down", "peak memory", "torch", "provider"], rows
 
 
 def phase_table(devices: Sequence[DeviceReport]) -> tuple[list[str], list[list[str]]]:

@@ -233,7 +233,9 @@ class Reader:
 def named(values, names):
     """Array items under the names that the page gives them, structs within likewise."""
     out = {}
-    for (name, kind), value in zip(names, values, strict=True):
+    left_out = [row for row in names if row[2].endswith("older writers leave it out")]
+    values = [*values, *[""] * len(left_out)][: max(len(values), len(names))]
+    for (name, kind, _), value in zip(names, values, strict=True):
         if kind in STRUCTS:
             out[name] = named(value, STRUCTS[kind])
         elif kind.endswith(": Section"):
@@ -244,7 +246,7 @@ def named(values, names):
 
 
 def columns(heading):
-    return [(row[1].strip("`"), row[2]) for row in rows(heading)]
+    return [(row[1].strip("`"), row[2], row[3]) for row in rows(heading)]
 
 
 STRUCTS = {cls.__name__: columns(cls.__name__) for cls in NESTED}

@@ -6,6 +6,7 @@ import pytest
 from slfac.device.draws import draw
 from slfac.device.front import Front
 from slfac.export import export_bundle
+from slfac.wire.providers import CPU, Provider
 
 
 def exported(folder, arguments, recompute):
@@ -22,9 +23,9 @@ def pair(tmp_path_factory):
     return [exported(folder, arguments, recompute) for recompute in (False, True)]
 
 
-def steps(bundle, count=3, low_memory=False):
+def steps(bundle, count=3, **options):
     """Smashed data, gradients and state of a few steps."""
-    front = Front(bundle, low_memory=low_memory)
+    front = Front(bundle, **options)
     rng = np.random.default_rng(0)
     seen = []
     for step in range(count):
@@ -66,11 +67,27 @@ def test_new_statistics_come_from_the_forward_graph_alone(pair):
     assert set(graphs.backward.outputs) == set(graphs.gradients.values())
 
 
-def test_low_memory_changes_no_bit(pair):
-    ordinary, low = steps(pair[0])[0], steps(pair[0], low_memory=True)[0]
-    for (z, g, _), (x, h, _) in zip(ordinary, low, strict=True):
+# Values are bound as for a GPU, in the only memory that each machine has.
+BOUND = Provider("bound", CPU.name, memory="cpu")
+
+
+@pytest.mark.parametrize("options", [{"low_memory": True}, {"provider": BOUND}], ids=str)
+@pytest.mark.parametrize("index", [0, 1])
+def test_another_way_to_run_changes_no_bit(pair, index, options):
+    (ordinary, held, _), (other, also, _) = steps(pair[index]), steps(pair[index], **options)
+    assert held == also
+    for (z, g, s), (x, h, t) in zip(ordinary, other, strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(z, x, strict=True))
         assert all(np.array_equal(g[name], h[name]) for name in g)
+        assert all(np.array_equal(s[name], t[name]) for name in s)
+
+
+def test_frozen_weights_and_draws_can_be_bound(tmp_path):
+    arguments = {"model": "harness.dropping:dropping_cnn", "cut": "channels"}
+    arguments |= {"input_shape": (1, 8, 8), "train_from": "mix"}
+    bundle = exported(tmp_path, arguments, recompute=False)
+    assert bundle.manifest.graphs.forward.frozen
+    assert_same(steps(bundle, provider=BOUND)[0], steps(bundle)[0])
 
 
 def test_recomputing_drops_the_same_values_again(tmp_path):

@@ -27,6 +27,18 @@ def test_two_devices_learn_and_the_report_adds_up(site):
         assert told.totals.steps == device.steps == 4 * 8
         assert told.float32_bytes_up > 3 * told.bytes_up
         assert told.summary.samples == device.samples == 120
+        assert told.summary.provider == "cpu"
+
+
+def test_a_device_says_what_it_computes_on(site):
+    with site.server(rounds=1) as server:
+        devices = [site.device(n, server.address, provider="auto").start() for n in site.names]
+        for device in devices:
+            device.finish()
+    for told, device in zip(server.finished().devices, devices, strict=True):
+        (line,) = [line for line in device.lines if line.startswith("training on ")]
+        chosen = "cuda" if line.startswith("training on cuda") else "cpu"
+        assert told.summary.provider == chosen
 
 
 def test_metrics_hold_every_step_with_bytes_and_phases(site):

@@ -201,6 +201,7 @@ def test_a_wrong_command_line_exits_with_2_and_shows_the_usage(arguments, capsys
     [
         ([*DEVICE, "--threads", "0"], 2, "setting threads is 0"),
         ([*DEVICE, "--connect-timeout-s", "-1"], 2, "setting connect_timeout_s is -1.0"),
+        ([*DEVICE, "--provider", "cuda"], 2, "has no CUDAExecutionProvider, only"),
         ([*DEVICE, "--name", "A B"], 2, "setting name is 'A B'"),
         (DEVICE[:-1], 2, "setting keys is missing"),
         ([*DEVICE, "--server", "tcp://10.0.0.5:5555"], 2, "not a loopback address"),

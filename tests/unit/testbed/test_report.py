@@ -58,6 +58,7 @@ REQUIRED_OF_DEVICE = {
     "bytes_down",
     "steps",
     "phase_ms",
+    "provider",
 }
 
 
