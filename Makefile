@@ -78,8 +78,10 @@ results-codec: .venv/.installed
 	$(BIN)/slfac bench codec --tensors runs/bench --codec $(BENCH_CODECS) --repeat 7 \
 		--json docs/results/codec-bench.json
 
-# A published model that exists only as ONNX; some five minutes.
+# Published models: one with pretrained weights, one that exists only as ONNX; some forty minutes.
 results-finetune: .venv/.installed
+	$(BIN)/slfac experiment finetune --data $(FASHION) --seed 0,1,2 \
+		--result docs/results/finetune-efficientnet.json
 	$(BIN)/slfac experiment finetune --case text --train 1000 --test 400 --seed 0,1,2 \
 		--result docs/results/finetune-text.json
 

@@ -1,6 +1,7 @@
 """The README's figures are those of the committed result files."""
 
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -69,3 +70,30 @@ def test_results_say_what_made_them():
         assert all(isinstance(what["seed"], int) for what in made_by)
         devices = [device for run in result.get("runs", ()) for device in run["per_device"]]
         assert not any(device["torch_imported"] for device in devices)
+
+
+def test_the_table_of_fronts_holds_the_results():
+    page = (ROOT / "docs" / "bench.md").read_text()
+    result = json.loads((ROOT / "docs" / "results" / "front-bench.json").read_text())
+    fronts = {m["front"]: {} for m in result["measurements"]}
+    for m in result["measurements"]:
+        fronts[m["front"]][m["way"]] = m
+    for front, ways in fronts.items():
+        ours, less = ways["slfac"], ways["low memory"]
+        steps = (ways["torch"]["step_ms"], ours["step_ms"])
+        ratios = (ours["ratio"], ways["recompute"]["ratio"], less["ratio"])
+        cells = [front, *(f"{ms:.1f}" for ms in steps), *(f"{ratio:.2f}" for ratio in ratios)]
+        peaks = (f"{m['peak_rss_bytes'] / 1e6:.0f}" for m in (ours, less, ways["torch"]))
+        start, end = " | ".join(cells), f"{ours['held_bytes'] / 1e6:.1f} | {', '.join(peaks)}"
+        # Between them stands what the prototype had, of which there is no file.
+        assert re.search(rf"^\| {re.escape(start)} \| [-.\d]+ \| {re.escape(end)} \|$", page, re.M)
+
+
+@pytest.mark.parametrize("case", ["text", "efficientnet"])
+def test_pages_quote_what_was_fine_tuned(case):
+    page = " ".join((ROOT / "docs" / "experiments.md").read_text().split())
+    result = json.loads((ROOT / "docs" / "results" / f"finetune-{case}.json").read_text())
+    assert len({run["seed"] for run in result["runs"]}) == 3
+    for entry in result["summary"]:
+        accuracy = entry["accuracy"]
+        assert f"{100 * accuracy['mean']:.1f} ± {100 * accuracy['std']:.1f} %" in page
