@@ -71,7 +71,7 @@ class FinetuneRun(msgspec.Struct, frozen=True):
         seed: Its seed.
         before: Accuracy of the published model as it came, where it has these classes.
         accuracy: Accuracy at the end.
-        by_round: Accuracy after each round.
+        accuracy_by_round: Accuracy after each round.
         report: Everything else.
     """
 
@@ -79,7 +79,7 @@ class FinetuneRun(msgspec.Struct, frozen=True):
     seed: int
     before: float | None
     accuracy: float
-    by_round: list[float]
+    accuracy_by_round: list[float]
     report: RunReport
 
 
@@ -178,7 +178,7 @@ def _show(runs: Sequence[FinetuneRun], console: Console) -> None:
             run.variant,
             str(run.seed),
             "-" if run.before is None else f"{100 * run.before:.1f} %",
-            " ".join(f"{100 * accuracy:.1f} %" for accuracy in run.by_round),
+            " ".join(f"{100 * accuracy:.1f} %" for accuracy in run.accuracy_by_round),
             f"{run.report.bytes_up / 1e6:.1f}",
             f"{run.report.bytes_down / 1e6:.1f}",
         )
@@ -209,6 +209,7 @@ def _write(runs: Sequence[FinetuneRun], settings: FinetuneSettings) -> None:
 def _plain(run: FinetuneRun) -> dict[str, Any]:
     values: dict[str, Any] = msgspec.to_builtins(run)
     report = values.pop("report")
-    for shared in ("machine", "versions", "seed", "accuracy"):
-        report.pop(shared, None)
-    return {**values, **report}
+    # A report leaves figures of rounds to the files of its own run.
+    for elsewhere in ("machine", "versions", "by_round", "loss_by_round"):
+        report.pop(elsewhere, None)
+    return {**report, **values}

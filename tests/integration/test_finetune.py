@@ -53,6 +53,7 @@ def test_a_model_that_exists_only_as_onnx_is_trained_by_a_device_and_a_server(tm
     (run,) = json.loads(result.read_text())["runs"]
     assert run["before"] > 0.6
     assert run["accuracy"] > 0.6
+    assert run["accuracy_by_round"] == [run["accuracy"]]
     assert run["per_device"][0]["torch_imported"] is False
     manifest = json.loads((out / "bundles/text-published-seed0/manifest.json").read_text())
     assert manifest["back"]["factory"] == "slfac.export.onnx_model:build"
