@@ -85,7 +85,7 @@ def step_errors(bundle: Bundle, batch: int) -> tuple[dict[str, float], list[floa
     made: Groups = {
         "smashed data": dict(zip(expected["smashed data"], smashed, strict=True)),
         "gradients": device.backward(gradients),
-        "BatchNorm statistics": device.buffers,
+        "buffers": device.buffers,
     }
     errors = {group: relative(made[group], expected[group]) for group in made}
     worst = {group: max(found, default=0.0) for group, found in errors.items()}
@@ -180,7 +180,7 @@ def measure(family: str, bundle: Bundle) -> dict[str, Any]:
         "smashed": worst["smashed data"],
         "gradients": statistics.median(e for _, errors, _ in steps for e in errors),
         "gradients_torch": statistics.median(e for _, _, errors in steps for e in errors),
-        "statistics": worst["BatchNorm statistics"] if bundle.manifest.batch_norm else None,
+        "statistics": worst["buffers"] if bundle.manifest.batch_norm else None,
         **dict(zip(("sgd", "sgd_torch"), trained_error(bundle, SGD), strict=True)),
         **dict(zip(("adam", "adam_torch"), trained_error(bundle, ADAM), strict=True)),
     }
