@@ -15,7 +15,7 @@ from onnx_ir.passes import common as passes
 from onnxscript.optimizer import fold_constants
 from torch import Tensor, nn
 
-from slfac.export.decompositions import OWN_FORWARDS
+from slfac.export.decompositions import own_forwards
 from slfac.wire.errors import ExportError
 
 OPSET = 18
@@ -57,9 +57,9 @@ def to_onnx(
         program = torch.export.export(
             module, tuple(arguments), dynamic_shapes=dynamic_shapes, strict=False
         )
-        missing = {node.target for node in program.graph.nodes} & OWN_FORWARDS.keys()
-        if missing:
-            program = program.run_decompositions({op: OWN_FORWARDS[op] for op in missing})
+        own = own_forwards(program.graph)
+        if own:
+            program = program.run_decompositions(own)
         result = torch.onnx.export(
             program,
             dynamo=True,
@@ -105,6 +105,8 @@ def quiet_torch() -> Iterator[None]:
             # torch calls functions that it has itself deprecated.
             warnings.simplefilter("ignore", FutureWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
+            # It traces a copy, and a copied LSTM lists its weights anew when it is called.
+            warnings.filterwarnings("ignore", "The tensor attribute", UserWarning)
             yield
     finally:
         logger.setLevel(level)

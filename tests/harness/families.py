@@ -174,6 +174,9 @@ LAYERS: dict[str, tuple[tuple[int, ...], dict[str, Make]]] = {
             "avg_pool_padded": after(lambda: nn.AvgPool2d(3, 2, 1)),
             "avg_pool_ceil": after(lambda: nn.AvgPool2d(3, 2, 1, ceil_mode=True)),
             "avg_pool_inside": after(lambda: nn.AvgPool2d(3, 2, 1, count_include_pad=False)),
+            "avg_pool_divisor": after(
+                lambda: nn.AvgPool2d(3, 2, 1, ceil_mode=True, divisor_override=5)
+            ),
             "adaptive_avg_pool": after(lambda: nn.AdaptiveAvgPool2d((3, 4))),
             "adaptive_max_pool": after(lambda: nn.AdaptiveMaxPool2d((3, 4))),
             "global_max_pool": lambda: image(nn.AdaptiveMaxPool2d(1), last=False),
@@ -231,6 +234,8 @@ LAYERS: dict[str, tuple[tuple[int, ...], dict[str, Make]]] = {
         {
             "dropout": after(lambda: nn.Dropout(0.4)),
             "dropout2d": after(lambda: nn.Dropout2d(0.4)),
+            "dropout_alpha": after(lambda: nn.AlphaDropout(0.4)),
+            "dropout_alpha_channels": after(lambda: nn.FeatureAlphaDropout(0.4)),
             "stochastic_depth": after(lambda: Residual(nn.Conv2d(4, 4, 1), StochasticDepth(0.3))),
             "squeeze_excite": after(lambda: SqueezeExcite(4, nn.Sigmoid())),
             "squeeze_excite_hard": after(lambda: SqueezeExcite(4, nn.Hardsigmoid())),
