@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -99,10 +99,13 @@ def _find(front: Half, input_shape: tuple[int, ...], operator: str | None) -> st
     Raises:
         ExportError: A layer cannot be trained even by itself.
     """
-    search = _Search(copy.deepcopy(front), operator)
-    with quiet_torch(), Draws(lambda shape: torch.full(tuple(shape), 0.5)):
-        search.run(torch.ones(_BATCH, *input_shape))
-    return search.found
+    for deep in (False, True):
+        search = _Search(copy.deepcopy(front), operator, deep=deep)
+        with quiet_torch(), Draws(lambda shape: torch.full(tuple(shape), 0.5)):
+            search.run(torch.ones(_BATCH, *input_shape))
+        if search.found or operator is None:
+            return search.found
+    return None
 
 
 class _Search(fx.Interpreter):
@@ -111,14 +114,16 @@ class _Search(fx.Interpreter):
     Args:
         front: The front; it is changed.
         operator: What to look for.
+        deep: Whether to look inside what torch's tracer takes operators apart into, too.
 
     Attributes:
         found: The first layer that uses it.
     """
 
-    def __init__(self, front: Half, operator: str | None) -> None:
+    def __init__(self, front: Half, operator: str | None, *, deep: bool) -> None:
         super().__init__(front, graph=front.graph)
         self._operator = operator
+        self._deep = deep
         self.found: str | None = None
 
     def run_node(self, n: fx.Node) -> Any:
@@ -127,7 +132,7 @@ class _Search(fx.Interpreter):
             return super().run_node(n)
         title = _title(n, self.module)
         try:
-            with _Watch() as watch:
+            with _Watch(deep=self._deep) as watch:
                 result = self._step(n)
         except SlfacError as error:
             raise ExportError(f"{title}: {error.what}", error.remedy) from error
@@ -157,10 +162,18 @@ class _Search(fx.Interpreter):
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes the operators that run, and tries what stands for them in a trace."""
+    """Notes the operators that run, and tries what stands for them in a trace.
 
-    def __init__(self) -> None:
+    Args:
+        deep: Whether to do so within what torch takes operators apart into, too.
+
+    Attributes:
+        seen: The operators' names.
+    """
+
+    def __init__(self, *, deep: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._parts: Mapping[Any, Any] = torch._decomp.decomposition_table if deep else {}
         self.seen: set[str] = set()
 
     def __torch_dispatch__(
@@ -169,12 +182,21 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Run an operator."""
         del types
         self.seen.add(str(func).rpartition(".")[0])
-        result = own_decompositions().get(func, func)(*args, **(kwargs or {}))
+        result = self._apart(func, args, kwargs or {})
         if result is NotImplemented:
             result = func(*args, **(kwargs or {}))
         if any(isinstance(leaf, Tensor) and leaf.is_complex() for leaf in tree_leaves(result)):
             self.seen.add(_COMPLEX)
         return result
+
+    def _apart(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run what stands for an operator in a trace, where something does."""
+        if func in self._parts:
+            # torch's own are made for tracing, and some cannot compute.
+            with suppress(Exception), self:
+                return self._parts[func](*args, **kwargs)
+        own = own_decompositions().get(func)
+        return NotImplemented if own is None else own(*args, **kwargs)
 
 
 def _trains(value: Any) -> bool:
