@@ -218,7 +218,7 @@ def _parse_kwargs(option: str, text: str) -> dict[str, Any]:
         raise SettingsError(
             f"{option}: the arguments are {text!r}", "give an object such as '{\"hidden\": 64}'"
         )
-    for name in {"num_classes", "input_shape"} & set(kwargs):
+    for name in [name for name in kwargs if name in {"num_classes", "input_shape"}]:
         raise SettingsError(f"{option} holds {name!r}", "give --classes and --input instead")
     return kwargs
 
