@@ -97,9 +97,10 @@ def _tidy(model: onnx_ir.Model) -> None:
 @contextlib.contextmanager
 def quiet_torch() -> Iterator[None]:
     """Silence warnings and log lines about torch's own internals while it exports."""
-    logger = logging.getLogger("torch.onnx._internal.exporter")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx._internal.exporter", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             # torch calls functions that it has itself deprecated.
@@ -109,4 +110,5 @@ def quiet_torch() -> Iterator[None]:
             warnings.filterwarnings("ignore", "The tensor attribute", UserWarning)
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -49,7 +49,7 @@ def test_steps_of_any_batch_are_those_of_torch(family, bundle):
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=["sgd", "adam"])
 def test_twenty_steps_end_where_those_of_torch_end(bundle, optimizer):
-    ours, torch_own = trained_error(bundle, optimizer)
+    ours, torch_own = trained_error(bundle, optimizer, enough=1e-3)
     # Where torch in float32 itself strays from float64, so may we; see harness.trained.
     assert ours <= max(1e-3, 4 * torch_own)
 
