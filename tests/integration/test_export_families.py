@@ -15,8 +15,8 @@ from harness.trained import (
     trained_error,
 )
 
-# Half a minute or more of computing each.
-SLOW = {"attention", "activations", "shapes", "convolutions", "series", "mobilenet_v3"}
+# A quarter of a minute or more of computing each.
+SLOW = {"attention", "activations", "shapes", "convolutions", "series", "recurrent"}
 PARAMS = [pytest.param(f, marks=[pytest.mark.slow] * (f in SLOW)) for f in FAMILIES]
 
 
