@@ -15,6 +15,7 @@ example:
   slfac keys new server --dir keys
   slfac keys enroll pi-1 pi-1/device.key --dir keys
   slfac server --bundle bundle --keys keys --data mnist --out runs/a --rounds 10
+  slfac server --resume runs/a
 
 Codecs: none, fp16, slfac:theta=0.9,bmin=2,bmax=8. Optimisers: sgd:lr=0.05,momentum=0.9,
 adam:lr=0.001, adamw:lr=0.001. Partitions: own, iid, dirichlet:beta=0.5 (docs/data.md).
@@ -35,8 +36,9 @@ def add_parser(subparsers: Any) -> None:
         run=run,
     )
     add = parser.add_argument
-    add("--bundle", required=True, metavar="DIR", help="bundle to train")
-    add("--out", required=True, metavar="DIR", help="where metrics and checkpoints go")
+    add("--bundle", metavar="DIR", help="bundle to train")
+    add("--out", metavar="DIR", help="where metrics and checkpoints go")
+    add("--resume", metavar="DIR", help="go on with the run in DIR, with its settings")
     add("--bind", metavar="ADDRESS", help="tcp://HOST:PORT to listen on (tcp://0.0.0.0:5555)")
     add("--keys", metavar="DIR", help="the server's key folder")
     add("--insecure", action="store_true", help="work without keys, on loopback only")
@@ -89,6 +91,8 @@ def run(args: argparse.Namespace) -> int:
     codec = values.pop("codec", None)
     if codec is not None:
         values = {"codec_up": codec, "codec_down": codec, **values}
+    if "resume" in values:
+        values = _resume(values)
     with Server(server_settings(**values), _show) as server:
         result = server.run()
     print(f"{len(result.rounds)} rounds in {result.seconds:.1f} s, checkpoint {result.checkpoint}")
@@ -104,11 +108,29 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _resume(values: dict[str, Any]) -> dict[str, Any]:
+    from slfac.wire.errors import SettingsError
+
+    if "out" in values:
+        raise SettingsError(
+            f"setting out is {values['out']!r}, but --resume names the run's folder already",
+            "leave out --out",
+        )
+    return {**values, "out": values["resume"], "resume": True}
+
+
 def _show(event: dict[str, Any]) -> None:
     kind = event["event"]
     if kind == "run":
         names = ", ".join(event["devices"])
         _say(f"run {event['run']} at {event['address']}, waiting for {names}")
+    elif kind == "restarted":
+        _say(
+            f"run {event['run']} at {event['address']} goes on after {event['round']} of "
+            f"{event['rounds']} rounds, waiting for {', '.join(event['missing'])}"
+        )
+    elif kind == "resumed":
+        _say(f"{event['device']} goes on from the beginning of round {event['round'] + 1}")
     elif kind == "joined":
         missing = ", ".join(event["missing"])
         _say(f"{event['device']} joined" + (f"; missing: {missing}" if missing else ""))

@@ -20,6 +20,11 @@ def default_cache() -> Path:
     return Path.home() / ".cache" / "slfac" / "bundles"
 
 
+def default_journal() -> Path:
+    """Where devices take down what they are: ``~/.cache/slfac/journal``."""
+    return Path.home() / ".cache" / "slfac" / "journal"
+
+
 class DeviceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything a device can be told; the rest comes from its server.
 
@@ -32,6 +37,8 @@ class DeviceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         bundle: Bundle it holds already; None, or another than the server trains, is
             fetched from the server.
         cache: Where fetched bundles are kept.
+        journal: Where the beginning of each round is taken down, so that a device that was
+            killed goes on.
         connect_timeout_s: How long to try to reach the server at the start.
         reconnect_timeout_s: How long to try again after the link broke.
         threads: Threads of onnxruntime.
@@ -47,6 +54,7 @@ class DeviceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}\Z")] = "device"
     bundle: Path | None = None
     cache: Path = msgspec.field(default_factory=default_cache)
+    journal: Path = msgspec.field(default_factory=default_journal)
     connect_timeout_s: Annotated[float, Meta(ge=0)] = 60.0
     reconnect_timeout_s: Annotated[float, Meta(ge=0)] = 300.0
     threads: Annotated[int, Meta(ge=1, le=64)] = 1

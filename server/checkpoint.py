@@ -1,7 +1,9 @@
 """Checkpoints: everything the server has learned, on disk whole or not at all.
 
 ``checkpoint/round-000003/`` holds ``front.safetensors``, ``back.safetensors``,
-``optimizer.safetensors`` and ``state.json``. It is written under another name, synced, and
+``optimizer.safetensors``, the last round's replies (:mod:`slfac.server.kept`), ``kept.json``, which
+says where in their files they lie, and ``state.json``, with the size and hash of every other file
+but the replies', which have sums of their own. It is written under another name, synced, and
 renamed; the two newest of a run are kept.
 
 ``optimizer.safetensors`` names each tensor of the torch optimiser's state ``INDEX.SLOT``
@@ -13,6 +15,7 @@ state of torch's generator.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -21,29 +24,39 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import safetensors.torch
 import torch
 
 from slfac.server.back import BackHalf
+from slfac.server.kept import KeptReplies
 from slfac.server.metrics import finite_or_null
 from slfac.wire.bundle import BACK_FILE, FRONT_FILE, State, pack_state
 from slfac.wire.errors import TrainingError
 
 OPTIMIZER_FILE = "optimizer.safetensors"
 STATE_FILE = "state.json"
+KEPT_FILE = "kept.json"
 _KEEP = 2
 
 
 def write_checkpoint(
-    folder: Path, *, finished_rounds: int, front: State, back: BackHalf, facts: dict[str, Any]
+    folder: Path,
+    *,
+    finished_rounds: int,
+    front: State,
+    back: BackHalf,
+    kept: KeptReplies,
+    facts: dict[str, Any],
 ) -> Path:
-    """Write a checkpoint at the end of a round.
+    """Write a checkpoint at the end of a round, or before the first.
 
     Args:
         folder: The run's output folder.
         finished_rounds: Rounds behind it.
         front: The averaged front.
         back: The back half with its optimiser.
+        kept: What the devices were answered in the round behind it.
         facts: Anything else that JSON can hold (run id, bundle id, seed, score); a number
             that is not finite becomes null.
 
@@ -64,10 +77,9 @@ def write_checkpoint(
         FRONT_FILE: pack_state(front),
         BACK_FILE: safetensors.torch.save(_contiguous(back.module.state_dict())),
         OPTIMIZER_FILE: safetensors.torch.save(_contiguous(tensors)),
-        STATE_FILE: json.dumps(finite_or_null(state), indent=2, allow_nan=False).encode(),
     }
     try:
-        _replace(target, files)
+        _replace(target, files, state, kept, finished_rounds - 1)
     except OSError as error:
         raise TrainingError(
             f"cannot write checkpoint {target}: {error.strerror}", "free some space"
@@ -85,11 +97,20 @@ def _prune(newest: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _replace(target: Path, files: dict[str, bytes]) -> None:
+def _replace(
+    target: Path, files: dict[str, bytes], state: dict[str, Any], kept: KeptReplies, round_: int
+) -> None:
     parent = target.parent
     parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=".round-", dir=parent))
     try:
+        files = {**files, KEPT_FILE: msgspec.json.encode(kept.seal(round_, fresh))}
+        sums = {
+            name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+            for name, data in files.items()
+        }
+        whole = finite_or_null({**state, "files": sums})
+        files[STATE_FILE] = json.dumps(whole, indent=2, allow_nan=False).encode()
         for name, data in files.items():
             _write(fresh / name, data)
         fresh.chmod(0o755)

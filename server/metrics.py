@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,18 +23,24 @@ class Metrics:
     Args:
         folder: Where the file goes; made when missing. It must not hold an earlier
             run, whose metrics and checkpoints would mix with this one's.
+        keep_bytes: To go on with the run that it holds: how much of its metrics stays. What
+            came after is of steps that are made again.
         listener: Called with each event after it is written; for progress displays.
 
     Raises:
         SettingsError: The folder cannot be written, or holds an earlier run.
     """
 
-    def __init__(self, folder: Path, listener: Listener | None = None) -> None:
+    def __init__(
+        self, folder: Path, listener: Listener | None = None, *, keep_bytes: int | None = None
+    ) -> None:
         self._listener = listener
         self._path = folder / METRICS_NAME
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("x", encoding="utf-8")
+            if keep_bytes is not None:
+                _cut(self._path, keep_bytes)
+            self._file = self._path.open("x" if keep_bytes is None else "a", encoding="utf-8")
         except FileExistsError as error:
             raise SettingsError(
                 f"setting out is {str(folder)!r}, which holds an earlier run",
@@ -66,9 +73,32 @@ class Metrics:
         if self._listener is not None:
             self._listener(line)
 
+    def mark(self) -> int:
+        """Make sure that what was written is on disk.
+
+        Returns:
+            Bytes of the file.
+
+        Raises:
+            TrainingError: It cannot be written.
+        """
+        try:
+            os.fsync(self._file.fileno())
+            return self._path.stat().st_size
+        except OSError as error:
+            raise TrainingError(
+                f"cannot write {self._path}: {error.strerror}", "free some space"
+            ) from error
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _cut(path: Path, keep_bytes: int) -> None:
+    path.touch()
+    if path.stat().st_size > keep_bytes:
+        os.truncate(path, keep_bytes)
 
 
 def finite_or_null(value: Any, *, digits: int | None = None) -> Any:

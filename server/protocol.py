@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from slfac.server.bundle_reply import BundleReply
 from slfac.server.connection import Connection, Session
-from slfac.server.events import Arrived, Event, Left, Lost
+from slfac.server.events import Arrived, Event, Left, Lost, Restarted
 from slfac.server.roster import Roster
 from slfac.wire.bundle import Bundle
 from slfac.wire.errors import ProtocolError
@@ -33,7 +33,7 @@ from slfac.wire.transfer import WINDOW_BYTES, Frames, Outbox, Transfer
 PING_EVERY_S = 1.0
 # Pings, credits and the like that may wait beside a reply on a busy link.
 _CONTROL_MESSAGES = 64
-_WITHOUT_PAYLOAD = ("bundle", "join")
+_WITHOUT_PAYLOAD = ("bundle", "join", "resume")
 _log = logging.getLogger(__name__)
 
 
@@ -196,7 +196,7 @@ class Protocol:
         if session is None or not resumed:
             if session is not None:
                 self._end(session)
-                self._emit(Lost(index=index, reason="it started again"))
+                self._emit(Restarted(index=index))
             session = Session(id=hello.session, index=index, name=device, connection=connection)
             self._sessions[index] = session
         if session.connection is not None:

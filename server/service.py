@@ -8,7 +8,7 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import zmq
@@ -45,6 +45,7 @@ class Service:
         keys: The server's key folder; None works on loopback without keys.
         facts: What every device of the run is told.
         max_request_bytes: Largest payload of a request.
+        traffic: What connections carried before this server was started again, by device.
 
     Attributes:
         events: What the trainer must know, in order.
@@ -57,7 +58,13 @@ class Service:
     """
 
     def __init__(
-        self, *, address: str, keys: Path | None, facts: RunFacts, max_request_bytes: int
+        self,
+        *,
+        address: str,
+        keys: Path | None,
+        facts: RunFacts,
+        max_request_bytes: int,
+        traffic: Mapping[str, Traffic] | None = None,
     ) -> None:
         self.events = EventQueue()
         self._curve = keys is not None
@@ -82,6 +89,7 @@ class Service:
         self._protocol = Protocol(facts, self.events.put)
         self._connections: dict[bytes, Connection] = {}
         self._traffic = {name: Traffic(curve=self._curve) for name in facts.roster.names}
+        self._traffic.update(traffic or {})
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._finish_by_s = _NEVER
         self._leaving: set[bytes] = set()

@@ -13,6 +13,7 @@ from slfac.codec import make_codec
 from slfac.codec.spec import Fields, parse_spec
 from slfac.server.accelerator import TorchDevice
 from slfac.server.optim import check_optimizer
+from slfac.server.resume import newest_checkpoint
 from slfac.wire.errors import SettingsError
 from slfac.wire.factories import DEFAULT_ALLOWED
 from slfac.wire.keys import NAME
@@ -34,6 +35,7 @@ class ServerSettings(BaseModel):
     Attributes:
         bundle: Folder of the bundle to train.
         out: Folder for metrics and checkpoints.
+        resume: Go on with the run in ``out``.
         bind: ``tcp://HOST:PORT`` to listen on; port ``*`` takes any free one.
         keys: The server's key folder; None needs ``insecure``.
         insecure: Work without keys, on loopback only.
@@ -66,6 +68,7 @@ class ServerSettings(BaseModel):
 
     bundle: Path
     out: Path
+    resume: bool = False
     bind: str = "tcp://0.0.0.0:5555"
     keys: Path | None = None
     insecure: bool = False
@@ -88,6 +91,14 @@ class ServerSettings(BaseModel):
     torch_device: TorchDevice = "auto"
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     allow_factories: tuple[str, ...] = DEFAULT_ALLOWED
+
+    def stored(self) -> dict[str, Any]:
+        """JSON values from which the run can be taken up again, from any working folder."""
+        values = self.model_dump(mode="json", exclude={"out", "resume"})
+        for name in ("bundle", "keys", "data"):
+            path: Path | None = getattr(self, name)
+            values[name] = str(path.resolve()) if path is not None else None
+        return values
 
     def plan(self) -> Plan:
         """What the devices are told."""
@@ -116,6 +127,8 @@ def server_settings(**values: Any) -> ServerSettings:
         SettingsError: A field is unknown, missing or out of range, or a spec is wrong.
         AddressError: ``bind`` is malformed.
     """
+    if values.get("resume") and "out" in values:
+        values = _resumed(values)
     try:
         settings = ServerSettings(**values)
     except pydantic.ValidationError as error:
@@ -141,6 +154,32 @@ def server_settings(**values: Any) -> ServerSettings:
         _check_spec("device_optimizer", settings.device_optimizer, check_optimizer)
     _check_spec("partition", settings.partition, parse_partition)
     return settings
+
+
+# What may be another after a restart: nothing of it bears on the weights.
+_FREE = {
+    "out", "resume", "bind", "keys", "insecure", "data", "rounds", "bundle", "grace_s",
+    "join_timeout_s", "idle_timeout_s", "step_timeout_s", "torch_device", "threads",
+    "allow_factories",
+}  # fmt: skip
+
+
+def _resumed(values: dict[str, Any]) -> dict[str, Any]:
+    """The settings of the run in ``out``, with those that may be changed as they are given."""
+    standing = newest_checkpoint(Path(values["out"])).standing
+    for name, value in values.items():
+        kept = standing.settings.get(name)
+        if name not in _FREE and _plain(value) != kept:
+            raise SettingsError(
+                f"setting {name} is {value!r}, and the run in {values['out']} has {kept!r}",
+                "leave it out, or start a new run with another --out",
+            )
+    # Devices that were enrolled since are not in it.
+    return {**standing.settings, **values, "devices": standing.names}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _readable(error: pydantic.ValidationError) -> SettingsError:

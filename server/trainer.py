@@ -5,18 +5,19 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from typing import Any
 
 from slfac.server.back import LARGEST_VALUE, BackHalf, Outcome
 from slfac.server.checkpoint import write_checkpoint
 from slfac.server.evaluate import Evaluator, Score
-from slfac.server.events import Arrived, Event, Failed, Left, Lost
+from slfac.server.events import Arrived, Event, Failed, Left, Lost, Restarted
 from slfac.server.exchange import Decoded, Exchange, Step
+from slfac.server.kept import KeptReplies
 from slfac.server.ledger import Ledger
 from slfac.server.metrics import Metrics
 from slfac.server.modes.base import Mode
 from slfac.server.protocol import RunFacts
 from slfac.server.result import RoundResult
+from slfac.server.resume import Checkpoint, Standing
 from slfac.server.service import Service
 from slfac.server.settings import ServerSettings
 from slfac.wire.bundle import State
@@ -42,6 +43,7 @@ class Trainer:
         back: The back half.
         evaluator: Scores the averaged front; None to score nothing.
         metrics: Where events are written.
+        resumed: The checkpoint to go on from; None to begin.
 
     Attributes:
         front: The front that the devices have or are about to get.
@@ -61,6 +63,7 @@ class Trainer:
         back: BackHalf,
         evaluator: Evaluator | None,
         metrics: Metrics,
+        resumed: Checkpoint | None = None,
     ) -> None:
         self.front: State = facts.bundle.front_state()
         self.rounds: list[RoundResult] = []
@@ -81,7 +84,10 @@ class Trainer:
             seed=settings.seed,
             device=back.device,
         )
+        self._kept = KeptReplies(settings.out)
         self._members: set[int] = set()
+        # Members without a session that may go on, and until when they are waited for.
+        self._away: dict[int, float] = {}
         # Who was answered and has not asked again: its session, and since when.
         self._owing: dict[int, tuple[int, float]] = {}
         self._joining: dict[int, Arrived] = {}
@@ -93,6 +99,21 @@ class Trainer:
         self._loss_samples = 0
         self._round_start_s = 0.0
         self._waiting_since_s = time.monotonic()
+        if resumed is not None:
+            self._take_up(resumed)
+
+    def _take_up(self, checkpoint: Checkpoint) -> None:
+        standing = checkpoint.standing
+        self.front = checkpoint.front(self._facts.bundle)
+        self.rounds = list(standing.rounds)
+        self.ledger.totals.update(standing.totals)
+        self.checkpoint = checkpoint.path
+        self._exchange.restore_codecs(standing.codecs)
+        checkpoint.restore_kept(self._kept)
+        self._members = set(standing.members)
+        until_s = time.monotonic() + self._settings.idle_timeout_s
+        self._away = dict.fromkeys(standing.members, until_s)
+        self._begin_round()
 
     def run(self) -> None:
         """Train all rounds, then wait for the devices to say goodbye.
@@ -134,6 +155,8 @@ class Trainer:
                 self._refuse(event.index, event.session, error.what, error.remedy)
         elif isinstance(event, Lost):
             self._remove(event.index, event.reason)
+        elif isinstance(event, Restarted):
+            self._await_return(event.index)
         elif isinstance(event, Left):
             self.ledger.timings(event.index, event.bye.timings)
             self.summaries[event.index] = event.bye.summary
@@ -148,6 +171,13 @@ class Trainer:
             raise ProtocolError(f"a request for run {header.run!r} came, this is {self._facts.run}")
         self._owing.pop(index, None)
         self.ledger.timings(index, header.timings)
+        if header.kind == "resume":
+            self._on_resume(arrived)
+            return
+        if header.kind == "join" and index in self._away:
+            self._remove(index, "it started again, and kept nothing of this run")
+        if index in self._away:
+            raise ProtocolError(f"a {header.kind} request came before its device was taken back")
         if header.kind == "join" and index in self._members:
             raise ProtocolError("a device that has joined asked to join again")
         if header.kind == "join":
@@ -160,11 +190,65 @@ class Trainer:
         elif index not in self._members:
             raise ProtocolError(f"a {header.kind} request came from a device that has not joined")
         elif header.kind == "step":
+            self._on_step(arrived)
+        else:
+            self._on_front(arrived)
+
+    def _on_resume(self, arrived: Arrived) -> None:
+        """Take a device back that has its round's beginning, or say where the run is."""
+        index, round_ = arrived.index, arrived.transfer.header.round
+        now = len(self.rounds)
+        member = index in self._members
+        if member and round_ == now - 1:
+            welcome = self._kept.has(index, round_)
+        else:
+            # Who left this round may come back to it as long as nothing was trained in it.
+            welcome = round_ == now and (member or not self._kept.begun(now))
+        if welcome:
+            self._members.add(index)
+            self._away.pop(index, None)
+            self._joining.pop(index, None)
+            self._metrics.write("resumed", device=self._name(index), round=round_)
+        directive: Directive = "train" if welcome else "join"
+        answer = self._exchange.write_word(arrived, round_=now, directive=directive)
+        self._answer(arrived, answer.frames)
+
+    def _await_return(self, index: int) -> None:
+        """Keep the place of a device that opened another session; its old requests are void."""
+        self.ledger.timings(index, None)
+        for waiting in (self._steps, self._fronts, self._joining, self._owing):
+            waiting.pop(index, None)
+        if index in self._members:
+            self._away[index] = time.monotonic() + self._settings.grace_s
+
+    def _on_step(self, arrived: Arrived) -> None:
+        index, header = arrived.index, arrived.transfer.header
+        now = len(self.rounds)
+        if header.round == now:
+            # Its journal has the beginning of this round by now.
+            self._kept.confirm(index, now)
+        frames = self._kept.find(index, header.round, header.step, header.session, header.seq)
+        if frames is not None:
+            self._answer(arrived, frames)
+        elif header.round == now:
             self._steps[index] = self._exchange.read_step(arrived)
         else:
-            if index not in self._trained:
-                raise ProtocolError("a front came that no step of this round is behind")
-            self._fronts[index] = (arrived, self._exchange.read_front(arrived))
+            raise ProtocolError(f"a step of round {header.round} came in round {now}")
+
+    def _on_front(self, arrived: Arrived) -> None:
+        index, header = arrived.index, arrived.transfer.header
+        now = len(self.rounds)
+        if header.round == now - 1 and self._kept.has(index, header.round):
+            # The average that it is in was made before it, or this server, started again.
+            last = now == self._settings.rounds
+            answer = self._exchange.write_front(
+                arrived, self.front, round_=now, directive="stop" if last else "train"
+            )
+            self._answer(arrived, answer.frames)
+            return
+        if index not in self._trained:
+            raise ProtocolError("a front came that no step of this round is behind")
+        self._fronts[index] = (arrived, self._exchange.read_front(arrived))
 
     def _advance(self) -> None:
         self._refuse_stalling()
@@ -180,10 +264,12 @@ class Trainer:
 
     def _refuse_stalling(self) -> None:
         """Go on without members who are connected, but keep the others waiting for too long."""
-        limit_s = self._settings.step_timeout_s
+        limit_s, now_s = self._settings.step_timeout_s, time.monotonic()
+        for index, until_s in sorted(self._away.items()):
+            if now_s > until_s:
+                self._remove(index, "it did not come back")
         if not (self._steps or self._fronts or self._joining):
             return
-        now_s = time.monotonic()
         for index, (session, since_s) in sorted(self._owing.items()):
             if now_s - since_s > limit_s:
                 what = f"no request for {limit_s:g} s while the others waited"
@@ -202,7 +288,10 @@ class Trainer:
             late = 0 < limit_s < waited_s
             enough = len(self._joining) >= (min(wanted, total) if late else total)
         if enough:
+            first = not self._round_start_s
             self._begin_round()
+            if first:
+                self._save()
             self._admit("train")
         elif 0 < limit_s < waited_s and self._round_start_s:
             raise TrainingError(
@@ -253,6 +342,8 @@ class Trainer:
         try:
             for (decoded, outcome), answer in zip(done, answers, strict=True):
                 arrived = decoded.step.arrived
+                step = arrived.transfer.header.step
+                self._kept.keep(arrived.index, round_, step, answer.frames)
                 self._answer(arrived, answer.frames)
                 self.ledger.step(
                     decoded, answer, loss=outcome.loss, round_=round_, train_ms=train_ms
@@ -270,6 +361,7 @@ class Trainer:
         fronts = {i: (state, self._trained[i]) for i, (_, state) in sorted(self._fronts.items())}
         self.front = self._mode.merge(fronts)
         self._record(self._score(), devices=len(fronts))
+        self._save()
         last = len(self.rounds) == self._settings.rounds
         self._admit("stop" if last else "train")
         self._begin_round()
@@ -320,24 +412,38 @@ class Trainer:
             "float32_bytes_down": result.float32_bytes_down,
             "devices": devices,
         }
-        self._save({"run": self._facts.run, "bundle": self._facts.bundle.id, "score": values})
         self._metrics.write("round", **values)
 
-    def _save(self, facts: dict[str, Any]) -> None:
+    def _save(self) -> None:
         """Write a checkpoint; only the last round's must not fail."""
+        names = self._facts.roster.names
+        standing = Standing(
+            run=self._facts.run,
+            bundle=self._facts.bundle.id,
+            settings=self._settings.stored(),
+            names=names,
+            # Who joins is let in with the state that is saved here.
+            members=tuple(sorted(self._members | self._joining.keys())),
+            rounds=tuple(self.rounds),
+            totals=self.ledger.totals,
+            traffic={name: self._service.traffic(name) for name in names},
+            codecs=self._exchange.codecs(),
+            metrics_bytes=self._metrics.mark(),
+        )
         try:
             self.checkpoint = write_checkpoint(
                 self._settings.out,
                 finished_rounds=len(self.rounds),
                 front=self.front,
                 back=self._back,
-                facts=facts,
+                kept=self._kept,
+                facts=standing.as_json(),
             )
         except TrainingError as error:
             if len(self.rounds) == self._settings.rounds:
                 raise
             _log.warning("%s", error)
-            self._metrics.write("checkpoint_failed", round=len(self.rounds) - 1, reason=str(error))
+            self._metrics.write("checkpoint_failed", finished_rounds=len(self.rounds), reason=str(error))
 
     def _refuse(self, index: int, session: int, what: str, remedy: str) -> None:
         self._service.refuse(index, session, what, remedy)
@@ -349,6 +455,8 @@ class Trainer:
             self._waiting_since_s = time.monotonic()
         self.ledger.timings(index, None)
         self._members.discard(index)
+        self._away.pop(index, None)
+        self._kept.forget(index)
         self._owing.pop(index, None)
         self._joining.pop(index, None)
         self._steps.pop(index, None)

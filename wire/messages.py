@@ -23,8 +23,8 @@ BundleId = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Dim = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Millis = Annotated[float, Meta(ge=0, le=1e12)]
 Role = Literal["smashed", "gradient", "target", "front", "bundle"]
-Kind = Literal["bundle", "join", "step", "front"]
-Directive = Literal["train", "stop"]
+Kind = Literal["bundle", "join", "resume", "step", "front"]
+Directive = Literal["train", "stop", "join"]
 
 
 class Section(Struct, array_like=True, frozen=True):
@@ -193,6 +193,7 @@ class Request(Struct, array_like=True, frozen=True, tag=3):
         seq: Counts the session's requests from 1; a resend keeps its number.
         run: Id of the run.
         kind: ``bundle`` (send me the bundle), ``join`` (let me in at the next round),
+            ``resume`` (take me back; I have what I was at the beginning of ``round``),
             ``step`` (smashed data and targets), ``front`` (the round is done here).
         round: Round, from 0.
         step: The device's own step since it joined, from 0.
@@ -220,7 +221,8 @@ class Reply(Struct, array_like=True, frozen=True, tag=4):
         seq: The request's.
         kind: The request's.
         round: Round to work in from now on.
-        directive: Whether to go on.
+        directive: ``train`` (go on), ``stop`` (the run is over), ``join`` (resume in
+            ``round`` instead, or join).
         loss: Mean loss of the device's own batch; NaN where there is none.
         decode_ms: Server time spent decoding this request.
         train_ms: Server time of the step it was part of.

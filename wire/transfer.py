@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from slfac.wire.errors import ProtocolError
-from slfac.wire.frame import MAX_BODY_BYTES, encode_header
+from slfac.wire.frame import MAX_BODY_BYTES, decode_header, encode_header
 from slfac.wire.messages import Chunk, Credit, Message, Role, Section, Tensors
 
 WINDOW_BYTES = 1 << 20
@@ -114,6 +114,26 @@ def cut_transfer(message: Tensors, parts: Sequence[Part]) -> Frames:
         chunk = Chunk(session=message.session, seq=message.seq, offset=offset)
         frames.append((encode_header(chunk), stream[offset : offset + MAX_BODY_BYTES]))
     return tuple(frames)
+
+
+def address_frames(frames: Frames, *, session: int, seq: int) -> Frames:
+    """Make a payload that was cut before the answer to another request.
+
+    Args:
+        frames: As :func:`cut_transfer` gives them; their bodies are used as they are.
+        session: The request's session.
+        seq: The request's number.
+
+    Returns:
+        The same messages with other headers.
+    """
+    return tuple(
+        (
+            encode_header(msgspec.structs.replace(decode_header(head), session=session, seq=seq)),
+            body,
+        )
+        for head, body in frames
+    )
 
 
 def frames_bytes(frames: Frames) -> int:

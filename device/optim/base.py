@@ -1,4 +1,4 @@
-"""What every optimiser is: updates parameters in place."""
+"""What every optimiser is: updates parameters in place, and can be journalled."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import numpy as np
 from slfac.wire.errors import SettingsError, TrainingError
 
 Arrays = dict[str, np.ndarray]
+_STEP = "step"
+_AFRESH = "the journal is of another front or optimiser; start afresh without it"
 
 
 class Optimizer(abc.ABC):
@@ -64,7 +66,7 @@ class Optimizer(abc.ABC):
                 read only.
 
         Raises:
-            TrainingError: A gradient does not fit its parameter.
+            TrainingError: A gradient or the state does not fit its parameter.
         """
         for name, grad in grads.items():
             self._check(name, params.get(name), grad)
@@ -72,6 +74,36 @@ class Optimizer(abc.ABC):
         for name, grad in grads.items():
             param = params[name]
             self._update(name, param, grad, self._scratch_like(param))
+
+    def state(self) -> Arrays:
+        """Everything but the settings, copied: ``step`` and ``<slot>/<parameter>``."""
+        arrays = {_STEP: np.array(self.steps, np.int64)}
+        for slot, held in self._state.items():
+            arrays.update({f"{slot}/{name}": array.copy() for name, array in held.items()})
+        return arrays
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take back what :meth:`state` gave; the arrays are copied.
+
+        Args:
+            state: As given by an optimiser of the same family.
+
+        Raises:
+            TrainingError: The state is of another family or malformed.
+        """
+        held: dict[str, Arrays] = {slot: {} for slot in self.slots}
+        step = state.get(_STEP)
+        if step is None or step.shape != () or step.dtype != np.int64 or step < 0:
+            raise TrainingError("optimiser state has no valid step count", _AFRESH)
+        for key, array in state.items():
+            slot, _, name = key.partition("/")
+            if key == _STEP:
+                continue
+            if slot not in held or array.dtype != np.float32:
+                raise TrainingError(f"optimiser state {key!r} ({array.dtype}) is unknown", _AFRESH)
+            held[slot][name] = array.copy()
+        self.steps = int(step)
+        self._state = held
 
     @abc.abstractmethod
     def _update(
@@ -103,3 +135,10 @@ class Optimizer(abc.ABC):
                 f"its parameter float32 {param.shape}",
                 "export the bundle again",
             )
+        for slot, held in self._state.items():
+            if name in held and held[name].shape != param.shape:
+                raise TrainingError(
+                    f"optimiser state {slot}/{name} has shape {held[name].shape}, "
+                    f"its parameter {param.shape}",
+                    _AFRESH,
+                )

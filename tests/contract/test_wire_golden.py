@@ -64,6 +64,7 @@ CASES = {
         SESSION, 2, "20260101-a1b2", "step", 0, 1, 32, TIMINGS, (SMASHED, TARGET)
     ),
     "request-join": Request(SESSION, 1, "20260101-a1b2", "join", 0, 0, 0, Timings(), ()),
+    "request-resume": Request(SESSION, 1, "r", "resume", 7, 210, 0, Timings(), ()),
     "request-front": Request(
         SESSION,
         300,
@@ -88,6 +89,7 @@ CASES = {
         (Section("gradient", "pool1", "slfac", (32, 16, 14, 14), "float32", 9876, 0xCAFEBABE),),
     ),
     "reply-bundle": Reply(SESSION, 1, "bundle", 0, "train", math.nan, 0.0, 0.0, 0.0, (FILE,) * 2),
+    "reply-join": Reply(SESSION, 1, "resume", 6, "join", math.nan, 0.0, 0.0, 0.0, ()),
     "reply-stop": Reply(SESSION, 301, "front", 10, "stop", math.nan, 0.0, 0.0, 0.0, ()),
     "chunk": Chunk(SESSION, 2, 65536),
     "credit": Credit(SESSION, 524288),

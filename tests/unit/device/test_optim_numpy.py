@@ -51,6 +51,25 @@ def test_decay_is_coupled_in_adam_and_decoupled_in_adamw():
 
 
 @pytest.mark.parametrize("spec", SPECS)
+def test_a_restored_optimiser_goes_on_bit_for_bit(spec):
+    rng = np.random.default_rng(0)
+    grads = [{"a": rng.normal(size=(3, 4)).astype(np.float32), "b": vector(1, 2)} for _ in range(9)]
+    params = {"a": np.ones((3, 4), np.float32), "b": vector(3, 4)}
+    first, second = make_optimizer(spec), make_optimizer(spec)
+    for grad in grads[:5]:
+        first.step(params, grad)
+    saved = first.state()
+    second.restore(saved)
+    twin = {name: param.copy() for name, param in params.items()}
+    for grad in grads[5:]:
+        first.step(params, grad)
+        second.step(twin, grad)
+    for name, param in params.items():
+        np.testing.assert_array_equal(param, twin[name])
+    assert int(saved["step"]) == 5
+
+
+@pytest.mark.parametrize("spec", SPECS)
 def test_gradients_are_only_read_and_steps_allocate_nothing(spec):
     params = {"a": np.ones((64, 1024), np.float32), "b": np.ones(512, np.float32)}
     grads = {name: np.full_like(param, 0.5) for name, param in params.items()}
@@ -112,3 +131,25 @@ def test_gradients_that_do_not_fit_are_named_and_nothing_moves():
         optimizer.step(params, {"a": vector(1, 1), "b": vector(1)})
     assert params["a"].tolist() == [1, 2]
     assert optimizer.steps == 0
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {"step": np.array(-1)},
+        {"step": np.array([1])},
+        {"step": np.array(1), "mean/w": vector(1)},
+        {"step": np.array(1), "momentum/w": np.ones(1)},
+    ],
+)
+def test_state_of_another_optimiser_is_refused(state):
+    with pytest.raises(TrainingError, match="optimiser state"):
+        make_optimizer("sgd:momentum=0.9").restore(state)
+
+
+def test_state_of_another_shape_is_refused_at_the_step():
+    optimizer = make_optimizer("sgd:momentum=0.9")
+    optimizer.restore({"step": np.array(1), "momentum/w": vector(1, 2, 3)})
+    with pytest.raises(TrainingError, match="momentum/w has shape"):
+        optimizer.step({"w": vector(1)}, {"w": vector(1)})

@@ -9,6 +9,7 @@ from safetensors.torch import load_file as load_torch
 from harness.offline import kept_bundle
 from slfac.server.back import BackHalf, Batch
 from slfac.server.checkpoint import write_checkpoint
+from slfac.server.kept import KeptReplies
 from slfac.wire.errors import TrainingError
 
 ALLOW = ("slfac.export.models",)
@@ -33,6 +34,7 @@ def write(folder, finished_rounds, back=None, **facts):
         finished_rounds=finished_rounds,
         front=kept_bundle().front_state(),
         back=back or trained(),
+        kept=KeptReplies(folder),
         facts=facts,
     )
 

@@ -35,11 +35,14 @@ class Script:
         self.then = {}
         self.sessions = {}
         self.seqs = defaultdict(int)
+        self.steps = defaultdict(int)
+        self.rounds = defaultdict(int)
 
     def reply(self, index, session, seq, frames):
         header = collect(frames).header
         assert (header.session, header.seq) == (session, seq)
         self.answers.append((index, header.kind, header.round, header.directive))
+        self.rounds[index] = header.round
         self.then[index](header)
 
     def refuse(self, index, session, reason, _remedy):
@@ -56,6 +59,7 @@ class Script:
     def ask(self, index, kind, parts=(), **changes):
         self.seqs[index] += 1
         session = self.sessions[index]
+        changes = {"round": self.rounds[index], "step": self.steps[index], **changes}
         header = request(kind, self.seqs[index], session=session, **changes)
         self.events.put(Arrived(index, session, arrive(header, list(parts)), 10))
 
@@ -64,6 +68,7 @@ class Script:
         x *= np.float32(scale)
         target = np.zeros(samples, np.uint8)
         self.ask(index, "step", step_parts(x, target), samples=samples, run=run)
+        self.steps[index] += 1
 
     def front(self, index, samples=2, **changes):
         state = {**kept_bundle().front_state(), **changes}
@@ -450,9 +455,9 @@ def test_a_failed_checkpoint_is_said_and_tried_again_after_the_next_round(train,
     script.then[0] = clear_the_way
     script.join(0)
     trainer = train(script, devices=1, rounds=2)
-    (failed,) = [e for e in trainer.told if e["event"] == "checkpoint_failed"]
-    assert failed["round"] == 0
-    assert "cannot write checkpoint" in failed["reason"]
+    failed = [e for e in trainer.told if e["event"] == "checkpoint_failed"]
+    assert [e["finished_rounds"] for e in failed] == [0, 1]
+    assert all("cannot write checkpoint" in e["reason"] for e in failed)
     assert trainer.checkpoint == tmp_path / "checkpoint/round-000002"
     assert trainer.checkpoint.is_dir()
 
