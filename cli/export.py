@@ -23,6 +23,7 @@ examples:
       --classes 7 --list-cuts
   slfac export --model mynet:make --weights mynet.safetensors --input 3x64x64 \\
       --cut features.3 --freeze-bn --train-from features.2 --out bundle
+  slfac export --onnx net.onnx --list-cuts
 
 after training, one ONNX file of the model: slfac export infer --help
 """
@@ -61,7 +62,12 @@ def add_parser(subparsers: Any) -> None:
         "--onnx", type=Path, default=None, metavar="FILE", help="a model as an ONNX file, instead"
     )
     parser.add_argument("--cut", default=None, help="where the front ends, as --list-cuts says")
-    parser.add_argument("--input", default=None, metavar="CxHxW", help="shape of one sample")
+    parser.add_argument(
+        "--input",
+        default=None,
+        metavar="CxHxW",
+        help="shape of one sample; not needed where the file of --onnx says it",
+    )
     parser.add_argument("--classes", default=None, type=int, help="width of the model's output")
     parser.add_argument("--out", type=Path, default=None, metavar="DIR", help="the bundle's folder")
     parser.add_argument(
@@ -132,9 +138,9 @@ def run(args: argparse.Namespace) -> int:
         ExportError: The model cannot be exported, or its graphs failed their proof.
         BundleError: The bundle cannot be written.
     """
-    if args.input is None:
+    if args.input is None and args.onnx is None:
         raise SettingsError("--input is needed", "give the shape of one sample, such as 1x28x28")
-    shape = _parse_shape(args.input)
+    shape = None if args.input is None else _parse_shape(args.input)
     model, kwargs = _parse_model(args.model or "cnn", args.kwargs)
     if args.onnx and (args.model or args.weights or args.kwargs != "{}"):
         raise SettingsError("--onnx holds the model", "leave out --model, --kwargs and --weights")
@@ -212,7 +218,7 @@ def _parse_kwargs(option: str, text: str) -> dict[str, Any]:
         raise SettingsError(
             f"{option}: the arguments are {text!r}", "give an object such as '{\"hidden\": 64}'"
         )
-    for name in {"num_classes", "input_shape"} & set(kwargs):
+    for name in [name for name in kwargs if name in {"num_classes", "input_shape"}]:
         raise SettingsError(f"{option} holds {name!r}", "give --classes and --input instead")
     return kwargs
 

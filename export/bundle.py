@@ -65,7 +65,7 @@ def export_bundle(
     weights: Path | None = None,
     onnx: Path | None = None,
     cut: str,
-    input_shape: tuple[int, ...],
+    input_shape: tuple[int, ...] | None = None,
     out: Path,
     num_classes: int | None = None,
     seed: int = 0,
@@ -91,7 +91,8 @@ def export_bundle(
             before this one and of ``seed``. A last Softmax before ``cross_entropy``, or a
             Sigmoid before ``bce_with_logits``, is left out.
         cut: A module or node, as :func:`model_cuts` names them.
-        input_shape: Shape of one sample, such as ``(C, H, W)``.
+        input_shape: Shape of one sample, such as ``(C, H, W)``. None takes that of the
+            ONNX file, where it says every axis but the batch; a factory's must be given.
         out: The bundle's folder; a bundle that stands there is replaced.
         num_classes: Width of the model's output; None takes what it has.
         seed: Seed of the initial weights.
@@ -122,23 +123,24 @@ def export_bundle(
         )
     else:
         source = from_onnx(onnx, input_shape=input_shape, loss=loss, say=say)
-    graph = trace_model(source.model, input_shape)
+    shape = source.input_shape
+    graph = trace_model(source.model, shape)
     outputs = _outputs(graph, num_classes)
-    _check_choices(preprocessing, loss, channels=input_shape[0])
+    _check_choices(preprocessing, loss, channels=shape[0])
     place = find_cut(graph, cut)
     kept = freeze(graph, place, train_from=train_from, statistics=freeze_bn)
     front, back = halves(graph, place)
     front.keep_evaluating(kept)
-    files, description = _front_files(front, input_shape, f"the front up to {cut}", recompute, say)
+    files, description = _front_files(front, shape, f"the front up to {cut}", recompute, say)
     manifest = Manifest(
         slfac_version=slfac.__version__,
         model=source.name,
         cut=cut,
         opset=OPSET,
-        input=TensorSpec(name=X, shape=tuple(input_shape)),
+        input=TensorSpec(name=X, shape=shape),
         smashed=tuple(
-            TensorSpec(name=name, shape=shape)
-            for name, shape in zip(smashed_names(len(place.shapes)), place.shapes, strict=True)
+            TensorSpec(name=name, shape=crossing)
+            for name, crossing in zip(smashed_names(len(place.shapes)), place.shapes, strict=True)
         ),
         num_outputs=outputs,
         loss=loss,
@@ -159,7 +161,7 @@ def model_cuts(
     model: str = "cnn",
     kwargs: Mapping[str, Any] | None = None,
     onnx: Path | None = None,
-    input_shape: tuple[int, ...],
+    input_shape: tuple[int, ...] | None = None,
     num_classes: int | None = None,
 ) -> list[Cut]:
     """Every legal cut of a model that :func:`export_bundle` could build.
@@ -168,7 +170,7 @@ def model_cuts(
         model: As for :func:`export_bundle`.
         kwargs: As for :func:`export_bundle`.
         onnx: As for :func:`export_bundle`.
-        input_shape: Shape of one sample.
+        input_shape: As for :func:`export_bundle`.
         num_classes: Width of the model's output.
 
     Returns:
@@ -183,8 +185,8 @@ def model_cuts(
         )
     else:
         source = from_onnx(onnx, input_shape=input_shape, loss="mse", say=_silent)
-    graph = trace_model(source.model, input_shape)
-    return describe_cuts(graph, legal_cuts(graph), input_shape)
+    graph = trace_model(source.model, source.input_shape)
+    return describe_cuts(graph, legal_cuts(graph), source.input_shape)
 
 
 def _silent(line: str) -> None:

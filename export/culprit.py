@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -22,6 +22,8 @@ from slfac.wire.errors import ExportError, SlfacError
 _BATCH = 3
 _OPERATOR = re.compile(r"OpOverload\(op='(\w+\.\w+)'|torch\.ops\.(\w+\.\w+)")
 _REMEDY = "choose a cut before it, or replace it"
+# Stands for every operator that makes complex numbers.
+_COMPLEX = "complex"
 
 
 @contextmanager
@@ -35,21 +37,20 @@ def named_culprit(front: Half, input_shape: tuple[int, ...]) -> Iterator[None]:
     Raises:
         ExportError: In the place of any error.
     """
-    try:
-        yield
-    # torch's tracer and exporter raise from a dozen unrelated trees, some private.
-    except Exception as error:
-        operator = _operator(error)
-        layer = _find(front, input_shape, operator)
-        if isinstance(error, SlfacError):
-            raise
-        where = f"{layer}: " if layer else ""
-        if operator is not None:
-            raise ExportError(f"{where}{operator} has no ONNX translation", _REMEDY) from error
-        raise ExportError(
-            f"torch cannot translate this front to ONNX: {type(error).__name__}: {_first(error)}",
-            "choose another cut, or replace the layer that does it",
-        ) from error
+    with translation_errors("front"):
+        try:
+            yield
+        # torch's tracer and exporter raise from a dozen unrelated trees, some private.
+        except Exception as error:
+            operator, numbers = _operator(error)
+            wanted = _COMPLEX if numbers else operator
+            layer = _find(front, input_shape, wanted)
+            if isinstance(error, SlfacError) or operator is None:
+                raise
+            where = f"{layer}: " if layer else ""
+            raise ExportError(
+                f"{where}{operator}{numbers} has no ONNX translation", _REMEDY
+            ) from error
 
 
 @contextmanager
@@ -58,6 +59,9 @@ def translation_errors(half: str) -> Iterator[None]:
 
     Args:
         half: Which half it is of.
+
+    Raises:
+        ExportError: In the place of any error.
     """
     try:
         yield
@@ -65,38 +69,43 @@ def translation_errors(half: str) -> Iterator[None]:
         raise
     # torch's tracer and exporter raise from a dozen unrelated trees, some private.
     except Exception as error:
-        # The first cause names the operator; what wraps it are torch's advice and colours.
+        # The first cause tells what it is; what wraps it are torch's advice and colours.
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
         raise ExportError(
             f"torch cannot translate this {half} to ONNX: {type(cause).__name__}: {_first(cause)}",
-            "choose another cut, or replace the layer it names",
+            "choose another cut, or replace the layer that does it",
         ) from error
 
 
-def _operator(error: BaseException) -> str | None:
-    """The operator that the chain of an exporter's errors complains of."""
-    found = None
+def _operator(error: BaseException) -> tuple[str | None, str]:
+    """The operator that an exporter's error complains of, and the numbers that it is of."""
+    found, numbers = None, ""
     seen: BaseException | None = error
     while seen is not None:
-        if "No ONNX function found" in str(seen) or "Error when translating" in str(seen):
-            match = _OPERATOR.search(str(seen))
+        text = str(seen)
+        if "No ONNX function found" in text or "Error when translating" in text:
+            match = _OPERATOR.search(text)
             found = match[1] or match[2] if match else found
+            numbers = " of complex numbers" if "complex-valued" in text else numbers
         seen = seen.__cause__ or seen.__context__
-    return found
+    return found, numbers
 
 
 def _find(front: Half, input_shape: tuple[int, ...], operator: str | None) -> str | None:
-    """The first layer that uses an operator, forwards or backwards, where there is one.
+    """The first layer that uses an operator, or complex numbers, forwards or backwards.
 
     Raises:
         ExportError: A layer cannot be trained even by itself.
     """
-    search = _Search(copy.deepcopy(front), operator)
-    with quiet_torch(), Draws(lambda shape: torch.full(tuple(shape), 0.5)):
-        search.run(torch.ones(_BATCH, *input_shape))
-    return search.found
+    for deep in (False, True):
+        search = _Search(copy.deepcopy(front), operator, deep=deep)
+        with quiet_torch(), Draws(lambda shape: torch.full(tuple(shape), 0.5)):
+            search.run(torch.ones(_BATCH, *input_shape))
+        if search.found or operator is None:
+            return search.found
+    return None
 
 
 class _Search(fx.Interpreter):
@@ -105,14 +114,16 @@ class _Search(fx.Interpreter):
     Args:
         front: The front; it is changed.
         operator: What to look for.
+        deep: Whether to look inside what torch's tracer takes operators apart into, too.
 
     Attributes:
         found: The first layer that uses it.
     """
 
-    def __init__(self, front: Half, operator: str | None) -> None:
+    def __init__(self, front: Half, operator: str | None, *, deep: bool) -> None:
         super().__init__(front, graph=front.graph)
         self._operator = operator
+        self._deep = deep
         self.found: str | None = None
 
     def run_node(self, n: fx.Node) -> Any:
@@ -121,7 +132,7 @@ class _Search(fx.Interpreter):
             return super().run_node(n)
         title = _title(n, self.module)
         try:
-            with _Watch() as watch:
+            with _Watch(deep=self._deep) as watch:
                 result = self._step(n)
         except SlfacError as error:
             raise ExportError(f"{title}: {error.what}", error.remedy) from error
@@ -151,10 +162,18 @@ class _Search(fx.Interpreter):
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes the operators that run, and tries what stands for them in a trace."""
+    """Notes the operators that run, and tries what stands for them in a trace.
 
-    def __init__(self) -> None:
+    Args:
+        deep: Whether to do so within what torch takes operators apart into, too.
+
+    Attributes:
+        seen: The operators' names.
+    """
+
+    def __init__(self, *, deep: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._parts: Mapping[Any, Any] = torch._decomp.decomposition_table if deep else {}
         self.seen: set[str] = set()
 
     def __torch_dispatch__(
@@ -163,7 +182,21 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Run an operator."""
         del types
         self.seen.add(str(func).rpartition(".")[0])
-        return own_decompositions().get(func, func)(*args, **(kwargs or {}))
+        result = self._apart(func, args, kwargs or {})
+        if result is NotImplemented:
+            result = func(*args, **(kwargs or {}))
+        if any(isinstance(leaf, Tensor) and leaf.is_complex() for leaf in tree_leaves(result)):
+            self.seen.add(_COMPLEX)
+        return result
+
+    def _apart(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run what stands for an operator in a trace, where something does."""
+        if func in self._parts:
+            # torch's own are made for tracing, and some cannot compute.
+            with suppress(Exception), self:
+                return self._parts[func](*args, **kwargs)
+        own = own_decompositions().get(func)
+        return NotImplemented if own is None else own(*args, **kwargs)
 
 
 def _trains(value: Any) -> bool:

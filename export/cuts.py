@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from slfac.export.graph import ModelGraph, ancestors, input_node, output_node
 from slfac.export.half import Half, part
@@ -176,9 +176,14 @@ def _check_smashed(graph: ModelGraph, name: str, smashed: list[fx.Node]) -> None
 
 def _check_training(graph: ModelGraph, name: str, inside: set[fx.Node]) -> None:
     """Both halves must have something to train, and none of it in common."""
-    outside = set(graph.train.nodes) - inside
-    outside |= {n for n in inside if n.op == "get_attr" and not inside.issuperset(n.users)}
-    front, back = (_trained(graph.model, half) for half in (inside, outside))
+    nodes = list(graph.train.nodes)
+    outside = [
+        n
+        for n in nodes
+        if n not in inside or (n.op == "get_attr" and not inside.issuperset(n.users))
+    ]
+    front = named_tensors(graph.model, [n for n in nodes if n in inside])
+    back = named_tensors(graph.model, outside)
     shared = [tensor for tensor in front if tensor in back]
     if shared:
         raise ExportError(
@@ -189,20 +194,28 @@ def _check_training(graph: ModelGraph, name: str, inside: set[fx.Node]) -> None:
             raise ExportError(f"cut {name!r}: the {half} would have nothing to train")
 
 
-def _trained(model: nn.Module, nodes: Iterable[fx.Node]) -> dict[object, str]:
-    """What training changes of the nodes' parameters and buffers -> their names."""
-    found: dict[object, str] = {}
+def named_tensors(model: nn.Module, nodes: Iterable[fx.Node]) -> dict[Tensor, str]:
+    """What training may change of some nodes' tensors: parameters, and modules' buffers.
+
+    Args:
+        model: Where the nodes' modules and tensors are.
+        nodes: The nodes, in an order that is the same in every run.
+
+    Returns:
+        Tensor -> the first of its names, in the nodes' order.
+    """
+    found: dict[Tensor, str] = {}
     for node in nodes:
         path = str(node.target)
         if node.op == "call_module":
             module = model.get_submodule(path)
-            for tensors in (module.named_parameters(), module.named_buffers()):
-                found.update({tensor: f"{path}.{name}" for name, tensor in tensors})
+            for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+                found.setdefault(tensor, f"{path}.{name}")
         elif node.op == "get_attr":
             value = model.get_submodule(path.rpartition(".")[0])
             tensor = getattr(value, path.rpartition(".")[2])
             if isinstance(tensor, nn.Parameter):
-                found[tensor] = path
+                found.setdefault(tensor, path)
     return found
 
 

@@ -1,11 +1,12 @@
-"""Which backward operators are traced as something else, because ONNX lacks them."""
+"""Which operators are traced as something else, because ONNX lacks them or torch loses them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import fx
 from torch._decomp import core_aten_decompositions
 
 from slfac.export.activation_gradients import hardtanh_backward, threshold_backward
@@ -13,6 +14,7 @@ from slfac.export.conv_cases import convolution_backward
 from slfac.export.norm_gradients import weight_norm_backward
 from slfac.export.pool_gradients import (
     adaptive_avg_pool2d_backward,
+    avg_pool2d,
     avg_pool2d_backward,
     max_pool2d_backward,
 )
@@ -27,10 +29,29 @@ from slfac.export.select_gradients import select_backward
 aten: Any = torch.ops.aten
 
 # Those that evaluation needs as well.
-OWN_FORWARDS: dict[Any, Callable[..., Any]] = {
+_OWN_FORWARDS: dict[Any, Callable[..., Any]] = {
     aten.adaptive_max_pool1d.default: adaptive_max_pool1d,
     aten.adaptive_max_pool2d.default: adaptive_max_pool2d,
+    aten.avg_pool2d.default: avg_pool2d,
 }
+
+
+def own_forwards(graph: fx.Graph) -> dict[Any, Callable[..., Any]]:
+    """Of a graph in evaluation, the operators that need what stands for them here.
+
+    Args:
+        graph: A graph of ATen operators.
+
+    Returns:
+        ATen operator -> what to trace in its place.
+    """
+    found = {
+        node.target
+        for node in graph.nodes
+        # The seventh argument is a divisor of its own.
+        if node.target is not aten.avg_pool2d.default or len(node.args) > 6
+    }
+    return {operator: own for operator, own in _OWN_FORWARDS.items() if operator in found}
 
 
 def decomposition_table() -> dict[Any, Callable[..., Any]]:
@@ -45,7 +66,7 @@ def own_decompositions() -> dict[Any, Callable[..., Any]]:
         aten.max_pool2d_with_indices_backward.default: max_pool2d_backward,
         aten.avg_pool2d_backward.default: avg_pool2d_backward,
         aten._adaptive_avg_pool2d_backward.default: adaptive_avg_pool2d_backward,
-        **OWN_FORWARDS,
+        **_OWN_FORWARDS,
         aten.adaptive_max_pool2d_backward.default: adaptive_max_pool2d_backward,
         aten.replication_pad1d_backward.default: replication_pad_backward,
         aten.replication_pad2d_backward.default: replication_pad_backward,
@@ -53,4 +74,11 @@ def own_decompositions() -> dict[Any, Callable[..., Any]]:
         aten.hardtanh_backward.default: hardtanh_backward,
         aten.select_backward.default: select_backward,
         aten._weight_norm_interface_backward.default: weight_norm_backward,
+        aten.empty_permuted.default: _empty,
     }
+
+
+def _empty(size: Sequence[int], order: Sequence[int], **options: Any) -> torch.Tensor:
+    """Stands for ``aten.empty_permuted``: how memory is laid out is nothing to ONNX."""
+    del order
+    return torch.empty(tuple(size), **options)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from torch import fx, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from slfac.export.cuts import Place
+from slfac.export.cuts import Place, named_tensors
 from slfac.export.graph import ModelGraph, ancestors
 from slfac.wire.errors import ExportError
 
@@ -33,14 +32,16 @@ def freeze(
     """
     front = [node for node in graph.train.nodes if node.name in place.front]
     frozen = _before(graph, front, train_from) if train_from is not None else set()
-    trained = set(_parameters(graph.model, (n for n in front if n not in frozen)))
-    for parameter in _parameters(graph.model, frozen):
-        if parameter in trained:
+    trained = named_tensors(graph.model, (n for n in front if n not in frozen))
+    for tensor, name in named_tensors(graph.model, (n for n in front if n in frozen)).items():
+        if not isinstance(tensor, nn.Parameter):
+            continue
+        if tensor in trained:
             raise ExportError(
-                f"what {train_from!r} needs and what follows it share weights",
+                f"what {train_from!r} needs and what follows it share {name!r}",
                 "train from an earlier place",
             )
-        parameter.requires_grad_(False)
+        tensor.requires_grad_(False)
     kept: list[nn.Module] = []
     for node in front:
         if node in frozen or statistics:
@@ -61,18 +62,6 @@ def _scopes(graph: ModelGraph, node: fx.Node) -> set[str]:
     """Every name that stands for a node: its own, and those of the modules around it."""
     paths = {path for path, _ in node.meta.get("nn_module_stack", {}).values()}
     return paths | {node.name, graph.titles.get(node.name, node.name)}
-
-
-def _parameters(model: nn.Module, nodes: Iterable[fx.Node]) -> Iterable[nn.Parameter]:
-    for node in nodes:
-        path = str(node.target)
-        if node.op == "call_module":
-            yield from model.get_submodule(path).parameters()
-        elif node.op == "get_attr":
-            owner = model.get_submodule(path.rpartition(".")[0])
-            value = getattr(owner, path.rpartition(".")[2])
-            if isinstance(value, nn.Parameter):
-                yield value
 
 
 def _evaluated(model: nn.Module, node: fx.Node, *, only_batch_norm: bool) -> list[nn.Module]:

@@ -1,4 +1,4 @@
-"""Gradients of two-dimensional poolings, with operators that ONNX has."""
+"""Two-dimensional poolings and their gradients, with operators that ONNX has."""
 
 from __future__ import annotations
 
@@ -90,6 +90,36 @@ def _shares(grad: Tensor, candidates: list[Tensor], largest: Tensor) -> list[Ten
         grad = grad - share
         shares.append(share)
     return [*shares, grad]
+
+
+def avg_pool2d(  # noqa: PLR0917
+    x: Tensor,
+    kernel: Sequence[int],
+    stride: Sequence[int] = (),
+    padding: Sequence[int] = (0,),
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Any:
+    """Stands for ``aten.avg_pool2d``, whose arguments it has, where it has a divisor of its own.
+
+    torch's exporter leaves that divisor out.
+
+    Returns:
+        The sums over the windows, divided; ``NotImplemented`` where nothing must stand for it.
+    """
+    if divisor_override is None:
+        return NotImplemented
+    del count_include_pad  # it chooses a divisor
+    kernel, stride, padding = map(_pair, (kernel, stride or kernel, padding))
+    pads = []
+    for h, k, s, p in zip(x.shape[2:], kernel, stride, padding, strict=True):
+        last = (h + 2 * p - k + (s - 1 if ceil_mode else 0)) // s
+        # The last window must start within the input or the padding before it.
+        last -= last * s >= h + p
+        pads.append([p, p + max(last * s + k - h - 2 * p, 0)])
+    means = aten.avg_pool2d(aten.constant_pad_nd(x, [*pads[1], *pads[0]]), kernel, stride)
+    return means * (kernel[0] * kernel[1] / divisor_override)
 
 
 def avg_pool2d_backward(  # noqa: PLR0917

@@ -55,7 +55,8 @@ class OnnxFront:
             draws: The random numbers of the step, by name.
 
         Returns:
-            Group of tensors -> name -> value.
+            Group of tensors -> name -> value. ``buffers`` are all that has no gradient,
+            frozen parameters too, as in a manifest.
         """
         values: Tensors = {**self.state, **draws, X: x}
         values.update(zip(self._graphs.smashed_gradients.values(), gradients, strict=True))
@@ -73,7 +74,7 @@ class OnnxFront:
         return {
             "smashed data": {name: values[name] for name in smashed},
             "gradients": made_gradients,
-            "BatchNorm statistics": {k: v for k, v in self.state.items() if k not in trained},
+            "buffers": {k: v for k, v in self.state.items() if k not in trained},
             "updated parameters": {k: v for k, v in self.state.items() if k in trained},
             "evaluation": dict(zip(smashed, evaluated, strict=True)),
         }
@@ -146,7 +147,7 @@ class TorchFront:
         groups: dict[str, dict[str, Tensor]] = {
             "smashed data": dict(zip(names, smashed, strict=True)),
             "gradients": made,
-            "BatchNorm statistics": others,
+            "buffers": others,
             "updated parameters": {n: p for n, p in front.named_parameters() if n in made},
             "evaluation": dict(zip(names, evaluated, strict=True)),
         }

@@ -29,18 +29,20 @@ class Source:
         name: Its name, for people.
         factory: ``package.module:callable`` that makes it, but for its weights.
         kwargs: JSON values for the factory.
+        input_shape: Shape of one sample.
     """
 
     model: nn.Module
     name: str
     factory: str
     kwargs: dict[str, Any]
+    input_shape: tuple[int, ...]
 
 
 def from_factory(
     name: str,
     kwargs: Mapping[str, Any],
-    input_shape: tuple[int, ...],
+    input_shape: tuple[int, ...] | None,
     num_classes: int | None,
     *,
     weights: Path | None,
@@ -65,9 +67,13 @@ def from_factory(
         The model.
 
     Raises:
-        ExportError: The factory cannot be imported or refuses its arguments, or the
-            weights do not fit.
+        ExportError: There is no shape, the factory cannot be imported or refuses its
+            arguments, or the weights do not fit.
     """
+    if input_shape is None:
+        raise ExportError(
+            f"model {name} does not say what its input is", "give the shape of one sample (--input)"
+        )
     if not 0 <= seed < 1 << 63:
         raise ExportError(f"seed is {seed}", "give a whole number from 0 to 2^63 - 1")
     say(f"building {name} with seed {seed}")
@@ -81,7 +87,7 @@ def from_factory(
         left = load_weights(model, weights)
         if left:
             say(f"{' and '.join(left)} of {weights} have another shape: they start afresh")
-    return Source(model, name, path, arguments)
+    return Source(model, name, path, arguments, tuple(input_shape))
 
 
 def from_onnx(
@@ -91,7 +97,7 @@ def from_onnx(
 
     Args:
         path: The file.
-        input_shape: Shape of one sample; None takes the file's, where it is whole.
+        input_shape: Shape of one sample; None takes the file's, where it says it.
         loss: The loss to train with; a last activation that it computes itself is dropped.
         say: Told what is done, and what is dropped.
 
@@ -109,4 +115,5 @@ def from_onnx(
     model = build(structure)
     state = {name: torch.from_numpy(value) for name, value in weights.items()}
     model.load_state_dict(state, strict=False)
-    return Source(model, path.stem, ONNX_FACTORY, {"structure": structure})
+    shape = tuple(structure["input"]["shape"])
+    return Source(model, path.stem, ONNX_FACTORY, {"structure": structure}, shape)

@@ -15,7 +15,7 @@ from onnx_ir.passes import common as passes
 from onnxscript.optimizer import fold_constants
 from torch import Tensor, nn
 
-from slfac.export.decompositions import OWN_FORWARDS
+from slfac.export.decompositions import own_forwards
 from slfac.wire.errors import ExportError
 
 OPSET = 18
@@ -57,9 +57,9 @@ def to_onnx(
         program = torch.export.export(
             module, tuple(arguments), dynamic_shapes=dynamic_shapes, strict=False
         )
-        missing = {node.target for node in program.graph.nodes} & OWN_FORWARDS.keys()
-        if missing:
-            program = program.run_decompositions({op: OWN_FORWARDS[op] for op in missing})
+        own = own_forwards(program.graph)
+        if own:
+            program = program.run_decompositions(own)
         result = torch.onnx.export(
             program,
             dynamo=True,
@@ -97,14 +97,18 @@ def _tidy(model: onnx_ir.Model) -> None:
 @contextlib.contextmanager
 def quiet_torch() -> Iterator[None]:
     """Silence warnings and log lines about torch's own internals while it exports."""
-    logger = logging.getLogger("torch.onnx._internal.exporter")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx._internal.exporter", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             # torch calls functions that it has itself deprecated.
             warnings.simplefilter("ignore", FutureWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
+            # It traces a copy, and a copied LSTM lists its weights anew when it is called.
+            warnings.filterwarnings("ignore", "The tensor attribute", UserWarning)
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

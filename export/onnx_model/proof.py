@@ -24,6 +24,7 @@ _SEED = 20_070_819
 
 def prove(
     path: Path,
+    file: str | bytes,
     structure: Mapping[str, Any],
     weights: Mapping[str, np.ndarray],
     batch: int | None,
@@ -34,7 +35,8 @@ def prove(
     samples: so nothing may depend on which samples share a batch.
 
     Args:
-        path: The file.
+        path: The file, for messages.
+        file: What onnxruntime opens: the path, or the model's bytes.
         structure: What was made of it.
         weights: Its weights.
         batch: Samples in a batch as the file fixes it, or None.
@@ -54,7 +56,7 @@ def prove(
         reason = str(error).strip().splitlines()[0]
         raise ExportError(f"{path}: torch cannot run the model: {reason}") from error
     parts = np.split(x, _SAMPLES) if batch else [x]
-    theirs = _run(path, structure["input"]["name"], parts)
+    theirs = _run(path, file, structure["input"]["name"], parts)
     if ours.shape != theirs.shape:
         raise ExportError(
             f"{path}: the module gives {ours.shape} where onnxruntime gives {theirs.shape}"
@@ -69,10 +71,10 @@ def prove(
         )
 
 
-def _run(path: Path, name: str, parts: list[np.ndarray]) -> np.ndarray:
+def _run(path: Path, file: str | bytes, name: str, parts: list[np.ndarray]) -> np.ndarray:
     try:
         session = onnxruntime.InferenceSession(
-            str(path), sess_options=session_options(1), providers=["CPUExecutionProvider"]
+            file, sess_options=session_options(1), providers=["CPUExecutionProvider"]
         )
         made = [session.run(None, {name: part})[0] for part in parts]
         return np.concatenate([np.asarray(value, np.float32) for value in made])

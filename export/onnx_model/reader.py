@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import GraphProto, TensorProto, ValueInfoProto
+from onnx import GraphProto, ModelProto, TensorProto, TensorShapeProto, ValueInfoProto
 
 from slfac.export.onnx_model.fold import constant, fold
 from slfac.export.onnx_model.limits import MAX_INPUT_VALUES, MAX_NAME_CHARACTERS
@@ -68,7 +68,7 @@ def read_onnx(
         structure = _structure(graph, lowering, entry.name, shape)
     except ExportError as error:
         raise ExportError(f"{path}: {error.what}", error.remedy) from error
-    prove(path, structure, lowering.weights, batch)
+    prove(path, _runnable(path, model, entry), structure, lowering.weights, batch)
     return structure, lowering.weights
 
 
@@ -112,22 +112,56 @@ def _input_shape(
     kind = entry.type.tensor_type
     dims = [d.dim_value if d.dim_value > 0 else None for d in kind.shape.dim]
     said = "x".join("?" if n is None else str(n) for n in dims)
+    sample = said.partition("x")[2]
     if len(dims) < 2 or len(dims) > 5:
         raise ExportError(
             f"{where} has the shape {said or 'of one number'}", "give the samples' shape"
         )
     if given is None and None in dims[1:]:
-        raise ExportError(f"{where} has the shape {said}", "say the shape of one sample")
+        raise ExportError(
+            f"{where} has the shape {said}: {_open_axes(kind.shape)}",
+            f"give the shape of one sample: --input {sample}, with numbers",
+        )
     shape = tuple(n or 0 for n in dims[1:]) if given is None else tuple(given)
     fits = len(shape) == len(dims) - 1 and all(
         n in {None, m} for n, m in zip(dims[1:], shape, strict=True)
     )
     if not fits:
         wanted = "x".join(map(str, shape))
-        raise ExportError(f"{where} has the shape {said}, not a batch of {wanted}")
+        raise ExportError(
+            f"{where} has the shape {said}, not a batch of {wanted}",
+            f"give --input {sample}" + (", with numbers" if "?" in sample else ", or leave it out"),
+        )
     if any(n < 1 for n in shape) or size(shape) > MAX_INPUT_VALUES or (dims[0] or 0) > 4096:
         raise ExportError(f"{where} has the shape {said}, which is too large")
     return dims[0], shape
+
+
+def _open_axes(shape: TensorShapeProto) -> str:
+    """Which axes behind the batch a file leaves open, and what it calls them."""
+    axes = [
+        f"{axis} ({dim.dim_param[:40]!r})" if dim.dim_param else str(axis)
+        for axis, dim in enumerate(shape.dim)
+        if axis > 0 and dim.dim_value <= 0
+    ]
+    listed = " and ".join(filter(None, [", ".join(axes[:-1]), axes[-1]]))
+    return f"axis {listed} is open" if len(axes) == 1 else f"axes {listed} are open"
+
+
+def _runnable(path: Path, model: ModelProto, entry: ValueInfoProto) -> str | bytes:
+    """What onnxruntime runs: the file, or the model in memory where sizes of zero would stop it.
+
+    Some exporters write zero for an axis that is open; onnxruntime takes it at its word.
+    """
+    entries = [entry, *model.graph.output]
+    dims = [dim for each in entries for dim in each.type.tensor_type.shape.dim]
+    zeros = [dim for dim in dims if dim.HasField("dim_value") and dim.dim_value == 0]
+    if not zeros:
+        return str(path)
+    for dim in zeros:
+        dim.Clear()
+    del model.graph.value_info[:]
+    return bytes(model.SerializeToString())
 
 
 def _live_names(graph: GraphProto, name: str) -> set[str]:

@@ -274,8 +274,23 @@ def test_a_file_that_is_none(tmp_path):
 @pytest.mark.parametrize(
     ("declared", "given", "expected"),
     [
-        (("n", 3, "h", "w"), None, "has the shape ?x3x?x?; say the shape of one sample"),
-        (("n", 3, "h", "w"), (1, 8, 8), "has the shape ?x3x?x?, not a batch of 1x8x8"),
+        (
+            ("n", 3, "h", "w\n"),
+            None,
+            "?x3x?x?: axes 2 ('h') and 3 ('w\\n') are open; give the shape of one sample: --input",
+        ),
+        (("n", "c" * 99, 0, -1), None, f"axes 1 ('{'c' * 40}'), 2 and 3 are open"),
+        ((4, 3, None), None, "has the shape 4x3x?: axis 2 is open"),
+        (
+            ("n", 3, "h", "w"),
+            (1, 8, 8),
+            "has the shape ?x3x?x?, not a batch of 1x8x8; give --input 3x?x?, with numbers",
+        ),
+        (
+            (4, 3, 8, 9),
+            (3, 9, 9),
+            "has the shape 4x3x8x9, not a batch of 3x9x9; give --input 3x8x9, or leave it out",
+        ),
         (("n", 3, "h", "w"), (3, 8), "not a batch of 3x8"),
         (("n", 3, "h", "w"), (3, 0, 8), "which is too large"),
         (("n", 3, "h", "w"), (3, 1 << 20, 1 << 20), "which is too large"),

@@ -86,7 +86,9 @@ def test_the_table_of_fronts_holds_the_results():
         peaks = (f"{m['peak_rss_bytes'] / 1e6:.0f}" for m in (ours, less, ways["torch"]))
         start, end = " | ".join(cells), f"{ours['held_bytes'] / 1e6:.1f} | {', '.join(peaks)}"
         # Between them stands what the prototype had, of which there is no file.
-        assert re.search(rf"^\| {re.escape(start)} \| [-.\d]+ \| {re.escape(end)} \|$", page, re.M)
+        assert re.search(
+            rf"^\| {re.escape(start)} \| [-.\d]+ \| {re.escape(end)} \|$", page, re.MULTILINE
+        )
 
 
 @pytest.mark.parametrize("case", ["text", "efficientnet"])

@@ -1,8 +1,9 @@
 """Small fronts of every family and layer that exports must train exactly.
 
 Each is ``(shape of a sample, a function that makes the front)``. A layer stands behind one
-that is trained, so that its own gradient is needed, and before something that depends on
-more than its sum.
+that is trained, so that its own gradient is needed, and before one that weighs what it gives.
+These are pointwise: the gradients of wider kernels, which the family of convolutions has,
+take a dozen times as many operations, and tracing takes its time by operations.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from harness.layers import (
     Do,
     Einsum,
     InPlace,
+    Recurrent,
     Residual,
     RootMeanSquare,
     ScaledDotProduct,
@@ -36,18 +38,19 @@ IMAGE = (3, 8, 8)
 ODD = (3, 9, 11)
 SERIES = (3, 16)
 TOKENS = (6, 8)
+STEPS = (2, 8)
 VECTOR = (10,)
 
 
 def image(*layers: nn.Module, last: bool = True) -> nn.Module:
     """A convolution to four channels, the layers, and one more convolution where it fits."""
-    end = [nn.LazyConv2d(3, 2)] if last else []
-    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), *layers, *end)
+    end = [nn.LazyConv2d(3, 1)] if last else []
+    return nn.Sequential(nn.Conv2d(3, 4, 1), *layers, *end)
 
 
 def series(*layers: nn.Module) -> nn.Module:
     """The same in one dimension."""
-    return nn.Sequential(nn.Conv1d(3, 4, 3, padding=1), *layers, nn.LazyConv1d(3, 2))
+    return nn.Sequential(nn.Conv1d(3, 4, 1), *layers, nn.LazyConv1d(3, 1))
 
 
 def tokens(*layers: nn.Module) -> nn.Module:
@@ -61,8 +64,8 @@ def conv(*args: int, **options: object) -> Make:
 
 
 def act(layer: Callable[[], nn.Module]) -> Make:
-    """An activation after a BatchNorm, which spreads its inputs over both sides of zero."""
-    return lambda: image(nn.GroupNorm(2, 4), layer())
+    """An activation of inputs that spread beyond its bends, the 6 of a ReLU6 too."""
+    return lambda: image(Do(lambda x: 5 * x), layer())
 
 
 def after(layer: Callable[[], nn.Module]) -> Make:
@@ -174,6 +177,9 @@ LAYERS: dict[str, tuple[tuple[int, ...], dict[str, Make]]] = {
             "avg_pool_padded": after(lambda: nn.AvgPool2d(3, 2, 1)),
             "avg_pool_ceil": after(lambda: nn.AvgPool2d(3, 2, 1, ceil_mode=True)),
             "avg_pool_inside": after(lambda: nn.AvgPool2d(3, 2, 1, count_include_pad=False)),
+            "avg_pool_divisor": after(
+                lambda: nn.AvgPool2d(3, 2, 1, ceil_mode=True, divisor_override=5)
+            ),
             "adaptive_avg_pool": after(lambda: nn.AdaptiveAvgPool2d((3, 4))),
             "adaptive_max_pool": after(lambda: nn.AdaptiveMaxPool2d((3, 4))),
             "global_max_pool": lambda: image(nn.AdaptiveMaxPool2d(1), last=False),
@@ -226,11 +232,21 @@ LAYERS: dict[str, tuple[tuple[int, ...], dict[str, Make]]] = {
             ),
         },
     ),
+    "recurrent": (
+        STEPS,
+        {
+            "lstm": lambda: tokens(Recurrent(nn.LSTM(8, 6, batch_first=True))),
+            "gru": lambda: tokens(Recurrent(nn.GRU(8, 6, batch_first=True))),
+            "rnn": lambda: tokens(Recurrent(nn.RNN(8, 6, batch_first=True))),
+        },
+    ),
     "dropout": (
         IMAGE,
         {
             "dropout": after(lambda: nn.Dropout(0.4)),
             "dropout2d": after(lambda: nn.Dropout2d(0.4)),
+            "dropout_alpha": after(lambda: nn.AlphaDropout(0.4)),
+            "dropout_alpha_channels": after(lambda: nn.FeatureAlphaDropout(0.4)),
             "stochastic_depth": after(lambda: Residual(nn.Conv2d(4, 4, 1), StochasticDepth(0.3))),
             "squeeze_excite": after(lambda: SqueezeExcite(4, nn.Sigmoid())),
             "squeeze_excite_hard": after(lambda: SqueezeExcite(4, nn.Hardsigmoid())),
@@ -245,11 +261,20 @@ LAYERS: dict[str, tuple[tuple[int, ...], dict[str, Make]]] = {
             "upsample_corners": after(
                 lambda: nn.Upsample((13, 5), mode="bilinear", align_corners=True)
             ),
+            "upsample_bicubic": after(lambda: nn.Upsample(size=(5, 11), mode="bicubic")),
+            "upsample_nearest_exact": after(lambda: nn.Upsample((5, 11), mode="nearest-exact")),
+            "interpolate_area": do(lambda x: functional.interpolate(x, size=(5, 4), mode="area")),
             "interpolate_function": do(lambda x: functional.interpolate(x, size=(5, 6))),
             "pixel_shuffle": after(lambda: nn.PixelShuffle(2)),
             "pixel_unshuffle": after(lambda: nn.PixelUnshuffle(2)),
             "channel_shuffle": after(lambda: nn.ChannelShuffle(2)),
             "unfold": lambda: image(nn.Unfold(2, stride=2), last=False),
+            "fold": after(lambda: nn.Sequential(nn.Unfold(3, stride=2), nn.Fold(8, 3, stride=2))),
+            "max_unpool": do(
+                lambda x: functional.max_unpool2d(
+                    *functional.max_pool2d(x, 2, return_indices=True), 2
+                )
+            ),
         },
     ),
     "shapes": (
@@ -278,6 +303,20 @@ LAYERS: dict[str, tuple[tuple[int, ...], dict[str, Make]]] = {
                 lambda: nn.Sequential(nn.ReflectionPad2d(2), nn.ReplicationPad2d(1))
             ),
             "slices": do(lambda x: x[:, :, ::2, 1:-1]),
+        },
+    ),
+    "selections": (
+        IMAGE,
+        {
+            "top": do(lambda x: x.topk(3, -1)[0]),
+            "sort": do(lambda x: x.sort(-1)[0]),
+            "gather": do(lambda x: x.gather(-1, x.argsort(-1)[..., :3])),
+            "triangle": do(lambda x: x.tril()),
+            "remainder": do(lambda x: torch.fmod(x, 0.7)),
+            "cosine": do(
+                lambda x: x * functional.cosine_similarity(x[:, :2], x[:, 2:]).unsqueeze(1)
+            ),
+            "distance": do(lambda x: x * functional.pairwise_distance(x, x.flip(1)).unsqueeze(-1)),
         },
     ),
     "rows": (

@@ -72,6 +72,20 @@ class SelfAttention(nn.Module):
         return self.attention(x, x, x, need_weights=self.need_weights)[0]
 
 
+class Recurrent(nn.Module):
+    """A recurrent layer's outputs of all steps, and its last state."""
+
+    def __init__(self, layer: nn.RNNBase) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        steps, last = self.layer(x)
+        if isinstance(self.layer, nn.LSTM):
+            last = last[0] * last[1]
+        return steps + last[-1].unsqueeze(1)
+
+
 class Einsum(nn.Module):
     """Attention spelt with einsum and softmax, and a learned bias."""
 

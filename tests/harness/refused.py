@@ -39,6 +39,8 @@ LAYERS = {
     "grid": lambda: Do(
         lambda x: functional.grid_sample(x, x.permute(0, 2, 3, 1)[..., :2], align_corners=False)
     ),
+    "fourier": lambda: Do(lambda x: torch.fft.rfft2(x).abs()),
+    "product": lambda: Do(lambda x: x.prod(1, keepdim=True)),
     "conv3d": lambda: nn.Sequential(nn.Unflatten(1, (4, 1)), nn.Conv3d(4, 2, (1, 3, 3))),
     "response": lambda: nn.LocalResponseNorm(3),
     "rrelu": nn.RReLU,

@@ -35,6 +35,7 @@ from slfac.wire.bundle import Bundle
 FAMILIES = [*MODELS, *LAYERS]
 BATCHES = (1, 3, 32)
 STEPS = 20
+RUNS = 3
 SEED = 4
 SGD = "sgd:lr=0.01,momentum=0.9"
 # A larger eps than the default, for a gradient that is zero but for rounding (a bias before
@@ -85,24 +86,27 @@ def step_errors(bundle: Bundle, batch: int) -> tuple[dict[str, float], list[floa
     made: Groups = {
         "smashed data": dict(zip(expected["smashed data"], smashed, strict=True)),
         "gradients": device.backward(gradients),
-        "BatchNorm statistics": device.buffers,
+        "buffers": device.buffers,
     }
     errors = {group: relative(made[group], expected[group]) for group in made}
     worst = {group: max(found, default=0.0) for group, found in errors.items()}
     return worst, errors["gradients"], relative(own["gradients"], expected["gradients"])
 
 
-def trained_error(bundle: Bundle, spec: str) -> tuple[float, float]:
+def trained_error(bundle: Bundle, spec: str, enough: float = 0.0) -> tuple[float, float]:
     """Train 20 steps on the device, and in torch in float64; and in torch in float32.
 
     A unit within rounding of zero may switch, in torch as well, and every later step then
-    differs: so it is the best of three runs, as in :mod:`slfac.export.verify`.
+    differs: so it is the best of three runs, as in :mod:`slfac.export.verify`. A run whose
+    error is ``enough`` is the last.
 
     Returns:
         Largest error of a parameter or statistic that the device makes, and that torch makes
         in float32.
     """
-    errors = [_run_errors(bundle, spec, run) for run in range(3)]
+    errors: list[tuple[float, float]] = []
+    while len(errors) < RUNS and (not errors or errors[-1][0] > enough):
+        errors.append(_run_errors(bundle, spec, len(errors)))
     return min(ours for ours, _ in errors), min(own for _, own in errors)
 
 
@@ -180,7 +184,7 @@ def measure(family: str, bundle: Bundle) -> dict[str, Any]:
         "smashed": worst["smashed data"],
         "gradients": statistics.median(e for _, errors, _ in steps for e in errors),
         "gradients_torch": statistics.median(e for _, _, errors in steps for e in errors),
-        "statistics": worst["BatchNorm statistics"] if bundle.manifest.batch_norm else None,
+        "statistics": worst["buffers"] if bundle.manifest.batch_norm else None,
         **dict(zip(("sgd", "sgd_torch"), trained_error(bundle, SGD), strict=True)),
         **dict(zip(("adam", "adam_torch"), trained_error(bundle, ADAM), strict=True)),
     }

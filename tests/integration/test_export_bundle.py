@@ -14,7 +14,7 @@ import torch
 from harness.halves import torch_halves
 from slfac.export import back_half, export_bundle, verify_bundle
 from slfac.export.models import cnn
-from slfac.wire.bundle import open_bundle, unpack_state, write_bundle
+from slfac.wire.bundle import open_bundle, pack_state, unpack_state, write_bundle
 from slfac.wire.errors import BundleError, ExportError
 from slfac.wire.manifest import Preprocessing
 from slfac.wire.runtime import open_infer_session
@@ -255,11 +255,12 @@ def test_the_manifest_tells_how_the_data_is_prepared(bundle):
     assert unpack_state(manifest, bundle.file("front.safetensors").read_bytes())
 
 
-def tampered(bundle, name, change, out):
+def tampered(bundle, name, change, out, others=()):
     model = graph_of(bundle, name)
     change(model.graph)
     files = {file: bundle.file(file).read_bytes() for file in bundle.manifest.files}
     files[name] = model.SerializeToString()
+    files.update(others)
     return write_bundle(out / "tampered", msgspec.structs.replace(bundle.manifest), files)
 
 
@@ -284,6 +285,19 @@ def test_a_wrong_graph_fails_its_proof(bundle, front, tmp_path, output, message)
     file = "forward.onnx" if output.startswith("new.") else "backward.onnx"
     bad = tampered(bundle, file, lambda graph: scale_output(graph, output, 1.001), tmp_path)
     with pytest.raises(ExportError, match=message):
+        verify_bundle(bad, front)
+
+
+def test_batches_that_were_counted_hide_no_wrong_statistics(bundle, front, tmp_path):
+    state = {**bundle.front_state(), "bn2.num_batches_tracked": np.asarray(10**6)}
+    bad = tampered(
+        bundle,
+        "forward.onnx",
+        lambda graph: scale_output(graph, "new.bn2.running_var", 1.001),
+        tmp_path,
+        {"front.safetensors": pack_state(state)},
+    )
+    with pytest.raises(ExportError, match=r"BatchNorm statistics: 'bn2\.running_var'"):
         verify_bundle(bad, front)
 
 

@@ -15,8 +15,8 @@ from harness.trained import (
     trained_error,
 )
 
-# Half a minute or more of computing each.
-SLOW = {"attention", "activations", "shapes", "convolutions", "series", "mobilenet_v3"}
+# A quarter of a minute or more of computing each.
+SLOW = {"attention", "activations", "shapes", "convolutions", "series", "recurrent"}
 PARAMS = [pytest.param(f, marks=[pytest.mark.slow] * (f in SLOW)) for f in FAMILIES]
 
 
@@ -37,7 +37,7 @@ def test_steps_of_any_batch_are_those_of_torch(family, bundle):
     for batch in batches(family):
         worst, gradients, own = step_errors(bundle, batch)
         assert worst["smashed data"] < 1e-5, batch
-        assert worst["BatchNorm statistics"] < 1e-5, batch
+        assert worst["buffers"] < 1e-5, batch
         # A unit within rounding of zero may switch, and shifts what it is in.
         assert worst["gradients"] < 1e-2, batch
         ours += gradients
@@ -49,7 +49,7 @@ def test_steps_of_any_batch_are_those_of_torch(family, bundle):
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=["sgd", "adam"])
 def test_twenty_steps_end_where_those_of_torch_end(bundle, optimizer):
-    ours, torch_own = trained_error(bundle, optimizer)
+    ours, torch_own = trained_error(bundle, optimizer, enough=1e-3)
     # Where torch in float32 itself strays from float64, so may we; see harness.trained.
     assert ours <= max(1e-3, 4 * torch_own)
 

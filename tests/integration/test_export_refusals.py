@@ -11,6 +11,10 @@ from slfac.wire.errors import ExportError
 LINES = {
     "grid": "operation 'grid_sample' of layer 'front.1': aten.grid_sampler_2d_backward has no ONNX "
     "translation; choose a cut before it, or replace it",
+    "fourier": "operation 'fft_rfft2' of layer 'front.1': aten.where of complex numbers has no "
+    "ONNX translation; choose a cut before it, or replace it",
+    "product": "operation 'prod' of layer 'front.1': prims.prod has no ONNX translation; choose "
+    "a cut before it, or replace it",
     "conv3d": "layer 'front.1.1' (Conv3d): a three-dimensional convolution cannot be trained "
     "through ONNX; choose a cut before it",
     "response": "layer 'front.1' (LocalResponseNorm): aten.avg_pool3d_backward has no ONNX "

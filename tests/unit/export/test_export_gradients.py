@@ -10,6 +10,7 @@ from slfac.export.conv_gradients import convolution_backward
 from slfac.export.norm_gradients import weight_norm_backward
 from slfac.export.pool_gradients import (
     adaptive_avg_pool2d_backward,
+    avg_pool2d,
     avg_pool2d_backward,
     max_pool2d_backward,
 )
@@ -197,6 +198,26 @@ def test_average_pool_gradient_is_that_of_torch(options):
     (expected,) = torch.autograd.grad(y, x, upstream)
     given = avg_pool2d_backward(upstream, x.detach(), [kernel], [stride], [padding], *rest)
     torch.testing.assert_close(given, expected)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "ceil"),
+    [
+        ([2], [], [0], False),
+        ([3], [2], [1], False),
+        ([3], [2], [1], True),
+        ([2], [3], [0], True),
+        ([3, 2], [2, 3], [1, 0], True),
+    ],
+)
+@pytest.mark.parametrize("divisor", [1, 5])
+def test_an_average_pool_with_a_divisor_is_that_of_torch(kernel, stride, padding, ceil, divisor):
+    torch.manual_seed(0)
+    x = torch.randn(3, 4, 17, 19)
+    expected = torch.ops.aten.avg_pool2d(x, kernel, stride, padding, ceil, False, divisor)
+    torch.testing.assert_close(
+        avg_pool2d(x, kernel, stride, padding, ceil, False, divisor), expected
+    )
 
 
 @pytest.mark.parametrize("size", [1, 3, (5, 7)])

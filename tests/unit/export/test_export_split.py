@@ -217,6 +217,24 @@ def test_a_model_whose_own_forward_branches_on_tensors_is_refused_by_file_and_li
         trace_model(Chooses(), (4,))
 
 
+def test_of_many_severed_weights_the_first_of_the_graph_is_named():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleDict({name: nn.Linear(4, 4) for name in "fedcba"})
+
+        def forward(self, x):
+            for _ in range(2):
+                for layer in self.layers.values():
+                    x = layer(x)
+            return x
+
+    # Sets of nodes are ordered by where these lie in memory: each trace shuffles them anew.
+    for _ in range(8):
+        with pytest.raises(ExportError, match=r"'layers\.f\.weight' would be in the front and"):
+            split(Twice(), "layers.a", (4,))
+
+
 def test_weights_that_a_cut_would_sever_are_named():
     with pytest.raises(ExportError, match=r"'first\.weight' would be in the front and in the back"):
         split(Tied(), "first", (4,))
