@@ -88,19 +88,34 @@ def _input_gradient(
 
 
 def _weight_gradient(grad: Tensor, x: Tensor, shape: Sequence[int], geometry: _Geometry) -> Tensor:
-    stride, groups = geometry.stride, geometry.groups
+    stride, padding, _, groups = geometry
     outer, inner, *kernel = shape
     taps = math.prod(kernel)
     if inner == 1 and outer == groups:
-        if set(stride) == {1}:
-            return _depthwise_by_rows(grad, x, kernel, geometry)
-        return _swapped(grad, x, shape, geometry)
+        return _depthwise_by_rows(grad, x, kernel, geometry)
+    if groups == 1 and taps == 1 and not any(padding):
+        seen = x if set(stride) == {1} else x[:, :, :: stride[0], :: stride[1]]
+        # Where the products of the samples are larger than both inputs, summing them costs more
+        # than what _by_taps copies.
+        if outer * inner <= (outer + inner) * math.prod(grad.shape[2:]):
+            return _pointwise(grad, seen).reshape(tuple(shape))
     few = inner < _MIN_PRODUCT_CHANNELS
     if groups == 1 and (taps > _MAX_PRODUCT_TAPS or (few and max(stride) > 1)):
         return _swapped(grad, x, shape, geometry)
     if groups == 1 and not few:
         return _by_taps(grad, x, shape, geometry)
     return _by_windows(grad, x, shape, geometry)
+
+
+def _pointwise(grad: Tensor, seen: Tensor) -> Tensor:
+    """One product a sample, of images as they lie: half the time of one over the batch.
+
+    With the more channels first; the other order took up to 1.7 times as long.
+    """
+    outer, inner = grad.flatten(2), seen.flatten(2)
+    if outer.shape[1] >= inner.shape[1]:
+        return torch.bmm(outer, inner.transpose(1, 2)).sum(0)
+    return torch.bmm(inner, outer.transpose(1, 2)).sum(0).transpose(0, 1)
 
 
 def _by_taps(grad: Tensor, x: Tensor, shape: Sequence[int], geometry: _Geometry) -> Tensor:
@@ -110,13 +125,38 @@ def _by_taps(grad: Tensor, x: Tensor, shape: Sequence[int], geometry: _Geometry)
     """
     stride, (top, left), dilation, _ = geometry
     outer, inner, *kernel = shape
-    images = functional.pad(x.permute(0, 2, 3, 1), (0, 0, left, left, top, top))
+    images = x.permute(0, 2, 3, 1)
+    if set(stride) == {1}:
+        seen = _shifted(images, kernel, (top, left), dilation, grad.shape[2:])
+    else:
+        padded = functional.pad(images, (0, 0, left, left, top, top))
+        seen = window_slices(padded, kernel, stride, dilation, grad.shape[2:], first_axis=1)
     rows = grad.transpose(0, 1).reshape(outer, -1)
-    products = [
-        torch.matmul(rows, tap.reshape(-1, inner))
-        for tap in window_slices(images, kernel, stride, dilation, grad.shape[2:], first_axis=1)
-    ]
+    products = [torch.matmul(rows, tap.reshape(-1, inner)) for tap in seen]
     return torch.stack(products, -1).reshape(tuple(shape))
+
+
+def _shifted(
+    images: Tensor,
+    kernel: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    output: Sequence[int],
+) -> list[Tensor]:
+    """What each position of a kernel of stride 1 sees of ``(B, H, W, C)``, not yet padded.
+
+    Each is padded and cut off in one pass: a tenth less time for the whole weight gradient
+    than with slices of what was padded, which take one pass an axis.
+    """
+    edges = [
+        [(p - k * d, k * d + o - size - p) for k in range(taps)]
+        for taps, p, d, o, size in zip(
+            kernel, padding, dilation, output, images.shape[1:3], strict=True
+        )
+    ]
+    return [
+        functional.pad(images, (0, 0, *across, *down)) for down in edges[0] for across in edges[1]
+    ]
 
 
 def _by_windows(grad: Tensor, x: Tensor, shape: Sequence[int], geometry: _Geometry) -> Tensor:
@@ -136,9 +176,9 @@ def _by_windows(grad: Tensor, x: Tensor, shape: Sequence[int], geometry: _Geomet
 def _swapped(grad: Tensor, x: Tensor, shape: Sequence[int], geometry: _Geometry) -> Tensor:
     """As a convolution: batch and channels change places, and so do stride and dilation.
 
-    Of grouped convolutions, only those with one channel in and out a group.
+    Not of grouped convolutions.
     """
-    stride, padding, dilation, groups = geometry
+    stride, padding, dilation, _ = geometry
     # Rows that a stride left over would give needless outputs: cut off, or not padded.
     ends = [
         (o - 1) * s + (k - 1) * d + 1 - h - p
@@ -147,10 +187,8 @@ def _swapped(grad: Tensor, x: Tensor, shape: Sequence[int], geometry: _Geometry)
         )
     ]
     images = functional.pad(x, (padding[1], ends[1], padding[0], ends[0])).transpose(0, 1)
-    if groups > 1:
-        images = images.reshape(1, -1, *images.shape[2:])
     swapped: Tensor = aten.convolution(
-        images, grad.transpose(0, 1), None, dilation, [0, 0], stride, False, [0, 0], groups
+        images, grad.transpose(0, 1), None, dilation, [0, 0], stride, False, [0, 0], 1
     )
     return swapped.transpose(0, 1)
 
@@ -161,19 +199,29 @@ def _depthwise_by_rows(
     """Products of whole rows give each column of the gradient with each column of the input.
 
     The sums of their diagonals, by a product with a constant, are the gradient; so the input
-    is not sliced along its rows, which costs more than the needless products.
+    is not sliced along its rows, which costs more than the needless products. With the batch
+    within the product, and each row of the kernel by itself, nothing is padded and little is
+    copied: half to two thirds of the time of a product a sample, or of :func:`_swapped`.
     """
-    _, padding, dilation, _ = geometry
-    _, channels, height, width = grad.shape
-    columns = x.shape[3]
-    padded = functional.pad(x, (0, 0, padding[0], padding[0])) if padding[0] else x
-    rows = torch.cat(
-        [padded[:, :, i * dilation[0] : i * dilation[0] + height] for i in range(kernel[0])], 3
-    )
-    pairs = torch.matmul(grad.transpose(2, 3), rows).sum(0)
-    pairs = pairs.reshape(channels, width, kernel[0], columns).transpose(1, 2)
-    places = torch.arange(width).reshape(-1, 1, 1) - torch.arange(columns).reshape(1, -1, 1)
-    taps = torch.arange(kernel[1]) * dilation[1] - padding[1]
-    diagonals = (places + taps == 0).reshape(width * columns, kernel[1]).to(grad.dtype)
-    sums = torch.matmul(pairs.reshape(channels, kernel[0], width * columns), diagonals)
-    return sums.unsqueeze(1)
+    stride, padding, dilation, _ = geometry
+    channels, height, width = grad.shape[1:]
+    rows, columns = x.shape[2:]
+    places = torch.arange(width) * stride[1] - padding[1]
+    seen = places.reshape(-1, 1, 1) + torch.arange(kernel[1]) * dilation[1]
+    diagonals = (seen == torch.arange(columns).reshape(1, -1, 1)).reshape(-1, kernel[1])
+    grad, x = grad.transpose(0, 1), x.transpose(0, 1)
+    sums = []
+    for tap in range(kernel[0]):
+        offset = tap * dilation[0] - padding[0]
+        # The outputs whose row of the input lies inside.
+        first = max(0, -(offset // stride[0]))
+        last = min(height - 1, (rows - 1 - offset) // stride[0])
+        if last < first:
+            sums.append(grad.new_zeros(channels, kernel[1]))
+            continue
+        left = grad[:, :, first : last + 1].reshape(channels, -1, width)
+        start, end = first * stride[0] + offset, last * stride[0] + offset + 1
+        right = x[:, :, start : end : stride[0]].reshape(channels, -1, columns)
+        pairs = torch.bmm(left.transpose(1, 2), right).reshape(channels, -1)
+        sums.append(torch.matmul(pairs, diagonals.to(grad.dtype)))
+    return torch.stack(sums, 1).unsqueeze(1)

@@ -11,6 +11,7 @@ from torch._decomp import core_aten_decompositions
 
 from slfac.export.activation_gradients import hardtanh_backward, threshold_backward
 from slfac.export.conv_cases import convolution_backward
+from slfac.export.gelu import gelu, gelu_backward
 from slfac.export.norm_gradients import weight_norm_backward
 from slfac.export.pool_gradients import (
     adaptive_avg_pool2d_backward,
@@ -33,6 +34,7 @@ _OWN_FORWARDS: dict[Any, Callable[..., Any]] = {
     aten.adaptive_max_pool1d.default: adaptive_max_pool1d,
     aten.adaptive_max_pool2d.default: adaptive_max_pool2d,
     aten.avg_pool2d.default: avg_pool2d,
+    aten.gelu.default: gelu,
 }
 
 
@@ -72,6 +74,7 @@ def own_decompositions() -> dict[Any, Callable[..., Any]]:
         aten.replication_pad2d_backward.default: replication_pad_backward,
         aten.threshold_backward.default: threshold_backward,
         aten.hardtanh_backward.default: hardtanh_backward,
+        aten.gelu_backward.default: gelu_backward,
         aten.select_backward.default: select_backward,
         aten._weight_norm_interface_backward.default: weight_norm_backward,
         aten.empty_permuted.default: _empty,

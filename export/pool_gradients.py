@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,15 +44,15 @@ def max_pool2d_backward(  # noqa: PLR0917
     ]
     pickers = [_one_hot([row], x.shape[3]).to(x.dtype) for row in seen[1]]
     columns = [torch.matmul(x, picker.t()) for picker in pickers]
-    widest = functools.reduce(torch.maximum, columns)
+    across = [[1, kernel[1]], [1, stride[1]], [0, padding[1]], [1, dilation[1]]]
+    widest = aten.max_pool2d_with_indices(x, *across, ceil_mode)[0]
     rows = [torch.index_select(widest, 2, torch.tensor(row)) for row in seen[0]]
     largest = aten.max_pool2d_with_indices(x, kernel, stride, padding, dilation, ceil_mode)[0]
     shares = _shares(grad, rows, largest)
     if kernel[0] == stride[0] and padding[0] == 0 and x.shape[2] == kernel[0] * grad.shape[2]:
         grad_widest = torch.stack(shares, 3).reshape(widest.shape)
     else:
-        places = _one_hot(seen[0], x.shape[2]).to(grad.dtype)
-        grad_widest = torch.matmul(places.t(), torch.cat(shares, 2))
+        grad_widest = _to_rows(shares, seen[0], x.shape[2])
     shares = _shares(grad_widest, columns, widest)
     return torch.matmul(torch.cat(shares, 3), _one_hot(seen[1], x.shape[3]).to(grad.dtype))
 
@@ -79,6 +80,25 @@ def _one_hot(seen: list[list[int]], size: int) -> Tensor:
     """``(positions * outputs, size)``: a one in each row, at the place that is seen."""
     places = torch.tensor(seen).reshape(-1, 1)
     return (places == torch.arange(size)).float()
+
+
+def _to_rows(shares: list[Tensor], seen: list[list[int]], size: int) -> Tensor:
+    """The sum of what each row is given: by one window's row, or several, or none.
+
+    Picking whole rows and adding takes half the time of a product with ones and zeros.
+    """
+    outputs = len(seen[0])
+    given: list[list[int]] = [[] for _ in range(size)]
+    for share, row in enumerate(seen):
+        for output, place in enumerate(row):
+            given[place].append(share * outputs + output)
+    nothing = len(seen) * outputs
+    stacked = torch.cat([*shares, torch.zeros_like(shares[0][:, :, :1])], 2)
+    picked = [
+        torch.index_select(stacked, 2, torch.tensor(picks))
+        for picks in itertools.zip_longest(*given, fillvalue=nothing)
+    ]
+    return functools.reduce(torch.add, picked)
 
 
 def _shares(grad: Tensor, candidates: list[Tensor], largest: Tensor) -> list[Tensor]:

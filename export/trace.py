@@ -26,6 +26,7 @@ from torch.fx.experimental.symbolic_shapes import (
 )
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from slfac.export.attention import PlainAttention
 from slfac.export.batchnorm import BatchStatistics
 from slfac.export.decompositions import decomposition_table
 from slfac.export.draws import GivenDraws, list_draws
@@ -172,7 +173,7 @@ class _Step:
         self, x: Tensor, draws: Sequence[Tensor], given: dict[str, Tensor]
     ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         statistics = BatchStatistics({**self._tensors, **given})
-        with statistics, GivenDraws(draws):
+        with statistics, PlainAttention(), GivenDraws(draws):
             y = torch.func.functional_call(self._front, given, (x,))
         return (y if isinstance(y, tuple) else (y,)), statistics.fresh
 

@@ -7,6 +7,7 @@ from torch.nn import functional
 from slfac.export.activation_gradients import hardtanh_backward, threshold_backward
 from slfac.export.conv_cases import convolution_backward as any_convolution_backward
 from slfac.export.conv_gradients import convolution_backward
+from slfac.export.gelu import gelu, gelu_backward
 from slfac.export.norm_gradients import weight_norm_backward
 from slfac.export.pool_gradients import (
     adaptive_avg_pool2d_backward,
@@ -247,3 +248,14 @@ def test_the_gradient_of_one_entry_is_zero_elsewhere(axis, index):
     upstream = torch.randn_like(y)
     (expected,) = torch.autograd.grad(y, x, upstream)
     assert torch.equal(select_backward(upstream, list(x.shape), axis, index), expected)
+
+
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+def test_gelu_and_its_gradient_are_those_of_torch(approximate):
+    x = torch.linspace(-12, 12, 4001, dtype=torch.float64, requires_grad=True)
+    y = functional.gelu(x, approximate=approximate)
+    torch.testing.assert_close(gelu(x, approximate), y, rtol=1e-12, atol=1e-12)
+    upstream = torch.sin(x.detach())
+    expected = torch.autograd.grad(y, x, upstream)[0]
+    given = gelu_backward(upstream, x.detach(), approximate=approximate)
+    torch.testing.assert_close(given, expected, rtol=1e-12, atol=1e-12)
