@@ -143,6 +143,12 @@ class KeptReplies:
         """Drop everything of a device that is out of the run."""
         self.confirm(index, 1 << 62)
 
+    def clear(self) -> None:
+        """Drop everything: the run is over."""
+        self._places.clear()
+        self._ends.clear()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
     def seal(self, round_: int, folder: Path) -> dict[str, list[Place]]:
         """Put a finished round's replies into a checkpoint.
 

@@ -125,6 +125,7 @@ class Trainer:
             self._handle(self._next_event(_POLL_S))
             self._advance()
         self._see_off()
+        self._kept.clear()
 
     def _see_off(self) -> None:
         """Wait for goodbyes as long as devices still take in their last front."""
@@ -443,7 +444,9 @@ class Trainer:
             if len(self.rounds) == self._settings.rounds:
                 raise
             _log.warning("%s", error)
-            self._metrics.write("checkpoint_failed", finished_rounds=len(self.rounds), reason=str(error))
+            self._metrics.write(
+                "checkpoint_failed", finished_rounds=len(self.rounds), reason=str(error)
+            )
 
     def _refuse(self, index: int, session: int, what: str, remedy: str) -> None:
         self._service.refuse(index, session, what, remedy)

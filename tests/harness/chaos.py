@@ -231,7 +231,6 @@ def main() -> int:
         data = write_digits(root / "digits", train=240, test=60, size=12)
         with fresh_site(bundle, data) as site:
             expected = Chaos(site).run(Schedule())
-        print(f"{'schedule':>8} {'killed, at line of metrics':60} {'cuts':>4} {'s':>6}  weights")
         for seed in range(args.seed, args.seed + args.schedules):
             schedule = random_schedule(seed)
             start_s = time.monotonic()
@@ -239,10 +238,8 @@ def main() -> int:
                 given = Chaos(site).run(schedule)
             same = given == expected
             failed += not same
-            kills = " ".join(f"{kill.victim}@{kill.lines}" for kill in schedule.kills)
-            took_s = time.monotonic() - start_s
-            word = "the same" if same else "DIFFERENT"
-            print(f"{seed:>8} {kills:60} {len(schedule.cuts):>4} {took_s:>6.1f}  {word}", flush=True)
+            " ".join(f"{kill.victim}@{kill.lines}" for kill in schedule.kills)
+            time.monotonic() - start_s
     return 1 if failed else 0
 
 
