@@ -26,7 +26,7 @@ def test_device_killed_in_mid_round_leaves_the_run_to_the_others(tmp_path, cnn_b
     assert [entry.devices for entry in server.finished().rounds][-1] == 2
 
 
-def test_killed_device_that_starts_again_joins_at_the_next_round(tmp_path, cnn_bundle, digits):
+def test_killed_device_that_kept_nothing_joins_at_the_next_round(tmp_path, cnn_bundle, digits):
     site = Site.make(tmp_path, cnn_bundle, digits, devices=2)
     with site.server(rounds=60, steps_per_round=4, grace_s=30) as server:
         victim = site.device_process("d1", server.address)
@@ -34,7 +34,7 @@ def test_killed_device_that_starts_again_joins_at_the_next_round(tmp_path, cnn_b
         server.await_event("step", round=1, device="d1")
         victim.kill()
         victim.communicate(timeout=WAIT_S)
-        again = site.device("d1", server.address).start()
+        again = site.device("d1", server.address, journal=tmp_path / "lost").start()
         assert again.finish().rounds > 0
         other.finish()
     assert [e["device"] for e in server.of_kind("joined")].count("d1") == 2

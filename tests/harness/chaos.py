@@ -46,12 +46,14 @@ class Kill:
 
     Attributes:
         victim: ``server`` or a device's name.
-        lines: How many lines of metrics to wait for.
+        lines: How many lines of metrics to wait for; or
+        rounds: how many rounds must have ended.
         pause_s: How long after that.
     """
 
     victim: str
-    lines: int
+    lines: int = 0
+    rounds: int = 0
     pause_s: float = 0.0
 
 
@@ -102,7 +104,7 @@ class Chaos:
             for name in self.site.names:
                 self._start_device(name, relay.address)
             for kill in schedule.kills:
-                self._await_lines(kill.lines)
+                self._await(kill)
                 time.sleep(kill.pause_s)
                 self._kill(kill.victim, relay.address)
             for name, process in self.processes.items():
@@ -151,21 +153,23 @@ class Chaos:
             name, address, "--reconnect-timeout-s", str(WAIT_S), "--connect-timeout-s", str(WAIT_S)
         )
 
-    def _await_lines(self, lines: int) -> None:
+    def _await(self, kill: Kill) -> None:
         deadline_s = time.monotonic() + WAIT_S
         while time.monotonic() < deadline_s:
-            if self._lines() >= lines:
+            written = self._written()
+            rounds = written.count(b'{"event": "round"')
+            if written.count(b"\n") >= kill.lines and rounds >= kill.rounds:
                 return
             ended = [n for n, process in self.processes.items() if process.poll() is not None]
             assert not ended, f"{ended} ended early"
             time.sleep(0.002)
-        raise AssertionError(f"no {lines} lines of metrics came")
+        raise AssertionError(f"{kill} never came")
 
-    def _lines(self) -> int:
+    def _written(self) -> bytes:
         try:
-            return (self.out / "metrics.jsonl").read_bytes().count(b"\n")
+            return (self.out / "metrics.jsonl").read_bytes()
         except FileNotFoundError:
-            return 0
+            return b""
 
     def _stop(self) -> None:
         for process in self.processes.values():
@@ -231,6 +235,7 @@ def main() -> int:
         data = write_digits(root / "digits", train=240, test=60, size=12)
         with fresh_site(bundle, data) as site:
             expected = Chaos(site).run(Schedule())
+        _say(f"{'schedule':>8} {'killed, at line of metrics':60} {'cuts':>4} {'s':>6}  weights")
         for seed in range(args.seed, args.seed + args.schedules):
             schedule = random_schedule(seed)
             start_s = time.monotonic()
@@ -238,9 +243,16 @@ def main() -> int:
                 given = Chaos(site).run(schedule)
             same = given == expected
             failed += not same
-            " ".join(f"{kill.victim}@{kill.lines}" for kill in schedule.kills)
-            time.monotonic() - start_s
+            kills = " ".join(f"{kill.victim}@{kill.lines}" for kill in schedule.kills)
+            took_s = time.monotonic() - start_s
+            word = "the same" if same else "DIFFERENT"
+            _say(f"{seed:>8} {kills:60} {len(schedule.cuts):>4} {took_s:>6.1f}  {word}")
     return 1 if failed else 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
