@@ -9,15 +9,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from slfac.device.places import default_cache
 from slfac.wire.errors import SettingsError
 from slfac.wire.sockets import check_address
 
 _FIELD = re.compile(r"(.*) - at `\$\.(\w+)`")
-
-
-def default_cache() -> Path:
-    """Where bundles fetched from a server are kept: ``~/.cache/slfac/bundles``."""
-    return Path.home() / ".cache" / "slfac" / "bundles"
 
 
 class DeviceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
