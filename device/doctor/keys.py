@@ -51,7 +51,8 @@ def _device(folder: Path) -> Finding:
         keys = device_keys(folder)
         _check_pair(folder, "device", keys.own)
     except KeyFileError as error:
-        return Finding("failed", "device key", error.what, error.remedy)
+        remedy = error.remedy or "copy server.key again, or make new keys: `slfac keys new device`"
+        return Finding("failed", "device key", error.what, remedy)
     public = keys.own.public.decode("ascii")
     if keys.server == keys.own.public:
         return Finding(
@@ -69,7 +70,8 @@ def _server(folder: Path) -> Finding:
         keys = server_keys(folder)
         _check_pair(folder, "server", keys)
     except KeyFileError as error:
-        return Finding("failed", "server key", error.what, error.remedy)
+        remedy = error.remedy or f"make new keys: `slfac keys new server --dir {folder}`"
+        return Finding("failed", "server key", error.what, remedy)
     return Finding("ok", "server key", keys.public.decode("ascii"))
 
 
