@@ -124,7 +124,10 @@ def _read_all(folder: Path) -> tuple[dict[str, bytes], list[Finding]]:
     """The keys in a folder by name, and what the server passes over there."""
     keys, bad = {}, []
     try:
-        paths = sorted(folder.glob("*.key"))
+        # Not glob, to which a folder that may not be read is an empty one.
+        paths = sorted(path for path in folder.iterdir() if path.suffix == ".key")
+    except FileNotFoundError:
+        return {}, []
     except OSError as error:
         found = f"{folder} cannot be read: {error.strerror}"
         return {}, [Finding("failed", "allow-list", found, f"ls -l {folder.parent}")]

@@ -16,6 +16,7 @@ from slfac.wire.messages import Echo, Message, Ping, Probe, Refusal
 _AHEAD: Final = 16
 _MOST_BODIES: Final = 512
 _ANSWER_S: Final = 10.0
+_SAME: Final = "install the same release of slfac on both ends"
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Prober:
             elif now_s - heard_s > _ANSWER_S:
                 raise LinkError(
                     f"the server did not answer a probe within {_ANSWER_S:g} s",
-                    "check the link; install the same release of slfac on both ends",
+                    f"check the link; {_SAME}",
                 )
 
     def _send(self, body: bytes, reply_bytes: int) -> bool:
@@ -121,8 +122,11 @@ class Prober:
 
     def _checked(self, header: Message, seq: int) -> Echo:
         if isinstance(header, Refusal):
-            remedy = header.remedy or "install the same release of slfac on both ends"
-            raise RefusedError(header.reason, remedy)
+            if header.reason.startswith("malformed message"):
+                # So a server names a message that it does not know.
+                raise ProtocolError(f"the server's release knows no probes: {header.reason}", _SAME)
+            raise RefusedError(header.reason, header.remedy or _SAME)
         if not isinstance(header, Echo) or (header.session, header.seq) != (self._session, seq):
-            raise ProtocolError(f"the server answered a probe with a {type(header).__name__}")
+            name = type(header).__name__
+            raise ProtocolError(f"the server answered a probe with a {name}", _SAME)
         return header

@@ -15,7 +15,7 @@ from slfac.device.connection import Connection, Disconnected
 from slfac.device.doctor.finding import Finding
 from slfac.device.doctor.probing import Exchange, Prober
 from slfac.device.doctor.reach import check_port, resolve
-from slfac.wire.errors import AddressError, KeyFileError, SlfacError
+from slfac.wire.errors import AddressError, KeyFileError, RefusedError, SlfacError
 from slfac.wire.frame import PROTOCOL_VERSION
 from slfac.wire.keys import DeviceKeys, device_keys
 from slfac.wire.meter import Meter
@@ -96,6 +96,8 @@ def _speak(address: str, keys: DeviceKeys) -> Iterator[Finding]:
         for direction in ("up", "down"):
             label = f"link {direction}"
             yield _throughput(label, prober.throughput(direction, _STREAM_S))
+    except RefusedError as error:
+        yield Finding("failed", "run", error.what, error.remedy)
     except SlfacError as error:
         yield Finding("failed", label, error.what, error.remedy)
     except Disconnected:

@@ -6,13 +6,18 @@ import socket
 import numpy as np
 import pytest
 
+from harness.relay import Relay
 from harness.site import Site, run_site, start_cli
 from slfac import __version__
+from slfac.device.doctor import probing
 from slfac.device.doctor import server as doctor_server
 from slfac.device.doctor.server import check_server
-from slfac.server import probes
+from slfac.server import probes, protocol, service
+from slfac.testbed.paced import PacedRelay, parse_link
 from slfac.wire import frame
+from slfac.wire.errors import ProtocolError
 from slfac.wire.keys import AllowList, new_keys
+from slfac.wire.messages import Echo, Ping
 
 LINK = [
     "name",
@@ -24,7 +29,6 @@ LINK = [
     "link up",
     "link down",
 ]
-ENDED = [*LINK[:2], "handshake"]
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +83,7 @@ def test_a_device_in_order(place):
         ("stranger", "handshake", "refused this device's key", "slfac keys enroll"),
         ("d2", "handshake", "refused this device's key", "slfac keys enroll"),
         ("mistaken", "handshake", "its key is not the one in server.key", "copy server.key"),
-        ("d1", "release", "'d1' is not part of this run", "restart the server"),
+        ("d1", "run", "'d1' is not part of this run", "restart the server"),
     ],
 )
 def test_a_key_that_is_wrong(place, owner, step, said, remedy):
@@ -112,6 +116,51 @@ def test_a_server_of_another_release_protocol_or_time(place, monkeypatch):
     code, findings, _ = doctor("--keys", str(site.keys("d0")), "--server", address)
     assert code == 1
     assert "speaks protocol version 2, this release speaks 1" in findings["release"]["found"]
+
+
+def test_a_server_that_knows_no_probes(place, monkeypatch):
+    def older(_):
+        raise ProtocolError("malformed message: Invalid value 10 - at `$[0]`")
+
+    monkeypatch.setattr(service, "decode_header", older)
+    *_, finding = check_server(place[1], place[0].keys("d0"))
+    assert (finding.level, finding.name) == ("failed", "release")
+    assert "knows no probes" in finding.found
+    assert "same release" in finding.remedy
+
+
+def test_a_server_that_says_something_else_or_nothing(place, monkeypatch):
+    site, address = place
+    monkeypatch.setattr(
+        protocol, "answer_probe", lambda connection, _: connection.outbox.put(Ping(1))
+    )
+    monkeypatch.setattr(probing, "_ANSWER_S", 1.0)
+    *_, finding = check_server(address, site.keys("d0"))
+    assert (finding.level, finding.name) == ("failed", "release")
+    assert "did not answer a probe within 1 s" in finding.found
+    echo = Echo(1, 1, "x", 1)
+    monkeypatch.setattr(protocol, "answer_probe", lambda connection, _: connection.outbox.put(echo))
+    *_, finding = check_server(address, site.keys("d0"))
+    assert "answered a probe with a Echo" in finding.found
+
+
+def test_a_connection_that_breaks(place):
+    site, address = place
+    with Relay(address) as relay:
+        relay.cut_after(1500)
+        *_, finding = check_server(relay.address, site.keys("d0"))
+    assert (finding.level, finding.name) == ("failed", "round trip")
+    assert finding.found == "the connection broke"
+
+
+@pytest.mark.parametrize(("link", "up", "down"), [("8Mbit/30Mbit", 8, 30), ("0.5Mbit", 0.5, 0.5)])
+def test_a_links_rate_is_measured_each_way(place, link, up, down):
+    site, address = place
+    with PacedRelay(address, [parse_link(link)]) as relay:
+        found = {one.name: one for one in check_server(relay.addresses[0], site.keys("d0"))}
+    for name, expected in (("link up", up), ("link down", down)):
+        assert float(found[name].found.split()[0]) == pytest.approx(expected, rel=0.3)
+        assert found[name].level == ("ok" if expected >= 1 else "warning")
 
 
 def test_without_keys_it_goes_as_far_as_it_can(place):
@@ -188,7 +237,7 @@ def test_something_that_is_no_server(site, monkeypatch):
 
 def test_a_training_with_the_same_key_goes_on_as_if_nobody_had_looked(tmp_path, cnn_bundle, digits):
     calm = Site.make(tmp_path / "calm", cnn_bundle, digits, devices=2)
-    settings = {"rounds": 60, "steps_per_round": 4}
+    settings = {"rounds": 25, "steps_per_round": 4}
     expected = run_site(calm, **settings)[0].finished().front
     watched = Site.make(tmp_path / "watched", cnn_bundle, digits, devices=2)
     with watched.server(**settings) as server:

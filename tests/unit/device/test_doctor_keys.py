@@ -152,6 +152,11 @@ for finding in check_keys(Path(sys.argv[1])):
 """
 
 
+def test_an_allow_list_that_cannot_be_read(server):
+    (server / "allowed").symlink_to("allowed")
+    assert ("failed", "allow-list") in [line[:2] for line in said(server)]
+
+
 @pytest.mark.parametrize("file", ["device.key_secret", "server.key", "device.key", ""])
 def test_what_may_not_be_read_is_named(file):
     with tempfile.TemporaryDirectory() as folder:
