@@ -27,7 +27,8 @@ def command(*arguments):
 def environment(planted=None, **more):
     """This process's, with a folder of modules in front of those that are installed."""
     paths = [str(planted)] * (planted is not None) + [path for path in sys.path if path]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **more}
+    search = os.pathsep.join(paths)
+    return {**os.environ, "PYTHONPATH": search, "PYTHONUNBUFFERED": "", **more}
 
 
 def doctor(*arguments, planted=None, **more):
