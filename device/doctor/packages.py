@@ -35,6 +35,7 @@ class Need:
         return ",".join(parts)
 
 
+NOT_INSTALLED = "it is not installed"
 DEVICE_NEEDS = (
     Need("msgspec", "msgspec", (0, 20), (0, 23), "device"),
     Need("numpy", "numpy", (2,), (3,), "device"),
@@ -78,13 +79,11 @@ def missing(need: Need, error: str) -> Finding:
         need: What is needed.
         error: What importing it said.
     """
-    return Finding(
-        "failed",
-        need.package,
-        f"it cannot be imported: {error}",
-        f"install slfac with its extra {need.extra!r} into this Python, or again "
-        f"`pip install --force-reinstall '{need.package}{need.span}'`",
-    )
+    if error.endswith((f"No module named '{need.module}'", NOT_INSTALLED)):
+        remedy = f"install slfac with its extra {need.extra!r} into this Python"
+    else:
+        remedy = f"pip install --force-reinstall '{need.package}{need.span}'"
+    return Finding("failed", need.package, f"it cannot be imported: {error}", remedy)
 
 
 def check_server_packages() -> list[Finding]:
@@ -96,4 +95,4 @@ def _installed(need: Need) -> Finding:
     try:
         return judge_version(need, metadata.version(need.package))
     except metadata.PackageNotFoundError:
-        return missing(need, "it is not installed")
+        return missing(need, NOT_INSTALLED)

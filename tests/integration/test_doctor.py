@@ -226,6 +226,25 @@ def test_a_name_of_which_one_address_listens(monkeypatch):
     assert handshake.level == "unknown"
 
 
+def has_ipv6():
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"] if has_ipv6() else ["127.0.0.1"])
+def test_addresses_of_both_kinds(host):
+    family, kind, place = (
+        (socket.AF_INET6, "IPv6", "[::1]") if ":" in host else (socket.AF_INET, "IPv4", host)
+    )
+    with socket.create_server((host, 0), family=family) as listening:
+        port = listening.getsockname()[1]
+        name, port_, _ = check_server(f"tcp://{place}:{port}", None)
+    assert (name.found, port_.found) == (f"{host} ({kind})", f"port {port} of {host} is open")
+
+
 def test_something_that_is_no_server(site, monkeypatch):
     monkeypatch.setattr(doctor_server, "HANDSHAKE_TIMEOUT_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as mute:

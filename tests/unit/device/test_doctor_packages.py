@@ -92,6 +92,7 @@ def test_a_package_that_fails_with_any_error_and_prints(plant):
     )
     finding = by_name(check_software())["psutil"]
     assert (finding.level, "ValueError: a b" in finding.found) == ("failed", True)
+    assert finding.remedy == "pip install --force-reinstall 'psutil>=6'"
 
 
 def test_a_package_that_kills_its_process(plant):
