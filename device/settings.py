@@ -9,20 +9,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from slfac.device.places import default_cache, default_journal
 from slfac.wire.errors import SettingsError
 from slfac.wire.sockets import check_address
 
 _FIELD = re.compile(r"(.*) - at `\$\.(\w+)`")
-
-
-def default_cache() -> Path:
-    """Where bundles fetched from a server are kept: ``~/.cache/slfac/bundles``."""
-    return Path.home() / ".cache" / "slfac" / "bundles"
-
-
-def default_journal() -> Path:
-    """Where devices take down what they are: ``~/.cache/slfac/journal``."""
-    return Path.home() / ".cache" / "slfac" / "journal"
 
 
 class DeviceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

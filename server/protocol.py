@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from slfac.server.bundle_reply import BundleReply
 from slfac.server.connection import Connection, Session
 from slfac.server.events import Arrived, Event, Left, Lost, Restarted
+from slfac.server.probes import answer_probe
 from slfac.server.roster import Roster
 from slfac.wire.bundle import Bundle
 from slfac.wire.errors import ProtocolError
@@ -24,6 +25,7 @@ from slfac.wire.messages import (
     Message,
     Ping,
     Plan,
+    Probe,
     Refusal,
     Request,
     Welcome,
@@ -98,6 +100,11 @@ class Protocol:
         Raises:
             ProtocolError: The message is not allowed here; the connection is to be refused.
         """
+        if isinstance(header, Probe) != connection.probes:
+            raise ProtocolError("a probe and another message came on one connection")
+        if isinstance(header, Probe):
+            answer_probe(connection, header)
+            return
         if isinstance(header, Hello):
             self._on_hello(connection, device, header)
             return

@@ -20,7 +20,7 @@ from slfac.server.protocol import Protocol, RunFacts, refuse_connection
 from slfac.wire.errors import ProtocolError
 from slfac.wire.frame import decode_header
 from slfac.wire.keys import server_keys
-from slfac.wire.messages import Hello, Message, Ping, Request
+from slfac.wire.messages import Hello, Message, Ping, Probe, Request
 from slfac.wire.meter import Traffic
 from slfac.wire.sockets import bind_server
 from slfac.wire.transfer import COPY_BELOW_BYTES, Frames
@@ -234,9 +234,10 @@ class Service:
         if connection is None:
             return
         now_s = time.monotonic()
-        traffic = self._traffic[connection.device]
-        traffic.up.add(len(head), len(body), curve=self._curve)
-        traffic.connected_s += now_s - connection.heard_s
+        if not connection.probes:
+            traffic = self._traffic[connection.device]
+            traffic.up.add(len(head), len(body), curve=self._curve)
+            traffic.connected_s += now_s - connection.heard_s
         connection.heard_s = now_s
         if isinstance(header, Request):
             connection.request_bytes = 0
@@ -265,8 +266,10 @@ class Service:
             return None
         if known is None:
             known = Connection(identity, device, self._max_request_bytes, heard_s=now_s)
+            known.probes = isinstance(header, Probe)
             self._connections[identity] = known
-            self._traffic[device].connections += 1
+            if not known.probes:
+                self._traffic[device].connections += 1
         return known
 
     def _turn_away(
@@ -316,7 +319,7 @@ class Service:
                 self._unreachable.add(connection.identity)
                 return
             connection.outbox.pop()
-            if connection.device:
+            if connection.device and not connection.probes:
                 down = self._traffic[connection.device].down
                 down.add(len(head), len(body), curve=self._curve)
 

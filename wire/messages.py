@@ -308,5 +308,35 @@ class Bye(Struct, array_like=True, frozen=True, tag=9):
     summary: Summary
 
 
-Message = Hello | Welcome | Request | Reply | Chunk | Credit | Ping | Refusal | Bye
+class Probe(Struct, array_like=True, frozen=True, tag=10):
+    """Device -> server: answer at once, so that I can measure the link.
+
+    Attributes:
+        session: Random number of the one that measures; it stands for no session.
+        seq: Counts its probes.
+        reply_bytes: Length of the body that the answer is to have.
+    """
+
+    session: U63
+    seq: U63
+    reply_bytes: Annotated[int, Meta(ge=0, le=65536)]
+
+
+class Echo(Struct, array_like=True, frozen=True, tag=11):
+    """Server -> device, the answer to a probe.
+
+    Attributes:
+        session: The probe's.
+        seq: The probe's.
+        software: Release of slfac on the server.
+        time_ns: The server's clock when it answered, nanoseconds since 1970 in UTC.
+    """
+
+    session: U63
+    seq: U63
+    software: Text
+    time_ns: U63
+
+
+Message = Hello | Welcome | Request | Reply | Chunk | Credit | Ping | Refusal | Bye | Probe | Echo
 Tensors = Request | Reply

@@ -166,13 +166,14 @@ class Outbox:
         self._control: deque[tuple[bytes, Buffer]] = deque()
         self._payload: deque[tuple[bytes, Buffer]] = deque()
 
-    def put(self, message: Message) -> None:
+    def put(self, message: Message, body: Buffer = b"") -> None:
         """Queue a message without payload; it waits for no credit.
 
         Args:
             message: The message.
+            body: What its second frame holds, where that is no payload.
         """
-        self._control.append((encode_header(message), b""))
+        self._control.append((encode_header(message), body))
 
     def put_frames(self, frames: Frames) -> None:
         """Queue a request or reply with its payload.

@@ -19,10 +19,12 @@ from slfac.wire.messages import (
     Bye,
     Chunk,
     Credit,
+    Echo,
     Hello,
     Partition,
     Ping,
     Plan,
+    Probe,
     Refusal,
     Reply,
     Request,
@@ -101,6 +103,8 @@ CASES = {
         TIMINGS,
         Summary(False, 90_000_000, 5_000_000_000, 1, "3.11.2", "1.31.1", "aarch64", 20_000, "cuda"),
     ),
+    "probe": Probe(SESSION, 3, 65536),
+    "echo": Echo(SESSION, 3, "0.1.0", 1_800_000_000_123_456_789),
 }
 # Frames of writers that knew fewer fields; what they leave out reads as its default.
 OLDER = ("bye-without-provider",)

@@ -14,7 +14,7 @@ from slfac import __version__
 from slfac.cli import main
 from slfac.wire.keys import AllowList, device_keys, read_public
 
-COMMANDS = ["demo", "export", "server", "device", "keys", "bench", "experiment"]
+COMMANDS = ["demo", "export", "server", "device", "keys", "doctor", "bench", "experiment"]
 SERVER = ["server", "--bundle", "b", "--out", "o", "--insecure", "--devices", "a"]
 DEVICE = ["device", "--server", "tcp://127.0.0.1:1", "--data", "d", "--insecure"]
 EXPORT = ["export", "--input", "1x8x8", "--classes", "2", "--cut", "pool1", "--out", "o"]
