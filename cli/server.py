@@ -56,7 +56,7 @@ def add_parser(subparsers: Any) -> None:
     add("--partition", metavar="SPEC", help="how data is shared out (own)")
     add("--seed", type=int, metavar="N", help="seed of everything random (0)")
     add("--data", metavar="PATH", help="data set with a test split, to evaluate each round")
-    add("--grace-s", type=float, metavar="S", help="how long a lost device may stay away (10)")
+    add("--grace-s", type=float, metavar="S", help="how long a lost device may stay away (60)")
     add("--idle-timeout-s", type=float, metavar="S", help="give up without devices after (600)")
     add("--step-timeout-s", type=float, metavar="S", help="go on without a silent device (600)")
     add(

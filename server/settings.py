@@ -85,7 +85,7 @@ class ServerSettings(BaseModel):
     partition: str = "own"
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     data: Path | None = None
-    grace_s: Annotated[float, Field(ge=0)] = 10.0
+    grace_s: Annotated[float, Field(ge=0)] = 60.0
     idle_timeout_s: Annotated[float, Field(gt=0)] = 600.0
     step_timeout_s: Annotated[float, Field(gt=0)] = 600.0
     torch_device: TorchDevice = "auto"
