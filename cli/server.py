@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 from slfac.cli.imports import import_from_here
@@ -11,13 +12,16 @@ from slfac.cli.parsers import add_command, given
 from slfac.cli.threads import limit_threads
 
 _EPILOG = """\
-example:
+examples:
   slfac keys new server --dir keys
   slfac keys enroll pi-1 pi-1/device.key --dir keys
   slfac server --bundle bundle --keys keys --data mnist --out runs/a --rounds 10
+  slfac server --config server.toml --out runs/b
 
 Codecs: none, fp16, slfac:theta=0.9,bmin=2,bmax=8. Optimisers: sgd:lr=0.05,momentum=0.9,
 adam:lr=0.001, adamw:lr=0.001. Partitions: own, iid, dirichlet:beta=0.5 (docs/data.md).
+A file for --config holds the same settings, with _ for - (docs/server.toml). What is given
+here goes before it. The bundle and the folder for results must be given in either place.
 """
 
 
@@ -35,11 +39,16 @@ def add_parser(subparsers: Any) -> None:
         run=run,
     )
     add = parser.add_argument
-    add("--bundle", required=True, metavar="DIR", help="bundle to train")
-    add("--out", required=True, metavar="DIR", help="where metrics and checkpoints go")
+    add("--config", type=Path, metavar="FILE", help="a TOML file of settings")
+    add("--bundle", metavar="DIR", help="bundle to train")
+    add("--out", metavar="DIR", help="where metrics and checkpoints go")
     add("--bind", metavar="ADDRESS", help="tcp://HOST:PORT to listen on (tcp://0.0.0.0:5555)")
     add("--keys", metavar="DIR", help="the server's key folder")
-    add("--insecure", action="store_true", help="work without keys, on loopback only")
+    add(
+        "--insecure",
+        action=argparse.BooleanOptionalAction,
+        help="work without keys, on loopback only",
+    )
     add("--devices", metavar="A,B", type=_names, help="devices of the run (all enrolled)")
     add("--min-devices", type=int, metavar="N", help="start with N once the wait is over (all)")
     add("--join-timeout-s", type=float, metavar="S", help="how long to wait for devices (for ever)")
@@ -83,13 +92,15 @@ def run(args: argparse.Namespace) -> int:
     # Torch has threads of its own; the codec's products are too small for several.
     limit_threads(blas=1)
     import_from_here()
-    from slfac.server import Server, server_settings
+    from slfac.server import Server, configured_settings, server_settings
+    from slfac.server.config import split_codec
 
     values = given(args)
-    codec = values.pop("codec", None)
-    if codec is not None:
-        values = {"codec_up": codec, "codec_down": codec, **values}
-    with Server(server_settings(**values), _show) as server:
+    file = values.pop("config", None)
+    settings = (
+        configured_settings(file, **values) if file else server_settings(**split_codec(values))
+    )
+    with Server(settings, _show) as server:
         result = server.run()
     print(f"{len(result.rounds)} rounds in {result.seconds:.1f} s, checkpoint {result.checkpoint}")
     for device in result.devices:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+import reprlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,7 +15,7 @@ from slfac.codec import make_codec
 from slfac.codec.spec import Fields, parse_spec
 from slfac.server.accelerator import TorchDevice
 from slfac.server.optim import check_optimizer
-from slfac.wire.errors import SettingsError
+from slfac.wire.errors import AddressError, SettingsError
 from slfac.wire.factories import DEFAULT_ALLOWED
 from slfac.wire.keys import NAME
 from slfac.wire.messages import Partition, Plan
@@ -21,6 +23,8 @@ from slfac.wire.sockets import check_address
 
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 _REMEDY = "`slfac server --help` lists what is allowed"
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 120
 _SCHEMES: dict[str, Literal["own", "iid", "dirichlet"]] = {
     "own": "own",
     "iid": "iid",
@@ -116,10 +120,52 @@ def server_settings(**values: Any) -> ServerSettings:
         SettingsError: A field is unknown, missing or out of range, or a spec is wrong.
         AddressError: ``bind`` is malformed.
     """
+    return checked_settings(values, {})
+
+
+def checked_settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> ServerSettings:
+    """Validate settings that come from several places.
+
+    Args:
+        values: Fields of :class:`ServerSettings`.
+        origins: For a field, what to put before its name in an error, such as the name of
+            the file that it comes from.
+
+    Returns:
+        The settings.
+
+    Raises:
+        SettingsError: A field is unknown, missing or out of range, or a spec is wrong.
+        AddressError: ``bind`` is malformed.
+    """
     try:
         settings = ServerSettings(**values)
     except pydantic.ValidationError as error:
-        raise _readable(error) from error
+        raise _readable(error, origins) from error
+    _check_together(settings, origins)
+    try:
+        check_address(settings.bind, insecure=settings.keys is None)
+    except (AddressError, SettingsError) as error:
+        raise type(error)(origins.get("bind", "") + error.what, error.remedy) from error
+    checks: dict[str, Callable[[str], object]] = {
+        "codec_up": make_codec,
+        "codec_down": make_codec,
+        "optimizer": check_optimizer,
+        "partition": parse_partition,
+    }
+    if settings.device_optimizer:
+        checks["device_optimizer"] = check_optimizer
+    for name, check in checks.items():
+        spec = getattr(settings, name)
+        try:
+            check(spec)
+        except SettingsError as error:
+            what = f"{origins.get(name, '')}setting {name} is {spec!r}: {error.what}"
+            raise SettingsError(what, error.remedy or _REMEDY) from error
+    return settings
+
+
+def _check_together(settings: ServerSettings, origins: Mapping[str, str]) -> None:
     if settings.keys is None and not settings.insecure:
         raise SettingsError(
             "setting keys is missing",
@@ -129,34 +175,24 @@ def server_settings(**values: Any) -> ServerSettings:
         raise SettingsError("setting devices is empty", "without keys, name the devices of the run")
     if settings.min_devices and not settings.join_timeout_s:
         raise SettingsError(
-            f"setting min_devices is {settings.min_devices}, but join_timeout_s is 0: "
-            "all devices would be waited for, for ever",
+            f"{origins.get('min_devices', '')}setting min_devices is {settings.min_devices}, "
+            "but join_timeout_s is 0: all devices would be waited for, for ever",
             "pass --join-timeout-s S as well",
         )
-    check_address(settings.bind, insecure=settings.keys is None)
-    _check_spec("codec_up", settings.codec_up, make_codec)
-    _check_spec("codec_down", settings.codec_down, make_codec)
-    _check_spec("optimizer", settings.optimizer, check_optimizer)
-    if settings.device_optimizer:
-        _check_spec("device_optimizer", settings.device_optimizer, check_optimizer)
-    _check_spec("partition", settings.partition, parse_partition)
-    return settings
 
 
-def _readable(error: pydantic.ValidationError) -> SettingsError:
+def _readable(error: pydantic.ValidationError, origins: Mapping[str, str]) -> SettingsError:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
+    origin = origins.get(str(first["loc"][0]), "")
     if first["type"] == "missing":
-        return SettingsError(f"setting {name} is missing", _REMEDY)
-    return SettingsError(f"setting {name} is {first['input']!r}: {first['msg']}", _REMEDY)
-
-
-def _check_spec(name: str, spec: str, check: Callable[[str], object]) -> None:
-    try:
-        check(spec)
-    except SettingsError as error:
-        what = f"setting {name} is {spec!r}: {error.what}"
-        raise SettingsError(what, error.remedy or _REMEDY) from error
+        remedy = f"pass --{name}, or put it into the file of --config"
+        return SettingsError(f"setting {name} is missing", remedy)
+    what = f"{origin}setting {name} is {_SHORT.repr(first['input'])}"
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, ServerSettings.model_fields, n=1, cutoff=0.0)
+        return SettingsError(f"{what}, but there is no such setting", f"the nearest is {near[0]}")
+    return SettingsError(f"{what}: {first['msg']}", _REMEDY)
 
 
 def parse_partition(spec: str) -> Partition:
