@@ -9,7 +9,7 @@ from typing import Any
 
 from slfac.server.back import LARGEST_VALUE, BackHalf, Outcome
 from slfac.server.checkpoint import write_checkpoint
-from slfac.server.evaluate import Evaluator, Score
+from slfac.server.evaluate import PER_CLASS, SCORES, Evaluator, Score
 from slfac.server.events import Arrived, Event, Failed, Left, Lost
 from slfac.server.exchange import Decoded, Exchange, Step
 from slfac.server.ledger import Ledger
@@ -311,8 +311,7 @@ class Trainer:
             "round": result.round,
             "rounds": self._settings.rounds,
             "train_loss": result.train_loss,
-            "loss": score.loss if score else None,
-            "accuracy": score.accuracy if score else None,
+            **(score.as_event() if score else dict.fromkeys(SCORES)),
             "seconds": result.seconds,
             "bytes_up": result.bytes_up,
             "bytes_down": result.bytes_down,
@@ -320,7 +319,8 @@ class Trainer:
             "float32_bytes_down": result.float32_bytes_down,
             "devices": devices,
         }
-        self._save({"run": self._facts.run, "bundle": self._facts.bundle.id, "score": values})
+        brief = {key: value for key, value in values.items() if key not in PER_CLASS}
+        self._save({"run": self._facts.run, "bundle": self._facts.bundle.id, "score": brief})
         self._metrics.write("round", **values)
 
     def _save(self, facts: dict[str, Any]) -> None:
