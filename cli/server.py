@@ -63,6 +63,12 @@ def add_parser(subparsers: Any) -> None:
     add("--partition", metavar="SPEC", help="how data is shared out (own)")
     add("--seed", type=int, metavar="N", help="seed of everything random (0)")
     add("--data", metavar="PATH", help="data set with a test split, to evaluate each round")
+    add(
+        "--best-by",
+        choices=("auto", "balanced_accuracy", "accuracy", "loss"),
+        help="score that chooses checkpoint/best (auto: balanced accuracy, or loss)",
+    )
+    add("--early-stop", metavar="SPEC", help="end without gain: patience=3,min_delta=0.001 (no)")
     add("--grace-s", type=float, metavar="S", help="how long a lost device may stay away (10)")
     add("--idle-timeout-s", type=float, metavar="S", help="give up without devices after (600)")
     add("--step-timeout-s", type=float, metavar="S", help="go on without a silent device (600)")
@@ -112,6 +118,9 @@ def run(args: argparse.Namespace) -> int:
         )
     if result.accuracy is not None:
         print(f"accuracy {result.accuracy:.2%}")
+    if result.best is not None:
+        best = result.best
+        print(f"best after round {best.round + 1}: {_score(best.measure, best.value)}")
     return 0
 
 
@@ -125,6 +134,8 @@ def _show(event: dict[str, Any]) -> None:
         _say(f"{event['device']} joined" + (f"; missing: {missing}" if missing else ""))
     elif kind == "left":
         _say(f"{event['device']} left: {event['reason']}")
+    elif kind == "early_stop":
+        _say(f"early stop: no gain in {event['measure']} in {event['rounds_without_gain']} rounds")
     elif kind == "round":
         accuracy = event["accuracy"]
         scored = f", accuracy {accuracy:.2%}" if accuracy is not None else ""
@@ -134,6 +145,11 @@ def _show(event: dict[str, Any]) -> None:
             f"{event['devices']} devices, {event['seconds']:.1f} s, "
             f"{event['bytes_up'] / 1e6:.2f} MB up, {event['bytes_down'] / 1e6:.2f} MB down so far"
         )
+
+
+def _score(measure: str, value: float) -> str:
+    name = measure.replace("_", " ")
+    return f"{name} {value:.4f}" if measure == "loss" else f"{name} {value:.2%}"
 
 
 def _ratio(float32_bytes: int, sent_bytes: int) -> str:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from slfac.codec import make_codec
 from slfac.codec.spec import Fields, parse_spec
 from slfac.server.accelerator import TorchDevice
+from slfac.server.best import BestBy, parse_early_stop
 from slfac.server.optim import check_optimizer
 from slfac.wire.errors import AddressError, SettingsError
 from slfac.wire.factories import DEFAULT_ALLOWED
@@ -55,6 +56,10 @@ class ServerSettings(BaseModel):
         partition: ``own``, ``iid`` or ``dirichlet:beta=0.5``.
         seed: Seed of everything random.
         data: Data set with a test split to evaluate on each round; None evaluates nothing.
+        best_by: By which score ``checkpoint/best`` is chosen; ``auto`` is balanced accuracy
+            for a model with classes, and the loss for others.
+        early_stop: End the run when that score gains no more: ``patience=3,min_delta=0.001``;
+            empty to train all rounds.
         grace_s: How long a lost connection may take to come back.
         idle_timeout_s: How long the run goes on without any device.
         step_timeout_s: How long a device may keep the others waiting for its next request.
@@ -86,6 +91,8 @@ class ServerSettings(BaseModel):
     partition: str = "own"
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     data: Path | None = None
+    best_by: BestBy = "auto"
+    early_stop: str = ""
     grace_s: Annotated[float, Field(ge=0)] = 10.0
     idle_timeout_s: Annotated[float, Field(gt=0)] = 600.0
     step_timeout_s: Annotated[float, Field(gt=0)] = 600.0
@@ -155,6 +162,8 @@ def checked_settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> S
     }
     if settings.device_optimizer:
         checks["device_optimizer"] = check_optimizer
+    if settings.early_stop:
+        checks["early_stop"] = parse_early_stop
     for name, check in checks.items():
         spec = getattr(settings, name)
         try:
@@ -179,6 +188,14 @@ def _check_together(settings: ServerSettings, origins: Mapping[str, str]) -> Non
             "but join_timeout_s is 0: all devices would be waited for, for ever",
             "pass --join-timeout-s S as well",
         )
+    for name, default in (("best_by", "auto"), ("early_stop", "")):
+        value = getattr(settings, name)
+        if settings.data is None and value != default:
+            raise SettingsError(
+                f"{origins.get(name, '')}setting {name} is {value!r}, but without data nothing "
+                "is evaluated",
+                "pass --data PATH, a data set with a test split",
+            )
 
 
 def _readable(error: pydantic.ValidationError, origins: Mapping[str, str]) -> SettingsError:

@@ -8,7 +8,8 @@ import time
 from typing import Any
 
 from slfac.server.back import LARGEST_VALUE, BackHalf, Outcome
-from slfac.server.checkpoint import write_checkpoint
+from slfac.server.best import Watch
+from slfac.server.checkpoint import mark_best, write_checkpoint
 from slfac.server.evaluate import PER_CLASS, SCORES, Evaluator, Score
 from slfac.server.events import Arrived, Event, Failed, Left, Lost
 from slfac.server.exchange import Decoded, Exchange, Step
@@ -41,6 +42,7 @@ class Trainer:
         mode: The way of split learning.
         back: The back half.
         evaluator: Scores the averaged front; None to score nothing.
+        watch: Finds the best round by its scores.
         metrics: Where events are written.
 
     Attributes:
@@ -60,6 +62,7 @@ class Trainer:
         mode: Mode,
         back: BackHalf,
         evaluator: Evaluator | None,
+        watch: Watch,
         metrics: Metrics,
     ) -> None:
         self.front: State = facts.bundle.front_state()
@@ -73,6 +76,7 @@ class Trainer:
         self._mode = mode
         self._back = back
         self._evaluator = evaluator
+        self._watch = watch
         self._metrics = metrics
         self._exchange = Exchange(
             facts.bundle.manifest,
@@ -95,15 +99,18 @@ class Trainer:
         self._waiting_since_s = time.monotonic()
 
     def run(self) -> None:
-        """Train all rounds, then wait for the devices to say goodbye.
+        """Train until the rounds are over, then wait for the devices to say goodbye.
 
         Raises:
             TrainingError: Training diverged, no devices are left, or too few came.
         """
-        while len(self.rounds) < self._settings.rounds:
+        while not self._over():
             self._handle(self._next_event(_POLL_S))
             self._advance()
         self._see_off()
+
+    def _over(self) -> bool:
+        return self._watch.stops or len(self.rounds) >= self._settings.rounds
 
     def _see_off(self) -> None:
         """Wait for goodbyes as long as devices still take in their last front."""
@@ -270,8 +277,7 @@ class Trainer:
         fronts = {i: (state, self._trained[i]) for i, (_, state) in sorted(self._fronts.items())}
         self.front = self._mode.merge(fronts)
         self._record(self._score(), devices=len(fronts))
-        last = len(self.rounds) == self._settings.rounds
-        self._admit("stop" if last else "train")
+        self._admit("stop" if self._over() else "train")
         self._begin_round()
 
     def _begin_round(self) -> None:
@@ -307,6 +313,8 @@ class Trainer:
             devices=devices,
         )
         self.rounds.append(result)
+        is_best = self._watch.look(result.round, score)
+        watched = self._watch.state()
         values = {
             "round": result.round,
             "rounds": self._settings.rounds,
@@ -318,12 +326,16 @@ class Trainer:
             "float32_bytes_up": result.float32_bytes_up,
             "float32_bytes_down": result.float32_bytes_down,
             "devices": devices,
+            "best_round": watched["best_round"],
         }
         brief = {key: value for key, value in values.items() if key not in PER_CLASS}
-        self._save({"run": self._facts.run, "bundle": self._facts.bundle.id, "score": brief})
+        facts = {"run": self._facts.run, "bundle": self._facts.bundle.id, "score": brief}
+        self._save({**facts, "best": watched}, is_best=is_best)
         self._metrics.write("round", **values)
+        if self._watch.stops and len(self.rounds) < self._settings.rounds:
+            self._metrics.write("early_stop", round=result.round, **watched)
 
-    def _save(self, facts: dict[str, Any]) -> None:
+    def _save(self, facts: dict[str, Any], *, is_best: bool) -> None:
         """Write a checkpoint; only the last round's must not fail."""
         try:
             self.checkpoint = write_checkpoint(
@@ -333,8 +345,10 @@ class Trainer:
                 back=self._back,
                 facts=facts,
             )
+            if is_best:
+                mark_best(self.checkpoint)
         except TrainingError as error:
-            if len(self.rounds) == self._settings.rounds:
+            if self._over():
                 raise
             _log.warning("%s", error)
             self._metrics.write("checkpoint_failed", round=len(self.rounds) - 1, reason=str(error))

@@ -193,10 +193,26 @@ def test_checkpoint_holds_the_front_that_devices_got(site):
     state = json.loads((result.checkpoint / "state.json").read_text())
     assert state["finished_rounds"] == 2
     assert state["score"]["accuracy"] == pytest.approx(result.accuracy, abs=1e-6)
+    best = result.checkpoint.parent / "best"
+    assert best.readlink().name == f"round-{result.best.round + 1:06d}"
     assert sorted(p.name for p in result.checkpoint.parent.iterdir()) == [
+        "best",
         "round-000001",
         "round-000002",
     ]
+
+
+def test_an_early_stop_lets_the_devices_leave_in_peace(site):
+    settings = {"optimizer": "sgd:lr=0", "early_stop": "patience=2"}
+    server, devices = run_site(site, rounds=40, **settings)
+    result = server.finished()
+    assert result.stopped_early
+    assert [device.rounds for device in devices] == [len(result.rounds)] * 2 == [3, 3]
+    assert {event["reason"] for event in server.of_kind("left")} == {"finished"}
+    assert server.of_kind("end")[0]["stopped_early"] is True
+    (event,) = server.of_kind("early_stop")
+    assert (event["round"], event["best_round"], event["measure"]) == (2, 0, "balanced_accuracy")
+    assert result.best.value == result.rounds[0].score.balanced_accuracy
 
 
 def test_strangers_are_counted_at_the_end(site):
