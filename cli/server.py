@@ -19,7 +19,8 @@ examples:
   slfac server --config server.toml --out runs/b
 
 Codecs: none, fp16, slfac:theta=0.9,bmin=2,bmax=8. Optimisers: sgd:lr=0.05,momentum=0.9,
-adam:lr=0.001, adamw:lr=0.001. Partitions: own, iid, dirichlet:beta=0.5 (docs/data.md).
+adam:lr=0.001, adamw:lr=0.001. Schedules: constant, linear:final=0, cosine:warmup=2,final=0.01,
+step:every=10,factor=0.1 (docs/guide.md). Partitions: own, iid, dirichlet:beta=0.5 (docs/data.md).
 A file for --config holds the same settings, with _ for - (docs/server.toml). What is given
 here goes before it. The bundle and the folder for results must be given in either place.
 """
@@ -57,6 +58,7 @@ def add_parser(subparsers: Any) -> None:
     add("--batch-size", type=int, metavar="N", help="samples a device puts into a step (32)")
     add("--optimizer", metavar="SPEC", help="of the back half (sgd:lr=0.05,momentum=0.9)")
     add("--device-optimizer", metavar="SPEC", help="of the devices (the same)")
+    add("--schedule", metavar="SPEC", help="of the learning rates of both halves (constant)")
     add("--codec", metavar="SPEC", help="codec both ways (slfac)")
     add("--codec-up", metavar="SPEC", help="codec of the smashed data")
     add("--codec-down", metavar="SPEC", help="codec of the gradients")

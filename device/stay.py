@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from slfac.codec import Codec, StreamKey, decode, make_codec
+from slfac.codec.schedule import make_schedule
 from slfac.device.draws import draw
 from slfac.device.front import Front
 from slfac.device.link import Link
@@ -56,6 +57,10 @@ class Stay:
         self._samples = samples
         self._front = front
         self._optimizer = make_optimizer(plan.optimizer)
+        self._lr = self._optimizer.lr
+        self._schedule = make_schedule(
+            plan.schedule, rounds=plan.rounds, steps_per_round=plan.steps_per_round
+        )
         self._up: list[Codec] = [make_codec(plan.codec_up) for _ in bundle.manifest.smashed]
         self._plain = make_codec("none")
         self._seed = plan.seed
@@ -110,6 +115,7 @@ class Stay:
         with watch.phase("backward"):
             grads = self._front.backward(gradients)
         with watch.phase("update"):
+            self._optimizer.lr = self._lr * self._schedule.share(self.round, self._step)
             self._optimizer.step(self._front.parameters, grads)
         self._step += 1
         self._round_samples += len(x)

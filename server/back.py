@@ -87,6 +87,16 @@ class BackHalf:
         # A cut behind the last layer with weights leaves nothing to train here.
         parameters = parameters or [torch.nn.Parameter(torch.zeros(0))]
         self.optimizer = make_torch_optimizer(optimizer, parameters)
+        self._rates = [group["lr"] for group in self.optimizer.param_groups]
+
+    def scale_rate(self, share: float) -> None:
+        """Set the learning rate for the steps to come.
+
+        Args:
+            share: What to multiply the optimiser's own rate with.
+        """
+        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * share
 
     @memory_errors("the back half trains")
     def step(self, batches: Sequence[Batch]) -> list[Outcome | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import reprlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from slfac.codec import make_codec
+from slfac.codec.schedule import make_schedule
 from slfac.codec.spec import Fields, parse_spec
 from slfac.server.accelerator import TorchDevice
 from slfac.server.best import BestBy, parse_early_stop
@@ -51,6 +53,7 @@ class ServerSettings(BaseModel):
         batch_size: Samples a device puts into one step.
         optimizer: Spec of the back half's optimiser.
         device_optimizer: Spec of the devices'; empty means the same.
+        schedule: Schedule of both halves' learning rates; each moves its own optimiser's.
         codec_up: Codec of the smashed data.
         codec_down: Codec of the gradients.
         partition: ``own``, ``iid`` or ``dirichlet:beta=0.5``.
@@ -86,6 +89,7 @@ class ServerSettings(BaseModel):
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 32
     optimizer: str = "sgd:lr=0.05,momentum=0.9"
     device_optimizer: str = ""
+    schedule: str = "constant"
     codec_up: str = "slfac"
     codec_down: str = "slfac"
     partition: str = "own"
@@ -111,6 +115,7 @@ class ServerSettings(BaseModel):
             codec_down=self.codec_down,
             seed=self.seed,
             partition=parse_partition(self.partition),
+            schedule=self.schedule,
         )
 
 
@@ -159,6 +164,9 @@ def checked_settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> S
         "codec_down": make_codec,
         "optimizer": check_optimizer,
         "partition": parse_partition,
+        "schedule": partial(
+            make_schedule, rounds=settings.rounds, steps_per_round=settings.steps_per_round
+        ),
     }
     if settings.device_optimizer:
         checks["device_optimizer"] = check_optimizer

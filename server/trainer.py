@@ -7,6 +7,7 @@ import queue
 import time
 from typing import Any
 
+from slfac.codec.schedule import make_schedule
 from slfac.server.back import LARGEST_VALUE, BackHalf, Outcome
 from slfac.server.best import Watch
 from slfac.server.checkpoint import mark_best, write_checkpoint
@@ -85,6 +86,10 @@ class Trainer:
             seed=settings.seed,
             device=back.device,
         )
+        self._schedule = make_schedule(
+            settings.schedule, rounds=settings.rounds, steps_per_round=settings.steps_per_round
+        )
+        self._share = 1.0
         self._members: set[int] = set()
         # Who was answered and has not asked again: its session, and since when.
         self._owing: dict[int, tuple[int, float]] = {}
@@ -238,6 +243,10 @@ class Trainer:
 
     def _train(self, order: tuple[int, ...]) -> None:
         decoded = self._exchange.decode([self._steps.pop(index) for index in order])
+        # Of devices that are told when to step, none is ahead of another.
+        steps = (one.step.arrived.transfer.header.step for one in decoded)
+        self._share = min(self._schedule.share(len(self.rounds), step) for step in steps)
+        self._back.scale_rate(self._share)
         start_s = time.perf_counter()
         outcomes = self._mode.train(
             {index: one.batch for index, one in zip(order, decoded, strict=True)}
@@ -326,6 +335,7 @@ class Trainer:
             "float32_bytes_up": result.float32_bytes_up,
             "float32_bytes_down": result.float32_bytes_down,
             "devices": devices,
+            "lr_share": self._share,
             "best_round": watched["best_round"],
         }
         brief = {key: value for key, value in values.items() if key not in PER_CLASS}

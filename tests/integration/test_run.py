@@ -202,19 +202,6 @@ def test_checkpoint_holds_the_front_that_devices_got(site):
     ]
 
 
-def test_an_early_stop_lets_the_devices_leave_in_peace(site):
-    settings = {"optimizer": "sgd:lr=0", "early_stop": "patience=2"}
-    server, devices = run_site(site, rounds=40, **settings)
-    result = server.finished()
-    assert result.stopped_early
-    assert [device.rounds for device in devices] == [len(result.rounds)] * 2 == [3, 3]
-    assert {event["reason"] for event in server.of_kind("left")} == {"finished"}
-    assert server.of_kind("end")[0]["stopped_early"] is True
-    (event,) = server.of_kind("early_stop")
-    assert (event["round"], event["best_round"], event["measure"]) == (2, 0, "balanced_accuracy")
-    assert result.best.value == result.rounds[0].score.balanced_accuracy
-
-
 def test_strangers_are_counted_at_the_end(site):
     new_keys(site.keys("odd"), "device", site.keys("server") / "server.key")
     with site.server() as server:

@@ -22,6 +22,8 @@ def test_defaults_and_plan():
     assert plan.partition == Partition(scheme="dirichlet", beta=0.3, min_samples=5)
     assert plan.optimizer == "sgd:lr=0.05,momentum=0.9"
     assert (plan.codec_up, plan.codec_down, plan.seed) == ("slfac", "slfac", 9)
+    assert plan.schedule == "constant"
+    assert settings(schedule="cosine:warmup=1").plan().schedule == "cosine:warmup=1"
     assert settings(device_optimizer="adam").plan().optimizer == "adam"
 
 
@@ -76,6 +78,9 @@ def test_a_wrong_field_is_named_with_its_value_and_a_remedy(field, value):
         ("optimizer", "rmsprop", "rmsprop"),
         ("optimizer", "sgd:lr=-1", "lr"),
         ("device_optimizer", "sgd:speed=1", "speed"),
+        ("schedule", "wave", "wave"),
+        ("schedule", "cosine:warmup=10", "of 10 rounds in all"),
+        ("schedule", "linear:every=2", "every"),
         ("early_stop", "patience=0", "patience"),
         ("early_stop", "wait=3", "wait"),
         ("early_stop", "3", "key=value"),

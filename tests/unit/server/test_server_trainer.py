@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import json
 import queue
 import threading
 from collections import defaultdict
@@ -14,7 +13,6 @@ from harness.offline import RUN, arrive, collect, front_parts, kept_bundle, requ
 from slfac.server import server_settings
 from slfac.server.back import BackHalf
 from slfac.server.best import make_watch
-from slfac.server.evaluate import Score
 from slfac.server.events import Arrived, Failed, Left, Lost
 from slfac.server.metrics import Metrics
 from slfac.server.modes.parallel import Parallel
@@ -483,73 +481,3 @@ def test_an_evaluation_that_fails_is_said_and_the_run_goes_on(train, error):
     assert trainer.rounds[0].score is None
     (failed,) = [e for e in trainer.told if e["event"] == "evaluation_failed"]
     assert (failed["round"], failed["reason"]) == (0, str(error))
-
-
-class Scripted:
-    """Scores that were written down before."""
-
-    def __init__(self, *losses):
-        self.losses = list(losses)
-
-    def score(self, _front, _back):
-        return Score(loss=self.losses.pop(0), accuracy=None, samples=1, classes=None)
-
-
-def obedient():
-    script = Script()
-    for index in range(2):
-        script.obey(index)
-        script.join(index)
-    return script
-
-
-def test_a_run_without_gain_ends_as_if_its_rounds_were_over(train, tmp_path):
-    script = obedient()
-    scores = Scripted(3.0, 2.0, 1.995, 2.5)
-    trainer = train(
-        script,
-        evaluator=scores,
-        rounds=50,
-        data=tmp_path,
-        best_by="loss",
-        early_stop="patience=2,min_delta=0.01",
-    )
-    assert len(trainer.rounds) == 4
-    assert script.directives(0)[-1] == ("front", 4, "stop")
-    assert script.refused == []
-    assert set(trainer.summaries) == {0, 1}
-    (event,) = [event for event in trainer.told if event["event"] == "early_stop"]
-    del event["time"]
-    assert event == {
-        "event": "early_stop",
-        "round": 3,
-        "best_round": 2,
-        "measure": "loss",
-        "value": 1.995,
-        "gain_from": 2.0,
-        "rounds_without_gain": 2,
-    }
-    best = tmp_path / "checkpoint" / "best"
-    assert json.loads((best / "state.json").read_text())["finished_rounds"] == 3
-    state = json.loads((trainer.checkpoint / "state.json").read_text())
-    assert state["best"]["rounds_without_gain"] == 2
-
-
-def test_the_best_round_is_kept_though_it_is_old(train, tmp_path):
-    told = train(obedient(), evaluator=Scripted(3.0, 1.0, 2.0, 2.0, 1.0), rounds=5, best_by="loss",
-                 data=tmp_path).told  # fmt: skip
-    kept = sorted(path.name for path in (tmp_path / "checkpoint").iterdir())
-    assert kept == ["best", "round-000002", "round-000004", "round-000005"]
-    assert (tmp_path / "checkpoint" / "best").readlink().name == "round-000002"
-    rounds = [event["best_round"] for event in told if event["event"] == "round"]
-    assert rounds == [0, 1, 1, 1, 1]
-    assert not [event for event in told if event["event"] == "early_stop"]
-
-
-def test_a_link_that_cannot_be_made_is_said_and_does_not_end_the_run(train, tmp_path):
-    (tmp_path / "checkpoint" / "best").mkdir(parents=True)
-    (tmp_path / "checkpoint" / "best" / "a file of somebody's").touch()
-    told = train(obedient(), evaluator=Scripted(3.0, 4.0), best_by="loss", data=tmp_path).told
-    (event,) = [event for event in told if event["event"] == "checkpoint_failed"]
-    assert event["round"] == 0
-    assert "cannot link" in event["reason"]
