@@ -19,8 +19,10 @@ examples:
   slfac server --config server.toml --out runs/b
 
 Codecs: none, fp16, slfac:theta=0.9,bmin=2,bmax=8. Optimisers: sgd:lr=0.05,momentum=0.9,
-adam:lr=0.001, adamw:lr=0.001. Schedules: constant, linear:final=0, cosine:warmup=2,final=0.01,
-step:every=10,factor=0.1 (docs/guide.md). Partitions: own, iid, dirichlet:beta=0.5 (docs/data.md).
+adam:lr=0.001, adamw:lr=0.001, each with clip_norm=1 or clip_value=0.1. Schedules: constant,
+linear:final=0, cosine:warmup=2,final=0.01, step:every=10,factor=0.1 (docs/guide.md).
+Partitions: own, iid, dirichlet:beta=0.5 (docs/data.md).
+
 A file for --config holds the same settings, with _ for - (docs/server.toml). What is given
 here goes before it. The bundle and the folder for results must be given in either place.
 """
