@@ -41,7 +41,7 @@ def configured_settings(file: Path, **values: Any) -> ServerSettings:
     read = _read(file)
     for name in _PATHS:
         if isinstance(read.get(name), str):
-            read[name] = str(file.parent / Path(read[name]).expanduser())
+            read[name] = _path(file, name, read[name])
     merged = {**split_codec(read), **split_codec(values)}
     origins = {name: f"{file}: " for name in merged if name not in split_codec(values)}
     return checked_settings(merged, origins)
@@ -61,6 +61,16 @@ def split_codec(values: Mapping[str, Any]) -> dict[str, Any]:
         return fields
     codec = fields.pop("codec")
     return {"codec_up": codec, "codec_down": codec, **fields}
+
+
+def _path(file: Path, name: str, text: str) -> str:
+    try:
+        # Neither is a path that any system call takes.
+        if not text or "\0" in text:
+            raise ValueError("a path has at least one character, and none that is zero")
+        return str(file.parent / Path(text).expanduser())
+    except (ValueError, RuntimeError) as error:
+        raise SettingsError(f"{file}: setting {name} is {text!r}: {error}", _REMEDY) from error
 
 
 def _read(file: Path) -> dict[str, Any]:
