@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from slfac.codec import Codec, StreamKey, decode, make_codec
+from slfac.codec.schedule import make_schedule
 from slfac.device.draws import draw
 from slfac.device.front import Front
 from slfac.device.journal import Entry, Journal, Place
@@ -67,6 +68,9 @@ class Stay:
         self._samples = samples
         self._front = front
         self._plan = plan
+        self._schedule = make_schedule(
+            plan.schedule, rounds=plan.rounds, steps_per_round=plan.steps_per_round
+        )
         self._journal = journal
         self._on_status = on_status
         self._bundle_id = bundle.id
@@ -92,6 +96,7 @@ class Stay:
     def _begin_afresh(self) -> None:
         self._step = 0
         self._optimizer = make_optimizer(self._plan.optimizer)
+        self._lr = self._optimizer.lr
         self._up: list[Codec] = [make_codec(self._plan.codec_up) for _ in self._manifest.smashed]
 
     def _resume(self) -> bool:
@@ -178,6 +183,7 @@ class Stay:
         with watch.phase("backward"):
             grads = self._front.backward(gradients)
         with watch.phase("update"):
+            self._optimizer.lr = self._lr * self._schedule.share(self.round, self._step)
             self._optimizer.step(self._front.parameters, grads)
         self._step += 1
         self._round_samples += len(x)

@@ -4,7 +4,7 @@
 ``optimizer.safetensors``, the last round's replies (:mod:`slfac.server.kept`), ``kept.json``, which
 says where in their files they lie, and ``state.json``, with the size and hash of every other file
 but the replies', which have sums of their own. It is written under another name, synced, and
-renamed; the two newest of a run are kept.
+renamed; the two newest of a run are kept, and the one that ``checkpoint/best`` links to.
 
 ``optimizer.safetensors`` names each tensor of the torch optimiser's state ``INDEX.SLOT``
 (``0.momentum_buffer``), INDEX counting the back's parameters; ``optimizer`` in
@@ -37,6 +37,7 @@ from slfac.wire.errors import TrainingError
 OPTIMIZER_FILE = "optimizer.safetensors"
 STATE_FILE = "state.json"
 KEPT_FILE = "kept.json"
+BEST_NAME = "best"
 _KEEP = 2
 
 
@@ -90,11 +91,38 @@ def write_checkpoint(
     return target
 
 
+def mark_best(checkpoint: Path) -> None:
+    """Let ``checkpoint/best`` link to a checkpoint, in one instant.
+
+    Args:
+        checkpoint: Its folder, as :func:`write_checkpoint` gave it.
+
+    Raises:
+        TrainingError: The link cannot be made; an earlier one is still there.
+    """
+    link = checkpoint.parent / BEST_NAME
+    fresh = checkpoint.parent / f".{BEST_NAME}"
+    try:
+        # A server that was killed may have left it.
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(checkpoint.name)
+        fresh.replace(link)
+        _sync_folder(checkpoint.parent)
+    except OSError as error:
+        raise TrainingError(
+            f"cannot link {link} to {checkpoint.name}: {error.strerror}",
+            "use a file system with symbolic links, and free some space",
+        ) from error
+
+
 def _prune(newest: Path) -> None:
     # Those of later rounds are an earlier run's: this one has not got there yet.
     ours = sorted(path for path in newest.parent.glob("round-*") if path.name <= newest.name)
+    link = newest.parent / BEST_NAME
+    best = link.readlink().name if link.is_symlink() else ""
     for old in ours[:-_KEEP]:
-        shutil.rmtree(old, ignore_errors=True)
+        if old.name != best:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _replace(

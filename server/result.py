@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from slfac.server.best import Best
 from slfac.server.evaluate import Score
 from slfac.server.ledger import DeviceTotals
 from slfac.wire.bundle import State
@@ -99,6 +100,8 @@ class RunResult:
         devices: One entry a device, by index.
         front: The averaged front at its end.
         checkpoint: Folder of the last checkpoint.
+        best: The best round; None without evaluation.
+        stopped_early: Whether it ended before its last round, for want of gain.
         seconds: From the first round's start to the last's end.
     """
 
@@ -107,6 +110,8 @@ class RunResult:
     devices: tuple[DeviceResult, ...]
     front: State
     checkpoint: Path
+    best: Best | None
+    stopped_early: bool
     seconds: float
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,13 +18,12 @@ import torch
 
 from slfac.server.back import BackHalf
 from slfac.server.checkpoint import KEPT_FILE, OPTIMIZER_FILE, STATE_FILE
-from slfac.server.evaluate import Score
 from slfac.server.kept import KeptReplies, Place
 from slfac.server.ledger import DeviceTotals
 from slfac.server.result import RoundResult
 from slfac.wire.bundle import BACK_FILE, FRONT_FILE, Bundle, State, unpack_state
 from slfac.wire.errors import BundleError, SettingsError
-from slfac.wire.meter import Meter, Traffic
+from slfac.wire.meter import Traffic
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ class Standing:
         totals: Sums over steps, by device.
         traffic: What crossed the sockets, by device.
         codecs: State of each stream's codec, ``device/layer`` -> state.
+        best: What the watch over its scores has seen; for people, since the scores tell it too.
         metrics_bytes: Bytes of its metrics.
     """
 
@@ -54,6 +55,7 @@ class Standing:
     totals: dict[str, DeviceTotals]
     traffic: dict[str, Traffic]
     codecs: dict[str, Any]
+    best: dict[str, Any]
     metrics_bytes: int
 
     def as_json(self) -> dict[str, Any]:
@@ -157,28 +159,12 @@ def _read(folder: Path) -> Checkpoint:
         end = max((place.offset + sum(place.sizes) for place in places), default=0)
         if (folder / name).stat().st_size < end:
             raise ValueError(f"{name} is cut short")
-    standing = Standing(
-        run=state["run"],
-        bundle=state["bundle"],
-        settings=state["settings"],
-        names=tuple(state["names"]),
-        members=tuple(state["members"]),
-        rounds=tuple(_round(entry) for entry in state["rounds"]),
-        totals={name: DeviceTotals(**entry) for name, entry in state["totals"].items()},
-        traffic={name: _traffic(entry) for name, entry in state["traffic"].items()},
-        codecs=state["codecs"],
-        metrics_bytes=state["metrics_bytes"],
-    )
+    for entry in state["rounds"]:
+        # JSON has no number for a loss that was not finite.
+        if entry["score"] is not None and entry["score"]["loss"] is None:
+            entry["score"]["loss"] = math.nan
+    standing = msgspec.convert(state, Standing)
     return Checkpoint(folder, standing, state["optimizer"])
-
-
-def _round(entry: Mapping[str, Any]) -> RoundResult:
-    score = Score(**entry["score"]) if entry["score"] is not None else None
-    return RoundResult(**{**entry, "score": score})
-
-
-def _traffic(entry: Mapping[str, Any]) -> Traffic:
-    return Traffic(**{**entry, "up": Meter(**entry["up"]), "down": Meter(**entry["down"])})
 
 
 def _optimizer_state(

@@ -13,6 +13,7 @@ import torch
 from slfac import __version__
 from slfac.server.accelerator import choose_device
 from slfac.server.back import BackHalf
+from slfac.server.best import make_watch
 from slfac.server.evaluate import Evaluator
 from slfac.server.exchange import largest_request_bytes
 from slfac.server.limits import raise_open_files
@@ -83,6 +84,7 @@ class Server:
         self._evaluator = (
             Evaluator(bundle, settings.data, settings.threads) if settings.data else None
         )
+        self._watch = make_watch(bundle.manifest, settings.best_by, settings.early_stop)
         self._back = BackHalf(bundle, settings.optimizer, settings.allow_factories, device)
         if self._resumed is not None:
             self._resumed.restore_back(self._back)
@@ -151,6 +153,7 @@ class Server:
             mode=Parallel(self._back),
             back=self._back,
             evaluator=self._evaluator,
+            watch=self._watch,
             metrics=self._metrics,
             resumed=self._resumed,
         )
@@ -158,7 +161,13 @@ class Server:
         result = self._result(trainer)
         for device in result.devices:
             self._metrics.write("device", **device.as_event())
-        self._metrics.write("end", run=result.run, seconds=result.seconds, **self._turned_away())
+        self._metrics.write(
+            "end",
+            run=result.run,
+            seconds=result.seconds,
+            stopped_early=result.stopped_early,
+            **self._turned_away(),
+        )
         return result
 
     def _turned_away(self) -> dict[str, int]:
@@ -212,5 +221,7 @@ class Server:
             devices=tuple(devices),
             front=trainer.front,
             checkpoint=trainer.checkpoint,
+            best=self._watch.best,
+            stopped_early=len(rounds) < self._settings.rounds,
             seconds=sum(entry.seconds for entry in rounds),
         )

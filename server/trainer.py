@@ -6,9 +6,11 @@ import logging
 import queue
 import time
 
+from slfac.codec.schedule import make_schedule
 from slfac.server.back import LARGEST_VALUE, BackHalf, Outcome
-from slfac.server.checkpoint import write_checkpoint
-from slfac.server.evaluate import Evaluator, Score
+from slfac.server.best import Watch
+from slfac.server.checkpoint import mark_best, write_checkpoint
+from slfac.server.evaluate import SCORES, Evaluator, Score
 from slfac.server.events import Arrived, Event, Failed, Left, Lost, Restarted
 from slfac.server.exchange import Decoded, Exchange, Step
 from slfac.server.kept import KeptReplies
@@ -42,6 +44,7 @@ class Trainer:
         mode: The way of split learning.
         back: The back half.
         evaluator: Scores the averaged front; None to score nothing.
+        watch: Finds the best round by its scores.
         metrics: Where events are written.
         resumed: The checkpoint to go on from; None to begin.
 
@@ -62,6 +65,7 @@ class Trainer:
         mode: Mode,
         back: BackHalf,
         evaluator: Evaluator | None,
+        watch: Watch,
         metrics: Metrics,
         resumed: Checkpoint | None = None,
     ) -> None:
@@ -76,6 +80,7 @@ class Trainer:
         self._mode = mode
         self._back = back
         self._evaluator = evaluator
+        self._watch = watch
         self._metrics = metrics
         self._exchange = Exchange(
             facts.bundle.manifest,
@@ -85,6 +90,10 @@ class Trainer:
             device=back.device,
         )
         self._kept = KeptReplies(settings.out)
+        self._schedule = make_schedule(
+            settings.schedule, rounds=settings.rounds, steps_per_round=settings.steps_per_round
+        )
+        self._share = 1.0
         self._members: set[int] = set()
         # Members without a session that may go on, and until when they are waited for.
         self._away: dict[int, float] = {}
@@ -106,6 +115,8 @@ class Trainer:
         standing = checkpoint.standing
         self.front = checkpoint.front(self._facts.bundle)
         self.rounds = list(standing.rounds)
+        for result in self.rounds:
+            self._watch.look(result.round, result.score)
         self.ledger.totals.update(standing.totals)
         self.checkpoint = checkpoint.path
         self._exchange.restore_codecs(standing.codecs)
@@ -116,16 +127,19 @@ class Trainer:
         self._begin_round()
 
     def run(self) -> None:
-        """Train all rounds, then wait for the devices to say goodbye.
+        """Train until the rounds are over, then wait for the devices to say goodbye.
 
         Raises:
             TrainingError: Training diverged, no devices are left, or too few came.
         """
-        while len(self.rounds) < self._settings.rounds:
+        while not self._over():
             self._handle(self._next_event(_POLL_S))
             self._advance()
         self._see_off()
         self._kept.clear()
+
+    def _over(self) -> bool:
+        return self._watch.stops or len(self.rounds) >= self._settings.rounds
 
     def _see_off(self) -> None:
         """Wait for goodbyes as long as devices still take in their last front."""
@@ -241,9 +255,8 @@ class Trainer:
         now = len(self.rounds)
         if header.round == now - 1 and self._kept.has(index, header.round):
             # The average that it is in was made before it, or this server, started again.
-            last = now == self._settings.rounds
             answer = self._exchange.write_front(
-                arrived, self.front, round_=now, directive="stop" if last else "train"
+                arrived, self.front, round_=now, directive="stop" if self._over() else "train"
             )
             self._answer(arrived, answer.frames)
             return
@@ -292,7 +305,7 @@ class Trainer:
             first = not self._round_start_s
             self._begin_round()
             if first:
-                self._save()
+                self._save(is_best=False)
             self._admit("train")
         elif 0 < limit_s < waited_s and self._round_start_s:
             raise TrainingError(
@@ -321,6 +334,10 @@ class Trainer:
 
     def _train(self, order: tuple[int, ...]) -> None:
         decoded = self._exchange.decode([self._steps.pop(index) for index in order])
+        # Of devices that are told when to step, none is ahead of another.
+        steps = (one.step.arrived.transfer.header.step for one in decoded)
+        self._share = min(self._schedule.share(len(self.rounds), step) for step in steps)
+        self._back.scale_rate(self._share)
         start_s = time.perf_counter()
         outcomes = self._mode.train(
             {index: one.batch for index, one in zip(order, decoded, strict=True)}
@@ -361,10 +378,9 @@ class Trainer:
     def _finish_round(self) -> None:
         fronts = {i: (state, self._trained[i]) for i, (_, state) in sorted(self._fronts.items())}
         self.front = self._mode.merge(fronts)
-        self._record(self._score(), devices=len(fronts))
-        self._save()
-        last = len(self.rounds) == self._settings.rounds
-        self._admit("stop" if last else "train")
+        is_best = self._record(self._score(), devices=len(fronts))
+        self._save(is_best=is_best)
+        self._admit("stop" if self._over() else "train")
         self._begin_round()
 
     def _begin_round(self) -> None:
@@ -383,7 +399,8 @@ class Trainer:
             self._metrics.write("evaluation_failed", round=len(self.rounds), reason=str(error))
             return None
 
-    def _record(self, score: Score | None, *, devices: int) -> None:
+    def _record(self, score: Score | None, *, devices: int) -> bool:
+        """Take note of a finished round; whether it is the best so far."""
         traffic = [self._service.traffic(name) for name in self._facts.roster.names]
         bytes_up = sum(t.up.bytes for t in traffic)
         bytes_down = sum(t.down.bytes for t in traffic)
@@ -400,22 +417,28 @@ class Trainer:
             devices=devices,
         )
         self.rounds.append(result)
+        is_best = self._watch.look(result.round, score)
+        watched = self._watch.state()
         values = {
             "round": result.round,
             "rounds": self._settings.rounds,
             "train_loss": result.train_loss,
-            "loss": score.loss if score else None,
-            "accuracy": score.accuracy if score else None,
+            **(score.as_event() if score else dict.fromkeys(SCORES)),
             "seconds": result.seconds,
             "bytes_up": result.bytes_up,
             "bytes_down": result.bytes_down,
             "float32_bytes_up": result.float32_bytes_up,
             "float32_bytes_down": result.float32_bytes_down,
             "devices": devices,
+            "lr_share": self._share,
+            "best_round": watched["best_round"],
         }
         self._metrics.write("round", **values)
+        if self._watch.stops and len(self.rounds) < self._settings.rounds:
+            self._metrics.write("early_stop", round=result.round, **watched)
+        return is_best
 
-    def _save(self) -> None:
+    def _save(self, *, is_best: bool) -> None:
         """Write a checkpoint; only the last round's must not fail."""
         names = self._facts.roster.names
         standing = Standing(
@@ -429,6 +452,7 @@ class Trainer:
             totals=self.ledger.totals,
             traffic={name: self._service.traffic(name) for name in names},
             codecs=self._exchange.codecs(),
+            best=self._watch.state(),
             metrics_bytes=self._metrics.mark(),
         )
         try:
@@ -440,8 +464,10 @@ class Trainer:
                 kept=self._kept,
                 facts=standing.as_json(),
             )
+            if is_best:
+                mark_best(self.checkpoint)
         except TrainingError as error:
-            if len(self.rounds) == self._settings.rounds:
+            if self._over():
                 raise
             _log.warning("%s", error)
             self._metrics.write(

@@ -99,6 +99,7 @@ class Plan(Struct, array_like=True, frozen=True):
         codec_down: Codec of the gradients.
         seed: Seed of partition, batch order and anything random.
         partition: How the data is shared out.
+        schedule: Schedule of the learning rates of both halves.
     """
 
     rounds: Annotated[int, Meta(ge=1, le=10**6)]
@@ -109,6 +110,7 @@ class Plan(Struct, array_like=True, frozen=True):
     codec_down: Spec
     seed: U32
     partition: Partition
+    schedule: Spec = "constant"
 
 
 class Summary(Struct, array_like=True, frozen=True):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from slfac.device.optim.clip import Clip
 from slfac.wire.errors import SettingsError, TrainingError
 
 Arrays = dict[str, np.ndarray]
@@ -25,17 +26,21 @@ class Optimizer(abc.ABC):
     Args:
         lr: Learning rate.
         weight_decay: Weight decay; how it acts is the subclass's.
+        clip: What gradients are held to, before weight decay.
     """
 
     slots: tuple[str, ...] = ()
     _scratch_arrays = 1
 
-    def __init__(self, lr: float, weight_decay: float) -> None:
+    def __init__(self, lr: float, weight_decay: float, clip: Clip) -> None:
         self.lr = lr
         self.weight_decay = weight_decay
+        self.clip = clip
         self.steps = 0
         self._state: dict[str, Arrays] = {slot: {} for slot in self.slots}
-        self._scratch = np.empty((self._scratch_arrays, 0), np.float32)
+        # Gradients are only read: a clipped one is written apart.
+        self._rows = self._scratch_arrays + bool(clip)
+        self._scratch = np.empty((self._rows, 0), np.float32)
 
     @property
     @abc.abstractmethod
@@ -71,9 +76,12 @@ class Optimizer(abc.ABC):
         for name, grad in grads.items():
             self._check(name, params.get(name), grad)
         self.steps += 1
+        share = self.clip.share(grads.values())
         for name, grad in grads.items():
             param = params[name]
-            self._update(name, param, grad, self._scratch_like(param))
+            scratch = self._scratch_like(param)
+            taken = self.clip.write(grad, share, scratch.pop()) if self.clip else grad
+            self._update(name, param, taken, scratch)
 
     def state(self) -> Arrays:
         """Everything but the settings, copied: ``step`` and ``<slot>/<parameter>``."""
@@ -121,7 +129,7 @@ class Optimizer(abc.ABC):
 
     def _scratch_like(self, param: np.ndarray) -> list[np.ndarray]:
         if self._scratch.shape[1] < param.size:
-            self._scratch = np.empty((self._scratch_arrays, param.size), np.float32)
+            self._scratch = np.empty((self._rows, param.size), np.float32)
         return [row[: param.size].reshape(param.shape) for row in self._scratch]
 
     def _check(self, name: str, param: np.ndarray | None, grad: np.ndarray) -> None:

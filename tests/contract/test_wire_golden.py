@@ -43,7 +43,9 @@ TIMINGS = Timings(0.25, 4.5, 1.125, 2.0, 30.75, 0.5, 5.25, 0.125)
 SMASHED = Section("smashed", "pool1", "slfac", (32, 16, 14, 14), "float32", 12345, 0xDEADBEEF)
 TARGET = Section("target", "target", "none", (32,), "int64", 262, 0x01020304)
 FILE = Section("bundle", "manifest.json", "", (), "", 4096, 0)
-PLAN = Plan(10, 32, 0, "sgd:lr=0.05,momentum=0.9", "slfac", "none", 7, Partition())
+PLAN = Plan(
+    10, 32, 0, "sgd:lr=0.05,momentum=0.9", "slfac", "none", 7, Partition(), "cosine:warmup=2"
+)
 CASES = {
     "hello": Hello(SESSION, False, 1 << 20, "0.1.0", "pi-1", ""),
     "hello-resume": Hello(1, True, 131072, "0.1.0", "device", BUNDLE),
@@ -107,7 +109,7 @@ CASES = {
     "echo": Echo(SESSION, 3, "0.1.0", 1_800_000_000_123_456_789),
 }
 # Frames of writers that knew fewer fields; what they leave out reads as its default.
-OLDER = ("bye-without-provider",)
+OLDER = ("bye-without-provider", "welcome-without-schedule")
 
 
 def described(value):

@@ -12,6 +12,7 @@ import pytest
 from harness.offline import RUN, arrive, collect, front_parts, kept_bundle, request, step_parts
 from slfac.server import server_settings
 from slfac.server.back import BackHalf
+from slfac.server.best import make_watch
 from slfac.server.events import Arrived, Failed, Left, Lost
 from slfac.server.metrics import Metrics
 from slfac.server.modes.parallel import Parallel
@@ -116,6 +117,7 @@ def train(tmp_path):
             mode=Parallel(back),
             back=back,
             evaluator=evaluator,
+            watch=make_watch(facts.bundle.manifest, settings.best_by, settings.early_stop),
             metrics=metrics,
         )
         trainer.told = told
