@@ -143,8 +143,6 @@ def server_settings(**values: Any) -> ServerSettings:
         SettingsError: A field is unknown, missing or out of range, or a spec is wrong.
         AddressError: ``bind`` is malformed.
     """
-    if values.get("resume") and "out" in values:
-        values = _resumed(values)
     return checked_settings(values, {})
 
 
@@ -163,6 +161,8 @@ def checked_settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> S
         SettingsError: A field is unknown, missing or out of range, or a spec is wrong.
         AddressError: ``bind`` is malformed.
     """
+    if values.get("resume") is True and isinstance(values.get("out"), str | Path):
+        values = _resumed(values)
     try:
         settings = ServerSettings(**values)
     except pydantic.ValidationError as error:
@@ -227,7 +227,7 @@ _FREE = {
 }  # fmt: skip
 
 
-def _resumed(values: dict[str, Any]) -> dict[str, Any]:
+def _resumed(values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of the run in ``out``, with those that may be changed as they are given."""
     standing = newest_checkpoint(Path(values["out"])).standing
     for name, value in values.items():

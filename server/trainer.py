@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import time
+from pathlib import Path
 
 from slfac.codec.schedule import make_schedule
 from slfac.server.back import LARGEST_VALUE, BackHalf, Outcome
 from slfac.server.best import Watch
-from slfac.server.checkpoint import mark_best, write_checkpoint
-from slfac.server.evaluate import SCORES, Evaluator, Score
+from slfac.server.chronicle import Chronicle
+from slfac.server.evaluate import Evaluator
 from slfac.server.events import Arrived, Event, Failed, Left, Lost, Restarted
 from slfac.server.exchange import Decoded, Exchange, Step
 from slfac.server.kept import KeptReplies
@@ -19,7 +19,7 @@ from slfac.server.metrics import Metrics
 from slfac.server.modes.base import Mode
 from slfac.server.protocol import RunFacts
 from slfac.server.result import RoundResult
-from slfac.server.resume import Checkpoint, Standing
+from slfac.server.resume import Checkpoint
 from slfac.server.service import Service
 from slfac.server.settings import ServerSettings
 from slfac.wire.bundle import State
@@ -27,7 +27,6 @@ from slfac.wire.errors import BundleError, CodecError, ProtocolError, TrainingEr
 from slfac.wire.messages import Directive, Summary
 from slfac.wire.transfer import Frames
 
-_log = logging.getLogger(__name__)
 _POLL_S = 0.5
 _GOODBYE_S = 30.0
 # A device that trickles bytes is not waited for beyond this, however slow its link.
@@ -50,10 +49,8 @@ class Trainer:
 
     Attributes:
         front: The front that the devices have or are about to get.
-        rounds: Finished rounds.
         ledger: Sums over steps.
         summaries: What devices said when they left, by index.
-        checkpoint: Folder of the last checkpoint.
     """
 
     def __init__(
@@ -70,17 +67,13 @@ class Trainer:
         resumed: Checkpoint | None = None,
     ) -> None:
         self.front: State = facts.bundle.front_state()
-        self.rounds: list[RoundResult] = []
         self.ledger = Ledger(facts.roster.names, metrics)
         self.summaries: dict[int, Summary] = {}
-        self.checkpoint = settings.out
         self._settings = settings
         self._facts = facts
         self._service = service
         self._mode = mode
         self._back = back
-        self._evaluator = evaluator
-        self._watch = watch
         self._metrics = metrics
         self._exchange = Exchange(
             facts.bundle.manifest,
@@ -90,6 +83,18 @@ class Trainer:
             device=back.device,
         )
         self._kept = KeptReplies(settings.out)
+        self._chronicle = Chronicle(
+            settings=settings,
+            facts=facts,
+            service=service,
+            back=back,
+            evaluator=evaluator,
+            watch=watch,
+            metrics=metrics,
+            ledger=self.ledger,
+            exchange=self._exchange,
+            kept=self._kept,
+        )
         self._schedule = make_schedule(
             settings.schedule, rounds=settings.rounds, steps_per_round=settings.steps_per_round
         )
@@ -114,17 +119,21 @@ class Trainer:
     def _take_up(self, checkpoint: Checkpoint) -> None:
         standing = checkpoint.standing
         self.front = checkpoint.front(self._facts.bundle)
-        self.rounds = list(standing.rounds)
-        for result in self.rounds:
-            self._watch.look(result.round, result.score)
-        self.ledger.totals.update(standing.totals)
-        self.checkpoint = checkpoint.path
-        self._exchange.restore_codecs(standing.codecs)
-        checkpoint.restore_kept(self._kept)
+        self._chronicle.take_up(checkpoint)
         self._members = set(standing.members)
         until_s = time.monotonic() + self._settings.idle_timeout_s
         self._away = dict.fromkeys(standing.members, until_s)
         self._begin_round()
+
+    @property
+    def rounds(self) -> list[RoundResult]:
+        """Finished rounds."""
+        return self._chronicle.rounds
+
+    @property
+    def checkpoint(self) -> Path:
+        """Folder of the last checkpoint."""
+        return self._chronicle.checkpoint
 
     def run(self) -> None:
         """Train until the rounds are over, then wait for the devices to say goodbye.
@@ -132,14 +141,11 @@ class Trainer:
         Raises:
             TrainingError: Training diverged, no devices are left, or too few came.
         """
-        while not self._over():
+        while not self._chronicle.over:
             self._handle(self._next_event(_POLL_S))
             self._advance()
         self._see_off()
         self._kept.clear()
-
-    def _over(self) -> bool:
-        return self._watch.stops or len(self.rounds) >= self._settings.rounds
 
     def _see_off(self) -> None:
         """Wait for goodbyes as long as devices still take in their last front."""
@@ -256,7 +262,10 @@ class Trainer:
         if header.round == now - 1 and self._kept.has(index, header.round):
             # The average that it is in was made before it, or this server, started again.
             answer = self._exchange.write_front(
-                arrived, self.front, round_=now, directive="stop" if self._over() else "train"
+                arrived,
+                self.front,
+                round_=now,
+                directive="stop" if self._chronicle.over else "train",
             )
             self._answer(arrived, answer.frames)
             return
@@ -378,101 +387,26 @@ class Trainer:
     def _finish_round(self) -> None:
         fronts = {i: (state, self._trained[i]) for i, (_, state) in sorted(self._fronts.items())}
         self.front = self._mode.merge(fronts)
-        is_best = self._record(self._score(), devices=len(fronts))
+        is_best = self._chronicle.finish_round(
+            self.front,
+            train_loss=self._loss_sum / max(self._loss_samples, 1),
+            begun_s=self._round_start_s,
+            devices=len(fronts),
+            share=self._share,
+        )
         self._save(is_best=is_best)
-        self._admit("stop" if self._over() else "train")
+        self._admit("stop" if self._chronicle.over else "train")
         self._begin_round()
+
+    def _save(self, *, is_best: bool) -> None:
+        # Who joins is let in with the state that is saved here.
+        members = self._members | self._joining.keys()
+        self._chronicle.save(self.front, members, is_best=is_best)
 
     def _begin_round(self) -> None:
         self._round_start_s = time.monotonic()
         self._loss_sum, self._loss_samples = 0.0, 0
         self._trained.clear()
-
-    def _score(self) -> Score | None:
-        if self._evaluator is None:
-            return None
-        try:
-            return self._evaluator.score(self.front, self._back)
-        except (OSError, BundleError) as error:
-            # The devices' work must not be lost over a number that only people read.
-            _log.warning("round %d is not evaluated: %s", len(self.rounds), error)
-            self._metrics.write("evaluation_failed", round=len(self.rounds), reason=str(error))
-            return None
-
-    def _record(self, score: Score | None, *, devices: int) -> bool:
-        """Take note of a finished round; whether it is the best so far."""
-        traffic = [self._service.traffic(name) for name in self._facts.roster.names]
-        bytes_up = sum(t.up.bytes for t in traffic)
-        bytes_down = sum(t.down.bytes for t in traffic)
-        totals = self.ledger.totals.values()
-        result = RoundResult(
-            round=len(self.rounds),
-            train_loss=self._loss_sum / max(self._loss_samples, 1),
-            score=score,
-            seconds=time.monotonic() - self._round_start_s,
-            bytes_up=bytes_up,
-            bytes_down=bytes_down,
-            float32_bytes_up=bytes_up + sum(t.saved_bytes_up for t in totals),
-            float32_bytes_down=bytes_down + sum(t.saved_bytes_down for t in totals),
-            devices=devices,
-        )
-        self.rounds.append(result)
-        is_best = self._watch.look(result.round, score)
-        watched = self._watch.state()
-        values = {
-            "round": result.round,
-            "rounds": self._settings.rounds,
-            "train_loss": result.train_loss,
-            **(score.as_event() if score else dict.fromkeys(SCORES)),
-            "seconds": result.seconds,
-            "bytes_up": result.bytes_up,
-            "bytes_down": result.bytes_down,
-            "float32_bytes_up": result.float32_bytes_up,
-            "float32_bytes_down": result.float32_bytes_down,
-            "devices": devices,
-            "lr_share": self._share,
-            "best_round": watched["best_round"],
-        }
-        self._metrics.write("round", **values)
-        if self._watch.stops and len(self.rounds) < self._settings.rounds:
-            self._metrics.write("early_stop", round=result.round, **watched)
-        return is_best
-
-    def _save(self, *, is_best: bool) -> None:
-        """Write a checkpoint; only the last round's must not fail."""
-        names = self._facts.roster.names
-        standing = Standing(
-            run=self._facts.run,
-            bundle=self._facts.bundle.id,
-            settings=self._settings.stored(),
-            names=names,
-            # Who joins is let in with the state that is saved here.
-            members=tuple(sorted(self._members | self._joining.keys())),
-            rounds=tuple(self.rounds),
-            totals=self.ledger.totals,
-            traffic={name: self._service.traffic(name) for name in names},
-            codecs=self._exchange.codecs(),
-            best=self._watch.state(),
-            metrics_bytes=self._metrics.mark(),
-        )
-        try:
-            self.checkpoint = write_checkpoint(
-                self._settings.out,
-                finished_rounds=len(self.rounds),
-                front=self.front,
-                back=self._back,
-                kept=self._kept,
-                facts=standing.as_json(),
-            )
-            if is_best:
-                mark_best(self.checkpoint)
-        except TrainingError as error:
-            if self._over():
-                raise
-            _log.warning("%s", error)
-            self._metrics.write(
-                "checkpoint_failed", finished_rounds=len(self.rounds), reason=str(error)
-            )
 
     def _refuse(self, index: int, session: int, what: str, remedy: str) -> None:
         self._service.refuse(index, session, what, remedy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -46,6 +47,7 @@ DEVICE_NEEDS = (
 )
 SERVER_NEEDS = (
     Need("pydantic", "pydantic", (2, 9), (3,), "server"),
+    *([Need("tomli", "tomli", (2,), (), "server")] if sys.version_info < (3, 11) else []),
     Need("torch", "torch", (2, 13), (2, 14), "server"),
 )
 
