@@ -95,9 +95,8 @@ class Trainer:
             exchange=self._exchange,
             kept=self._kept,
         )
-        self._schedule = make_schedule(
-            settings.schedule, rounds=settings.rounds, steps_per_round=settings.steps_per_round
-        )
+        rounds, steps = settings.rounds, settings.steps_per_round
+        self._schedule = make_schedule(settings.schedule, rounds=rounds, steps_per_round=steps)
         self._share = 1.0
         self._members: set[int] = set()
         # Members without a session that may go on, and until when they are waited for.
@@ -109,8 +108,7 @@ class Trainer:
         self._fronts: dict[int, tuple[Arrived, State]] = {}
         # Samples of the round by device: a front's weight is what the server saw itself.
         self._trained: dict[int, int] = {}
-        self._loss_sum = 0.0
-        self._loss_samples = 0
+        self._loss_sum, self._loss_samples = 0.0, 0
         self._round_start_s = 0.0
         self._waiting_since_s = time.monotonic()
         if resumed is not None:
