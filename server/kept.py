@@ -20,6 +20,7 @@ from slfac.wire.errors import BundleError, TrainingError
 from slfac.wire.transfer import Frames, address_frames
 
 FOLDER = "kept"
+_FILES = "d*-r*.bin"
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
@@ -147,7 +148,11 @@ class KeptReplies:
         """Drop everything: the run is over."""
         self._places.clear()
         self._ends.clear()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        # Not the whole tree: other files may lie in a folder of this name.
+        with contextlib.suppress(OSError):
+            for path in self._folder.glob(_FILES):
+                path.unlink(missing_ok=True)
+            self._folder.rmdir()
 
     def seal(self, round_: int, folder: Path) -> dict[str, list[Place]]:
         """Put a finished round's replies into a checkpoint.
@@ -187,7 +192,7 @@ class KeptReplies:
         Raises:
             BundleError: A file is missing or cut short.
         """
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self.clear()
         for name, places in sealed.items():
             index, round_ = (int(part[1:]) for part in name.partition(".")[0].split("-"))
             end = max((place.offset + sum(place.sizes) for place in places), default=0)
