@@ -38,6 +38,7 @@ OPTIMIZER_FILE = "optimizer.safetensors"
 STATE_FILE = "state.json"
 KEPT_FILE = "kept.json"
 _KEEP = 2
+_UNFINISHED = ".round-"
 
 
 def write_checkpoint(
@@ -93,7 +94,8 @@ def write_checkpoint(
 def _prune(newest: Path) -> None:
     # Those of later rounds are an earlier run's: this one has not got there yet.
     ours = sorted(path for path in newest.parent.glob("round-*") if path.name <= newest.name)
-    for old in ours[:-_KEEP]:
+    # A server that was killed in the middle of one could not clear up.
+    for old in [*ours[:-_KEEP], *newest.parent.glob(f"{_UNFINISHED}*")]:
         shutil.rmtree(old, ignore_errors=True)
 
 
@@ -102,7 +104,7 @@ def _replace(
 ) -> None:
     parent = target.parent
     parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=".round-", dir=parent))
+    fresh = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=parent))
     try:
         files = {**files, KEPT_FILE: msgspec.json.encode(kept.seal(round_, fresh))}
         sums = {
@@ -114,6 +116,7 @@ def _replace(
         for name, data in files.items():
             _write(fresh / name, data)
         fresh.chmod(0o755)
+        _sync_folder(fresh)
         shutil.rmtree(target, ignore_errors=True)
         fresh.rename(target)
         _sync_folder(parent)

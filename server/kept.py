@@ -178,7 +178,7 @@ class KeptReplies:
             try:
                 os.link(source, folder / source.name)
             except OSError:
-                shutil.copyfile(source, folder / source.name)
+                _copy(source, folder / source.name)
             sealed[source.name] = list(places.values())
         return sealed
 
@@ -190,7 +190,7 @@ class KeptReplies:
             sealed: What :meth:`seal` gave.
 
         Raises:
-            BundleError: A file is missing or cut short.
+            BundleError: A file is missing or damaged.
         """
         self.clear()
         for name, places in sealed.items():
@@ -198,14 +198,42 @@ class KeptReplies:
             end = max((place.offset + sum(place.sizes) for place in places), default=0)
             source = folder / name
             try:
-                if source.stat().st_size < end:
-                    raise BundleError(f"{source} is cut short")
+                check_sealed(source, places)
                 self._folder.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, self._path(index, round_))
             except OSError as error:
                 raise BundleError(f"cannot read {source}: {error.strerror}") from error
+            except ValueError as error:
+                raise BundleError(f"{source}: {error}") from error
             self._places[index, round_] = {place.step: place for place in places}
             self._ends[index, round_] = end
 
     def _path(self, index: int, round_: int) -> Path:
         return self._folder / f"d{index:04d}-r{round_:06d}.bin"
+
+
+def check_sealed(path: Path, places: Sequence[Place]) -> None:
+    """Check a file of replies against its sums.
+
+    Args:
+        path: The file.
+        places: What lies in it.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is cut short or damaged.
+    """
+    with path.open("rb") as file:
+        for place in places:
+            file.seek(place.offset)
+            data = file.read(sum(place.sizes))
+            if len(data) < sum(place.sizes):
+                raise ValueError(f"{path.name} is cut short")
+            if zlib.crc32(data) != place.crc:
+                raise ValueError(f"{path.name} is damaged")
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+    with target.open("rb") as file:
+        os.fsync(file.fileno())

@@ -177,14 +177,15 @@ def test_a_file_that_changed_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("hurt", "words"),
     [
-        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "is cut short"),
-        (lambda path: path.unlink(), "cannot read .*: No such file"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1]), r"d0001-r000003\.bin is cut short"),
+        (lambda path: path.write_bytes(b"x" * 9999), r"d0001-r000003\.bin is damaged"),
+        (lambda path: path.unlink(), r"cannot read .*d0001-r000003\.bin: No such file"),
     ],
 )
-def test_a_sealed_file_that_is_short_or_gone_is_refused(tmp_path, hurt, words):
+def test_a_sealed_file_that_is_damaged_or_gone_is_refused(tmp_path, hurt, words):
     _, folder, given = sealed(tmp_path)
     hurt(folder / "d0001-r000003.bin")
-    with pytest.raises(BundleError, match=rf"{words}|d0001-r000003\.bin {words}"):
+    with pytest.raises(BundleError, match=words):
         KeptReplies(tmp_path / "other").adopt(folder, given)
 
 
@@ -197,5 +198,5 @@ def test_a_disk_that_fails_is_said(tmp_path):
     with pytest.raises(TrainingError, match=r"cannot write .*d0000-r000003\.bin: No such file"):
         keep(kept, 0, 3, 1)
     (tmp_path / "other").write_text("in the way")
-    with pytest.raises(TrainingError, match="cannot write .*free some space"):
+    with pytest.raises(TrainingError, match=r"cannot write .*free some space"):
         keep(KeptReplies(tmp_path / "other"), 0, 3, 0)
