@@ -40,6 +40,14 @@ class RoundResult:
     float32_bytes_down: int
     devices: int
 
+    def as_event(self) -> dict[str, Any]:
+        """Fields of the ``round`` event in the metrics."""
+        values = asdict(self)
+        del values["score"]
+        values["loss"] = self.score.loss if self.score else None
+        values["accuracy"] = self.score.accuracy if self.score else None
+        return values
+
 
 @dataclass(frozen=True)
 class DeviceResult:
