@@ -1,9 +1,10 @@
 """What a device is at the beginning of a round, on disk, so that it can begin the round again.
 
-``JOURNAL/DEVICE/RUN/round-000003.safetensors`` holds the front, the optimiser's state and, as JSON
-in its metadata, the place in the data, the steps made and what each codec remembers. It is written
-under another name, synced, and renamed; the two newest are kept, for a server that was started
-again may have to go back to its checkpoint before the last.
+``JOURNAL/DEVICE/RUN/round-000003.safetensors`` holds the front, the optimiser's state and, in its
+metadata, as JSON the place in the data, the steps made and what each codec remembers, and a sum of
+it all, which tells a worn memory card's entries. It is written under another name, synced, and
+renamed; the two newest are kept, for a server that was started again may have to go back to its
+checkpoint before the last.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import contextlib
 import logging
 import os
 import re
-import shutil
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,8 +30,10 @@ _KEEP = 2
 _KEEP_RUNS = 4
 # What the server says becomes part of a path.
 _SAFE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z")
-_KEY = "slfac"
+_KEY, _SUM = "slfac", "crc32"
+_ENTRIES, _FRESH = "round-*.safetensors", "fresh"
 _FRONT, _OPTIMIZER = "front/", "optimizer/"
+_UNUSABLE = (OSError, ValueError, LookupError, safetensors.SafetensorError, msgspec.MsgspecError)
 _log = logging.getLogger(__name__)
 
 
@@ -100,17 +103,18 @@ class Journal:
         tensors = {f"{_FRONT}{name}": array for name, array in entry.front.items()}
         tensors |= {f"{_OPTIMIZER}{name}": array for name, array in entry.optimizer.items()}
         tensors = {name: np.asarray(array, order="C") for name, array in tensors.items()}
-        about = {_KEY: msgspec.json.encode(entry.place).decode()}
+        place = msgspec.json.encode(entry.place).decode()
+        about = {_KEY: place, _SUM: _sum(place, tensors)}
         data = safetensors.numpy.save(tensors, metadata=about)
         self._folder.mkdir(parents=True, exist_ok=True)
-        fresh = self._folder / "fresh"
+        fresh = self._folder / _FRESH
         with fresh.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(self._path(entry.place.round))
         _sync(self._folder)
-        newest = sorted(self._folder.glob("round-*.safetensors"))
+        newest = sorted(self._folder.glob(_ENTRIES))
         # Those of later rounds are from before the server went back.
         ours = [path for path in newest if path <= self._path(entry.place.round)]
         for path in {*newest} - {*ours[-_KEEP:]}:
@@ -125,10 +129,10 @@ class Journal:
         Returns:
             The entry; None where there is none that can be used, which is logged.
         """
-        for path in sorted(self._folder.glob("round-*.safetensors"), reverse=True):
+        for path in sorted(self._folder.glob(_ENTRIES), reverse=True):
             try:
                 entry = _read(path)
-            except (OSError, safetensors.SafetensorError, KeyError, msgspec.MsgspecError) as error:
+            except _UNUSABLE as error:
                 _log.warning("journal %s cannot be used: %s", path, error)
                 continue
             ours = (entry.place.bundle, entry.place.optimizer) == self._of
@@ -138,7 +142,7 @@ class Journal:
 
     def clear(self) -> None:
         """Drop the entries: the run is over for this device."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        _drop(self._folder)
 
     def clear_old(self) -> None:
         """Drop what this device kept of other runs, but for the newest few."""
@@ -146,7 +150,7 @@ class Journal:
         with contextlib.suppress(OSError):
             folders.sort(key=lambda path: path.stat().st_mtime)
         for folder in folders[: -_KEEP_RUNS + 1]:
-            shutil.rmtree(folder, ignore_errors=True)
+            _drop(folder)
 
     def _path(self, round_: int) -> Path:
         return self._folder / f"round-{round_:06d}.safetensors"
@@ -157,6 +161,8 @@ def _read(path: Path) -> Entry:
     tensors = safetensors.numpy.load(data)
     with safetensors.safe_open(path, framework="numpy") as file:
         about = file.metadata() or {}
+    if about[_SUM] != _sum(about[_KEY], tensors):
+        raise ValueError("it is damaged")
     place = msgspec.json.decode(about[_KEY], type=Place)
 
     def under(prefix: str) -> State:
@@ -167,6 +173,22 @@ def _read(path: Path) -> Entry:
         }
 
     return Entry(place, under(_FRONT), under(_OPTIMIZER))
+
+
+def _sum(place: str, tensors: Mapping[str, np.ndarray]) -> str:
+    total = zlib.crc32(place.encode())
+    for name, array in sorted(tensors.items()):
+        total = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), total)
+        total = zlib.crc32(array.tobytes(), total)
+    return f"{total:08x}"
+
+
+def _drop(folder: Path) -> None:
+    # Not the whole tree: the server names it, and other files may lie there.
+    with contextlib.suppress(OSError):
+        for path in [*folder.glob(_ENTRIES), folder / _FRESH]:
+            path.unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def _sync(folder: Path) -> None:

@@ -39,6 +39,7 @@ STATE_FILE = "state.json"
 KEPT_FILE = "kept.json"
 BEST_NAME = "best"
 _KEEP = 2
+_UNFINISHED = ".round-"
 
 
 def write_checkpoint(
@@ -120,9 +121,10 @@ def _prune(newest: Path) -> None:
     ours = sorted(path for path in newest.parent.glob("round-*") if path.name <= newest.name)
     link = newest.parent / BEST_NAME
     best = link.readlink().name if link.is_symlink() else ""
-    for old in ours[:-_KEEP]:
-        if old.name != best:
-            shutil.rmtree(old, ignore_errors=True)
+    old = [path for path in ours[:-_KEEP] if path.name != best]
+    # A server that was killed in the middle of one could not clear up.
+    for path in [*old, *newest.parent.glob(f"{_UNFINISHED}*")]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _replace(
@@ -130,7 +132,7 @@ def _replace(
 ) -> None:
     parent = target.parent
     parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=".round-", dir=parent))
+    fresh = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=parent))
     try:
         files = {**files, KEPT_FILE: msgspec.json.encode(kept.seal(round_, fresh))}
         sums = {
@@ -142,6 +144,7 @@ def _replace(
         for name, data in files.items():
             _write(fresh / name, data)
         fresh.chmod(0o755)
+        _sync_folder(fresh)
         shutil.rmtree(target, ignore_errors=True)
         fresh.rename(target)
         _sync_folder(parent)

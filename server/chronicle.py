@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from slfac.server.back import BackHalf
 from slfac.server.best import Watch
 from slfac.server.checkpoint import mark_best, write_checkpoint
-from slfac.server.evaluate import SCORES, Evaluator, Score
+from slfac.server.evaluate import Evaluator, Score
 from slfac.server.exchange import Exchange
 from slfac.server.kept import KeptReplies
 from slfac.server.ledger import Ledger
@@ -188,19 +188,11 @@ class Chronicle:
             return None
 
     def _write(self, result: RoundResult, share: float) -> None:
-        score, watched = result.score, self._watch.state()
+        watched = self._watch.state()
         self._metrics.write(
             "round",
-            round=result.round,
             rounds=self._settings.rounds,
-            train_loss=result.train_loss,
-            **(score.as_event() if score else dict.fromkeys(SCORES)),
-            seconds=result.seconds,
-            bytes_up=result.bytes_up,
-            bytes_down=result.bytes_down,
-            float32_bytes_up=result.float32_bytes_up,
-            float32_bytes_down=result.float32_bytes_down,
-            devices=result.devices,
+            **result.as_event(),
             lr_share=share,
             best_round=watched["best_round"],
         )

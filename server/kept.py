@@ -20,6 +20,7 @@ from slfac.wire.errors import BundleError, TrainingError
 from slfac.wire.transfer import Frames, address_frames
 
 FOLDER = "kept"
+_FILES = "d*-r*.bin"
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
@@ -147,7 +148,11 @@ class KeptReplies:
         """Drop everything: the run is over."""
         self._places.clear()
         self._ends.clear()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        # Not the whole tree: other files may lie in a folder of this name.
+        with contextlib.suppress(OSError):
+            for path in self._folder.glob(_FILES):
+                path.unlink(missing_ok=True)
+            self._folder.rmdir()
 
     def seal(self, round_: int, folder: Path) -> dict[str, list[Place]]:
         """Put a finished round's replies into a checkpoint.
@@ -173,7 +178,7 @@ class KeptReplies:
             try:
                 os.link(source, folder / source.name)
             except OSError:
-                shutil.copyfile(source, folder / source.name)
+                _copy(source, folder / source.name)
             sealed[source.name] = list(places.values())
         return sealed
 
@@ -185,22 +190,50 @@ class KeptReplies:
             sealed: What :meth:`seal` gave.
 
         Raises:
-            BundleError: A file is missing or cut short.
+            BundleError: A file is missing or damaged.
         """
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self.clear()
         for name, places in sealed.items():
             index, round_ = (int(part[1:]) for part in name.partition(".")[0].split("-"))
             end = max((place.offset + sum(place.sizes) for place in places), default=0)
             source = folder / name
             try:
-                if source.stat().st_size < end:
-                    raise BundleError(f"{source} is cut short")
+                check_sealed(source, places)
                 self._folder.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, self._path(index, round_))
             except OSError as error:
                 raise BundleError(f"cannot read {source}: {error.strerror}") from error
+            except ValueError as error:
+                raise BundleError(f"{source}: {error}") from error
             self._places[index, round_] = {place.step: place for place in places}
             self._ends[index, round_] = end
 
     def _path(self, index: int, round_: int) -> Path:
         return self._folder / f"d{index:04d}-r{round_:06d}.bin"
+
+
+def check_sealed(path: Path, places: Sequence[Place]) -> None:
+    """Check a file of replies against its sums.
+
+    Args:
+        path: The file.
+        places: What lies in it.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is cut short or damaged.
+    """
+    with path.open("rb") as file:
+        for place in places:
+            file.seek(place.offset)
+            data = file.read(sum(place.sizes))
+            if len(data) < sum(place.sizes):
+                raise ValueError(f"{path.name} is cut short")
+            if zlib.crc32(data) != place.crc:
+                raise ValueError(f"{path.name} is damaged")
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+    with target.open("rb") as file:
+        os.fsync(file.fileno())

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+import fcntl
 import json
+import logging
 import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from slfac.wire.errors import SettingsError, TrainingError
 
+_log = logging.getLogger(__name__)
 Listener = Callable[[dict[str, Any]], None]
 _DIGITS = 6
 METRICS_NAME = "metrics.jsonl"
@@ -28,7 +31,8 @@ class Metrics:
         listener: Called with each event after it is written; for progress displays.
 
     Raises:
-        SettingsError: The folder cannot be written, or holds an earlier run.
+        SettingsError: The folder cannot be written, holds an earlier run, or another server
+            works in it.
     """
 
     def __init__(
@@ -38,13 +42,16 @@ class Metrics:
         self._path = folder / METRICS_NAME
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if keep_bytes is not None:
-                _cut(self._path, keep_bytes)
-            self._file = self._path.open("x" if keep_bytes is None else "a", encoding="utf-8")
+            self._file = _open(self._path, keep_bytes)
         except FileExistsError as error:
             raise SettingsError(
                 f"setting out is {str(folder)!r}, which holds an earlier run",
                 "choose another folder, or delete that one",
+            ) from error
+        except BlockingIOError as error:
+            raise SettingsError(
+                f"setting out is {str(folder)!r}, in which a server is at work",
+                "stop that one first",
             ) from error
         except OSError as error:
             raise SettingsError(
@@ -95,10 +102,27 @@ class Metrics:
         self._file.close()
 
 
-def _cut(path: Path, keep_bytes: int) -> None:
-    path.touch()
-    if path.stat().st_size > keep_bytes:
-        os.truncate(path, keep_bytes)
+def _open(path: Path, keep_bytes: int | None) -> TextIO:
+    file = path.open("x" if keep_bytes is None else "a", encoding="utf-8")
+    try:
+        _lock(file)
+        if keep_bytes is not None and path.stat().st_size > keep_bytes:
+            file.truncate(keep_bytes)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _lock(file: TextIO) -> None:
+    """Keep other servers out until the file is closed or this process dies."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        # Some network file systems have no locks.
+        _log.warning("%s cannot be locked: %s", file.name, error.strerror)
 
 
 def finite_or_null(value: Any, *, digits: int | None = None) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from slfac.server.best import Best
-from slfac.server.evaluate import Score
+from slfac.server.evaluate import SCORES, Score
 from slfac.server.ledger import DeviceTotals
 from slfac.wire.bundle import State
 from slfac.wire.messages import Summary
@@ -40,6 +40,12 @@ class RoundResult:
     float32_bytes_up: int
     float32_bytes_down: int
     devices: int
+
+    def as_event(self) -> dict[str, Any]:
+        """Fields of the ``round`` event in the metrics."""
+        values = asdict(self)
+        del values["score"]
+        return {**values, **(self.score.as_event() if self.score else dict.fromkeys(SCORES))}
 
 
 @dataclass(frozen=True)

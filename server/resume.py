@@ -18,7 +18,7 @@ import torch
 
 from slfac.server.back import BackHalf
 from slfac.server.checkpoint import KEPT_FILE, OPTIMIZER_FILE, STATE_FILE
-from slfac.server.kept import KeptReplies, Place
+from slfac.server.kept import KeptReplies, Place, check_sealed
 from slfac.server.ledger import DeviceTotals
 from slfac.server.result import RoundResult
 from slfac.wire.bundle import BACK_FILE, FRONT_FILE, Bundle, State, unpack_state
@@ -139,7 +139,9 @@ def newest_checkpoint(out: Path) -> Checkpoint:
     for folder in folders:
         try:
             return _read(folder)
-        except (OSError, ValueError, KeyError, TypeError, msgspec.MsgspecError) as error:
+        except KeyError as error:
+            _log.warning("checkpoint %s cannot be used: %s lacks %s", folder, STATE_FILE, error)
+        except (OSError, ValueError, TypeError, AttributeError, msgspec.MsgspecError) as error:
             _log.warning("checkpoint %s cannot be used: %s", folder, error)
     what = "only damaged checkpoints" if folders else "no checkpoint"
     raise SettingsError(
@@ -156,9 +158,7 @@ def _read(folder: Path) -> Checkpoint:
             raise ValueError(f"{name} is damaged")
     sealed = msgspec.json.decode((folder / KEPT_FILE).read_bytes(), type=dict[str, list[Place]])
     for name, places in sealed.items():
-        end = max((place.offset + sum(place.sizes) for place in places), default=0)
-        if (folder / name).stat().st_size < end:
-            raise ValueError(f"{name} is cut short")
+        check_sealed(folder / name, places)
     for entry in state["rounds"]:
         # JSON has no number for a loss that was not finite.
         if entry["score"] is not None and entry["score"]["loss"] is None:

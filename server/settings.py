@@ -237,6 +237,13 @@ def _resumed(values: Mapping[str, Any]) -> dict[str, Any]:
                 f"setting {name} is {value!r}, and the run in {values['out']} has {kept!r}",
                 "leave it out, or start a new run with another --out",
             )
+    rounds = values.get("rounds")
+    if isinstance(rounds, int) and rounds < len(standing.rounds):
+        raise SettingsError(
+            f"setting rounds is {rounds}, and the run in {values['out']} has finished "
+            f"{len(standing.rounds)}",
+            "leave it out, or give more",
+        )
     # Devices that were enrolled since are not in it.
     return {**standing.settings, **values, "devices": standing.names}
 

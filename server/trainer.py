@@ -29,6 +29,8 @@ from slfac.wire.transfer import Frames
 
 _POLL_S = 0.5
 _GOODBYE_S = 30.0
+# A device that breaks down at the same step each time must not hold up the others for ever.
+_MOST_RETURNS = 10
 # A device that trickles bytes is not waited for beyond this, however slow its link.
 _LAST_GOODBYE_S = 600.0
 
@@ -103,6 +105,9 @@ class Trainer:
         self._away: dict[int, float] = {}
         # Who was answered and has not asked again: its session, and since when.
         self._owing: dict[int, tuple[int, float]] = {}
+        # The last step that each asked for since it came, and how often it came without a new one.
+        self._asked: dict[int, int] = {}
+        self._returns: dict[int, int] = {}
         self._joining: dict[int, Arrived] = {}
         self._steps: dict[int, Step] = {}
         self._fronts: dict[int, tuple[Arrived, State]] = {}
@@ -193,19 +198,10 @@ class Trainer:
         if header.kind == "resume":
             self._on_resume(arrived)
             return
-        if header.kind == "join" and index in self._away:
-            self._remove(index, "it started again, and kept nothing of this run")
-        if index in self._away:
-            raise ProtocolError(f"a {header.kind} request came before its device was taken back")
-        if header.kind == "join" and index in self._members:
-            raise ProtocolError("a device that has joined asked to join again")
         if header.kind == "join":
-            self._joining[index] = arrived
-            present = self._members | self._joining.keys()
-            missing = [n for i, n in enumerate(self._facts.roster.names) if i not in present]
-            self._metrics.write(
-                "joined", device=self._name(index), round=len(self.rounds), missing=missing
-            )
+            self._on_join(arrived)
+        elif index in self._away:
+            raise ProtocolError(f"a {header.kind} request came before its device was taken back")
         elif index not in self._members:
             raise ProtocolError(f"a {header.kind} request came from a device that has not joined")
         elif header.kind == "step":
@@ -213,16 +209,43 @@ class Trainer:
         else:
             self._on_front(arrived)
 
+    def _on_join(self, arrived: Arrived) -> None:
+        index, now = arrived.index, len(self.rounds)
+        returned = index in self._away
+        if returned:
+            self._remove(index, "it started again, and kept nothing of this run")
+        if index in self._members:
+            raise ProtocolError("a device that has joined asked to join again")
+        self._joining[index] = arrived
+        present = self._members | self._joining.keys()
+        missing = [n for i, n in enumerate(self._facts.roster.names) if i not in present]
+        self._metrics.write("joined", device=self._name(index), round=now, missing=missing)
+        if returned and self._members and self._is_fresh(now):
+            # It takes the place that it had: nobody has trained in this round without it.
+            self._members.add(index)
+            del self._joining[index]
+            answer = self._exchange.write_front(arrived, self.front, round_=now, directive="train")
+            self._answer(arrived, answer.frames)
+
+    def _is_fresh(self, round_: int) -> bool:
+        """Whether a round is open, and nothing was trained in it."""
+        begun = self._round_start_s > 0 and round_ < self._settings.rounds
+        return begun and not self._kept.begun(round_)
+
     def _on_resume(self, arrived: Arrived) -> None:
         """Take a device back that has its round's beginning, or say where the run is."""
         index, round_ = arrived.index, arrived.transfer.header.round
         now = len(self.rounds)
         member = index in self._members
+        if member and index not in self._away:
+            raise ProtocolError("a device that is in the run asked to resume")
         if member and round_ == now - 1:
             welcome = self._kept.has(index, round_)
+        elif member:
+            welcome = round_ == now < self._settings.rounds
         else:
             # Who left this round may come back to it as long as nothing was trained in it.
-            welcome = round_ == now and (member or not self._kept.begun(now))
+            welcome = round_ == now and self._is_fresh(now)
         if welcome:
             self._members.add(index)
             self._away.pop(index, None)
@@ -235,14 +258,24 @@ class Trainer:
     def _await_return(self, index: int) -> None:
         """Keep the place of a device that opened another session; its old requests are void."""
         self.ledger.timings(index, None)
-        for waiting in (self._steps, self._fronts, self._joining, self._owing):
+        for waiting in (self._steps, self._fronts, self._joining, self._owing, self._asked):
             waiting.pop(index, None)
-        if index in self._members:
-            self._away[index] = time.monotonic() + self._settings.grace_s
+        if index not in self._members:
+            return
+        self._returns[index] = self._returns.get(index, 0) + 1
+        if self._returns[index] > _MOST_RETURNS:
+            self._remove(index, f"it started {_MOST_RETURNS} times without making another step")
+        else:
+            # It is connected, but may have to load its data first.
+            self._away[index] = time.monotonic() + self._settings.step_timeout_s
 
     def _on_step(self, arrived: Arrived) -> None:
         index, header = arrived.index, arrived.transfer.header
-        now = len(self.rounds)
+        now, before = len(self.rounds), self._asked.get(index, -1)
+        if header.step <= before:
+            # Asking for kept replies over and over, it would keep the others waiting for ever.
+            raise ProtocolError(f"step {header.step} came after step {before}")
+        self._asked[index] = header.step
         if header.round == now:
             # Its journal has the beginning of this round by now.
             self._kept.confirm(index, now)
@@ -373,6 +406,7 @@ class Trainer:
                 self.ledger.step(
                     decoded, answer, loss=outcome.loss, round_=round_, train_ms=train_ms
                 )
+                self._returns.pop(arrived.index, None)
                 samples = len(decoded.batch.target)
                 self._trained[arrived.index] = self._trained.get(arrived.index, 0) + samples
                 self._loss_sum += outcome.loss * samples
@@ -416,13 +450,11 @@ class Trainer:
             self._waiting_since_s = time.monotonic()
         self.ledger.timings(index, None)
         self._members.discard(index)
-        self._away.pop(index, None)
         self._kept.forget(index)
-        self._owing.pop(index, None)
-        self._joining.pop(index, None)
-        self._steps.pop(index, None)
-        self._fronts.pop(index, None)
-        self._trained.pop(index, None)
+        for waiting in (self._steps, self._fronts, self._joining, self._owing):
+            waiting.pop(index, None)
+        for standing in (self._away, self._asked, self._returns, self._trained):
+            standing.pop(index, None)
         self._exchange.forget(index)
         if known:
             self._metrics.write("left", device=self._name(index), reason=reason)
