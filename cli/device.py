@@ -42,6 +42,7 @@ def add_parser(subparsers: Any) -> None:
     add("--name", help="name to go by without keys (default: device)")
     add("--bundle", type=Path, metavar="DIR", help="bundle that this device holds already")
     add("--cache", type=Path, metavar="DIR", help="where fetched bundles are kept")
+    add("--journal", type=Path, metavar="DIR", help="where each round's beginning is taken down")
     add("--connect-timeout-s", type=float, metavar="S", help="how long to try at first (60)")
     add("--reconnect-timeout-s", type=float, metavar="S", help="how long after a break (300)")
     add("--threads", type=int, metavar="N", help="threads of onnxruntime (1)")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _EPILOG = """\
 examples:
   slfac export infer --bundle bundle --checkpoint runs/a/checkpoint --out model.onnx
-  slfac export infer --bundle bundle --checkpoint runs/a/checkpoint --out model.onnx \\
+  slfac export infer --bundle bundle --checkpoint runs/a/checkpoint/best --out model.onnx \\
       --with-preprocessing uint8
   slfac export infer --bundle bundle --checkpoint runs/a/checkpoint/round-000003 \\
       --part front --out front.onnx
@@ -50,7 +50,7 @@ def add_parser(export: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="a run's folder checkpoint (its last round), or one of the rounds in it",
+        help="a run's folder checkpoint (its last round), or best or a round in it",
     )
     add("--out", type=Path, required=True, metavar="FILE", help="the ONNX file to write")
     add(

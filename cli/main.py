@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from slfac import __version__
-from slfac.cli import bench, demo, device, experiment, export, keys, server
+from slfac.cli import bench, demo, device, doctor, experiment, export, keys, server
 from slfac.wire.errors import EXIT_INTERRUPTED, MissingExtraError, SlfacError
 
 EXIT_TERMINATED = 143
@@ -24,6 +24,7 @@ examples:
   slfac export --model cnn --cut pool1 --input 1x28x28 --classes 10 --out bundle
   slfac server --bundle bundle --keys keys --data mnist --out runs/a
   slfac device --server tcp://10.0.0.5:5555 --keys keys --data mnist
+  slfac doctor --keys keys                say what is wrong with a machine, and what to do
   slfac bench codec                       measure the codecs on tensors of real training
   slfac experiment rate --codec none,slfac --seed 0,1,2
 
@@ -114,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"slfac {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (demo, export, server, device, keys, bench, experiment):
+    for command in (demo, export, server, device, keys, doctor, bench, experiment):
         command.add_parser(subparsers)
     for subparser in subparsers.choices.values():
         subparser.add_argument(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 from slfac.cli.imports import import_from_here
@@ -11,13 +12,20 @@ from slfac.cli.parsers import add_command, given
 from slfac.cli.threads import limit_threads
 
 _EPILOG = """\
-example:
+examples:
   slfac keys new server --dir keys
   slfac keys enroll pi-1 pi-1/device.key --dir keys
   slfac server --bundle bundle --keys keys --data mnist --out runs/a --rounds 10
+  slfac server --resume runs/a
+  slfac server --config server.toml --out runs/b
 
 Codecs: none, fp16, slfac:theta=0.9,bmin=2,bmax=8. Optimisers: sgd:lr=0.05,momentum=0.9,
-adam:lr=0.001, adamw:lr=0.001. Partitions: own, iid, dirichlet:beta=0.5 (docs/data.md).
+adam:lr=0.001, adamw:lr=0.001, each with clip_norm=1 or clip_value=0.1. Schedules: constant,
+linear:final=0, cosine:warmup=2,final=0.01, step:every=10,factor=0.1 (docs/guide.md).
+Partitions: own, iid, dirichlet:beta=0.5 (docs/data.md).
+
+A file for --config holds the same settings, with _ for - (docs/server.toml). What is given
+here goes before it. The bundle and the folder for results must be given in either place.
 """
 
 
@@ -35,11 +43,17 @@ def add_parser(subparsers: Any) -> None:
         run=run,
     )
     add = parser.add_argument
-    add("--bundle", required=True, metavar="DIR", help="bundle to train")
-    add("--out", required=True, metavar="DIR", help="where metrics and checkpoints go")
+    add("--config", type=Path, metavar="FILE", help="a TOML file of settings")
+    add("--bundle", metavar="DIR", help="bundle to train")
+    add("--out", metavar="DIR", help="where metrics and checkpoints go")
+    add("--resume", metavar="DIR", help="go on with the run in DIR, with its settings")
     add("--bind", metavar="ADDRESS", help="tcp://HOST:PORT to listen on (tcp://0.0.0.0:5555)")
     add("--keys", metavar="DIR", help="the server's key folder")
-    add("--insecure", action="store_true", help="work without keys, on loopback only")
+    add(
+        "--insecure",
+        action=argparse.BooleanOptionalAction,
+        help="work without keys, on loopback only",
+    )
     add("--devices", metavar="A,B", type=_names, help="devices of the run (all enrolled)")
     add("--min-devices", type=int, metavar="N", help="start with N once the wait is over (all)")
     add("--join-timeout-s", type=float, metavar="S", help="how long to wait for devices (for ever)")
@@ -48,13 +62,20 @@ def add_parser(subparsers: Any) -> None:
     add("--batch-size", type=int, metavar="N", help="samples a device puts into a step (32)")
     add("--optimizer", metavar="SPEC", help="of the back half (sgd:lr=0.05,momentum=0.9)")
     add("--device-optimizer", metavar="SPEC", help="of the devices (the same)")
+    add("--schedule", metavar="SPEC", help="of the learning rates of both halves (constant)")
     add("--codec", metavar="SPEC", help="codec both ways (slfac)")
     add("--codec-up", metavar="SPEC", help="codec of the smashed data")
     add("--codec-down", metavar="SPEC", help="codec of the gradients")
     add("--partition", metavar="SPEC", help="how data is shared out (own)")
     add("--seed", type=int, metavar="N", help="seed of everything random (0)")
     add("--data", metavar="PATH", help="data set with a test split, to evaluate each round")
-    add("--grace-s", type=float, metavar="S", help="how long a lost device may stay away (10)")
+    add(
+        "--best-by",
+        choices=("auto", "balanced_accuracy", "accuracy", "loss"),
+        help="score that chooses checkpoint/best (auto: balanced accuracy, or loss)",
+    )
+    add("--early-stop", metavar="SPEC", help="end without gain: patience=3,min_delta=0.001 (no)")
+    add("--grace-s", type=float, metavar="S", help="how long a lost device may stay away (60)")
     add("--idle-timeout-s", type=float, metavar="S", help="give up without devices after (600)")
     add("--step-timeout-s", type=float, metavar="S", help="go on without a silent device (600)")
     add(
@@ -83,13 +104,17 @@ def run(args: argparse.Namespace) -> int:
     # Torch has threads of its own; the codec's products are too small for several.
     limit_threads(blas=1)
     import_from_here()
-    from slfac.server import Server, server_settings
+    from slfac.server import Server, configured_settings, server_settings
+    from slfac.server.config import split_codec
 
     values = given(args)
-    codec = values.pop("codec", None)
-    if codec is not None:
-        values = {"codec_up": codec, "codec_down": codec, **values}
-    with Server(server_settings(**values), _show) as server:
+    if "resume" in values:
+        values = _resume(values)
+    file = values.pop("config", None)
+    settings = (
+        configured_settings(file, **values) if file else server_settings(**split_codec(values))
+    )
+    with Server(settings, _show) as server:
         result = server.run()
     print(f"{len(result.rounds)} rounds in {result.seconds:.1f} s, checkpoint {result.checkpoint}")
     for device in result.devices:
@@ -101,7 +126,22 @@ def run(args: argparse.Namespace) -> int:
         )
     if result.accuracy is not None:
         print(f"accuracy {result.accuracy:.2%}")
+    if result.best is not None:
+        best = result.best
+        print(f"best after round {best.round + 1}: {_score(best.measure, best.value)}")
     return 0
+
+
+def _resume(values: dict[str, Any]) -> dict[str, Any]:
+    from slfac.wire.errors import SettingsError
+
+    for name in ("out", "config"):
+        if name in values:
+            raise SettingsError(
+                f"--{name} {values[name]} is given, but --resume has the run's folder and settings",
+                f"leave out --{name}",
+            )
+    return {**values, "out": values["resume"], "resume": True}
 
 
 def _show(event: dict[str, Any]) -> None:
@@ -109,11 +149,20 @@ def _show(event: dict[str, Any]) -> None:
     if kind == "run":
         names = ", ".join(event["devices"])
         _say(f"run {event['run']} at {event['address']}, waiting for {names}")
+    elif kind == "restarted":
+        _say(
+            f"run {event['run']} at {event['address']} goes on after {event['round']} of "
+            f"{event['rounds']} rounds, waiting for {', '.join(event['missing'])}"
+        )
+    elif kind == "resumed":
+        _say(f"{event['device']} goes on from the beginning of round {event['round'] + 1}")
     elif kind == "joined":
         missing = ", ".join(event["missing"])
         _say(f"{event['device']} joined" + (f"; missing: {missing}" if missing else ""))
     elif kind == "left":
         _say(f"{event['device']} left: {event['reason']}")
+    elif kind == "early_stop":
+        _say(f"early stop: no gain in {event['measure']} in {event['rounds_without_gain']} rounds")
     elif kind == "round":
         accuracy = event["accuracy"]
         scored = f", accuracy {accuracy:.2%}" if accuracy is not None else ""
@@ -123,6 +172,11 @@ def _show(event: dict[str, Any]) -> None:
             f"{event['devices']} devices, {event['seconds']:.1f} s, "
             f"{event['bytes_up'] / 1e6:.2f} MB up, {event['bytes_down'] / 1e6:.2f} MB down so far"
         )
+
+
+def _score(measure: str, value: float) -> str:
+    name = measure.replace("_", " ")
+    return f"{name} {value:.4f}" if measure == "loss" else f"{name} {value:.2%}"
 
 
 def _ratio(float32_bytes: int, sent_bytes: int) -> str:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import onnxruntime
 
 from slfac.device.bundles import get_bundle
+from slfac.device.front import Front
 from slfac.device.guard import foreign_modules
+from slfac.device.journal import Journal
 from slfac.device.link import Link, SessionLost
 from slfac.device.memory import peak_rss_bytes
 from slfac.device.provider import open_front
@@ -97,7 +99,8 @@ class _Agent:
         self._finished = False
         self._last = Timings()
         self._losses: list[float] = []
-        self._rounds = 0
+        self._rounds: set[int] = set()
+        self._begun: dict[int, int] = {}
         self._samples_held = 0
 
     def run(self) -> DeviceResult:
@@ -115,8 +118,7 @@ class _Agent:
         samples = self._samples(welcome, bundle)
         while not self._finished:
             try:
-                stay = Stay(self._link, welcome, bundle, samples, front)
-                self._train(stay)
+                self._train(self._stay(welcome, bundle, samples, front))
             except SessionLost:
                 self._on_status("the server forgot this session; joining again")
                 before, welcome = welcome.run, self._rejoin(bundle)
@@ -128,6 +130,25 @@ class _Agent:
     def close(self) -> None:
         self._link.bye(finished=self._finished, timings=self._last, summary=self._summary())
         self._link.close()
+
+    def _stay(self, welcome: Welcome, bundle: Bundle, samples: Samples, front: Front) -> Stay:
+        journal = Journal(
+            self._settings.journal,
+            welcome.run,
+            welcome.device,
+            bundle.id,
+            welcome.plan.optimizer,
+        )
+        journal.clear_old()
+        return Stay(
+            self._link,
+            welcome,
+            bundle,
+            samples=samples,
+            front=front,
+            journal=journal,
+            on_status=self._on_status,
+        )
 
     def _bundle(self, welcome: Welcome) -> Bundle:
         return get_bundle(
@@ -165,6 +186,8 @@ class _Agent:
         if going:
             self._on_status(f"training from round {stay.round + 1} of {stay.rounds}")
         while going:
+            # Steps that are made again count once.
+            del self._losses[self._begun.setdefault(stay.round, len(self._losses)) :]
             for _ in range(stay.steps_per_round):
                 loss, self._last = stay.step(self._last)
                 self._losses.append(loss)
@@ -173,7 +196,7 @@ class _Agent:
             done = stay.round + 1
             going = stay.finish_round(self._last)
             self._last = Timings()
-            self._rounds += 1
+            self._rounds.add(done)
             self._on_status(f"round {done} of {stay.rounds}: training loss {mean:.4f}")
         self._finished = True
 
@@ -194,7 +217,7 @@ class _Agent:
         summary = self._summary()
         return DeviceResult(
             name=welcome.device,
-            rounds=self._rounds,
+            rounds=len(self._rounds),
             steps=len(self._losses),
             samples=summary.samples,
             losses=tuple(self._losses),

@@ -62,6 +62,21 @@ class Samples:
         """Steps that one pass over the samples takes."""
         return self._stream.batches_per_epoch
 
+    def place(self) -> dict[str, int]:
+        """Where the stream of batches stands, for a journal."""
+        return self._stream.state()
+
+    def seek(self, place: dict[str, int]) -> None:
+        """Go back to where the stream stood.
+
+        Args:
+            place: What :meth:`place` gave.
+
+        Raises:
+            DataError: It is not of such a stream.
+        """
+        self._stream.restore(place)
+
     def next_batch(self) -> tuple[np.ndarray, np.ndarray]:
         """The next batch.
 

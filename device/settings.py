@@ -9,15 +9,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from slfac.device.places import default_cache, default_journal
 from slfac.wire.errors import SettingsError
 from slfac.wire.sockets import check_address
 
 _FIELD = re.compile(r"(.*) - at `\$\.(\w+)`")
-
-
-def default_cache() -> Path:
-    """Where bundles fetched from a server are kept: ``~/.cache/slfac/bundles``."""
-    return Path.home() / ".cache" / "slfac" / "bundles"
 
 
 class DeviceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,6 +28,8 @@ class DeviceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         bundle: Bundle it holds already; None, or another than the server trains, is
             fetched from the server.
         cache: Where fetched bundles are kept.
+        journal: Where the beginning of each round is taken down, so that a device that was
+            killed goes on.
         connect_timeout_s: How long to try to reach the server at the start.
         reconnect_timeout_s: How long to try again after the link broke.
         threads: Threads of onnxruntime.
@@ -47,6 +45,7 @@ class DeviceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}\Z")] = "device"
     bundle: Path | None = None
     cache: Path = msgspec.field(default_factory=default_cache)
+    journal: Path = msgspec.field(default_factory=default_journal)
     connect_timeout_s: Annotated[float, Meta(ge=0)] = 60.0
     reconnect_timeout_s: Annotated[float, Meta(ge=0)] = 300.0
     threads: Annotated[int, Meta(ge=1, le=64)] = 1

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from slfac.codec import Codec, StreamKey, decode, make_codec
+from slfac.codec.schedule import make_schedule
 from slfac.device.draws import draw
 from slfac.device.front import Front
+from slfac.device.journal import Entry, Journal, Place
 from slfac.device.link import Link
 from slfac.device.optim import make_optimizer
 from slfac.device.samples import Samples
 from slfac.device.stopwatch import Stopwatch
 from slfac.wire.bundle import Bundle, State, pack_state, unpack_state
-from slfac.wire.errors import CodecError, TrainingError
+from slfac.wire.errors import CodecError, SlfacError, TrainingError
 from slfac.wire.manifest import TensorSpec
 from slfac.wire.messages import Reply, Timings, Welcome
 from slfac.wire.transfer import Part, Transfer
@@ -34,6 +36,8 @@ class Stay:
         bundle: The bundle to train.
         samples: This device's samples.
         front: The front to train.
+        journal: Where the beginning of each round is taken down.
+        on_status: Told what people should know.
 
     Attributes:
         round: The present round.
@@ -42,7 +46,15 @@ class Stay:
     """
 
     def __init__(
-        self, link: Link, welcome: Welcome, bundle: Bundle, samples: Samples, front: Front
+        self,
+        link: Link,
+        welcome: Welcome,
+        bundle: Bundle,
+        *,
+        samples: Samples,
+        front: Front,
+        journal: Journal,
+        on_status: Callable[[str], None],
     ) -> None:
         plan = welcome.plan
         self.round = 0
@@ -55,23 +67,84 @@ class Stay:
         )
         self._samples = samples
         self._front = front
-        self._optimizer = make_optimizer(plan.optimizer)
-        self._up: list[Codec] = [make_codec(plan.codec_up) for _ in bundle.manifest.smashed]
+        self._plan = plan
+        self._schedule = make_schedule(
+            plan.schedule, rounds=plan.rounds, steps_per_round=plan.steps_per_round
+        )
+        self._journal = journal
+        self._on_status = on_status
+        self._bundle_id = bundle.id
+        self._begin_afresh()
         self._plain = make_codec("none")
         self._seed = plan.seed
         self._index = welcome.index
-        self._step = 0
         self._round_samples = 0
 
     def enter(self) -> bool:
-        """Wait to be let in, and take over the front.
+        """Go on from the beginning of a round that was taken down, or wait to be let in.
 
         Returns:
             Whether to train.
         """
+        if self._resume():
+            return True
+        self._begin_afresh()
         return self._take_front(
             self._link.request("join", max_reply_bytes=self._max_front_bytes).reply
         )
+
+    def _begin_afresh(self) -> None:
+        self._step = 0
+        self._optimizer = make_optimizer(self._plan.optimizer)
+        self._lr = self._optimizer.lr
+        self._up: list[Codec] = [make_codec(self._plan.codec_up) for _ in self._manifest.smashed]
+
+    def _resume(self) -> bool:
+        entry = self._journal.read()
+        while entry is not None and self._take_back(entry):
+            place = entry.place
+            reply = self._link.request(
+                "resume", max_reply_bytes=0, round_=place.round, step=place.step
+            ).reply.header
+            if reply.directive == "train":
+                self._on_status(f"going on from the beginning of round {place.round + 1}")
+                return True
+            # A server that was started again may stand at an earlier round.
+            entry = self._journal.read(reply.round) if reply.round < place.round else None
+        return False
+
+    def _take_back(self, entry: Entry) -> bool:
+        """Become what this device was; whether that is possible."""
+        place = entry.place
+        try:
+            self._front.load(entry.front)
+            self._optimizer.restore(entry.optimizer)
+            self._samples.seek(place.data)
+            for codec, state in zip(self._up, place.codecs, strict=True):
+                codec.restore(state)
+        except (SlfacError, ValueError) as error:
+            self._on_status(f"cannot go on from round {place.round + 1}: {error}")
+            return False
+        self.round, self._step, self._round_samples = place.round, place.step, 0
+        return True
+
+    def _take_down(self) -> None:
+        """Write the beginning of a round; without it, training only cannot be resumed here."""
+        place = Place(
+            bundle=self._bundle_id,
+            optimizer=self._plan.optimizer,
+            round=self.round,
+            step=self._step,
+            data=self._samples.place(),
+            codecs=[codec.state() for codec in self._up],
+        )
+        try:
+            self._journal.write(Entry(place, self._front.state(), self._optimizer.state()))
+        except OSError as error:
+            self._on_status(
+                f"cannot write {error.filename or 'the journal'}: {error.strerror}; if this device "
+                "is killed, it will have to join anew"
+            )
 
     def step(self, before: Timings) -> tuple[float, Timings]:
         """Make one training step.
@@ -110,6 +183,7 @@ class Stay:
         with watch.phase("backward"):
             grads = self._front.backward(gradients)
         with watch.phase("update"):
+            self._optimizer.lr = self._lr * self._schedule.share(self.round, self._step)
             self._optimizer.step(self._front.parameters, grads)
         self._step += 1
         self._round_samples += len(x)
@@ -146,7 +220,11 @@ class Stay:
         _, data = reply.part("front", "front")
         self._front.load(unpack_state(self._manifest, bytes(data)))
         self.round = reply.header.round
-        return reply.header.directive == "train"
+        if reply.header.directive == "train":
+            self._take_down()
+            return True
+        self._journal.clear()
+        return False
 
     def _encode(self, smashed: list[np.ndarray], target: np.ndarray) -> list[Part]:
         parts = []

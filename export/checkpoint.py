@@ -16,7 +16,7 @@ from slfac.wire.errors import BundleError
 
 _STATE_FILE = "state.json"
 _MAX_STATE_BYTES = 1 << 20
-_REMEDY = "give the folder checkpoint of a run, or one of the rounds in it"
+_REMEDY = "give the folder checkpoint of a run, or best or one of the rounds in it"
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ def open_checkpoint(path: Path, bundle: Bundle) -> Checkpoint:
     """Open a checkpoint of a run that trained a bundle.
 
     Args:
-        path: A round's folder, or the folder of all rounds, of which the last is taken.
+        path: A round's folder, a link to one (``checkpoint/best``), or the folder of all
+            rounds, of which the last is taken.
         bundle: The bundle.
 
     Returns:
@@ -79,7 +80,8 @@ def open_checkpoint(path: Path, bundle: Bundle) -> Checkpoint:
 def _round_folder(path: Path) -> Path:
     try:
         if (path / _STATE_FILE).exists():
-            return path
+            # A link to the best round may be moved while its files are read.
+            return path.resolve() if path.is_symlink() else path
         rounds = sorted(path.glob("round-*"))
     except OSError as error:
         raise BundleError(f"cannot read {path}: {error.strerror}", _REMEDY) from error

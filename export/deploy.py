@@ -72,7 +72,7 @@ def export_infer(
 
     Args:
         bundle: The bundle that was trained.
-        checkpoint: The run's folder ``checkpoint``, or one of the rounds in it.
+        checkpoint: The run's folder ``checkpoint``, or ``best`` or a round in it.
         out: The file to write.
         part: The front alone, or front and back.
         stored: Type of stored values that the file shall take and preprocess itself; None

@@ -87,6 +87,16 @@ class BackHalf:
         # A cut behind the last layer with weights leaves nothing to train here.
         parameters = parameters or [torch.nn.Parameter(torch.zeros(0))]
         self.optimizer = make_torch_optimizer(optimizer, parameters)
+        self._rates = [group["lr"] for group in self.optimizer.param_groups]
+
+    def scale_rate(self, share: float) -> None:
+        """Set the learning rate for the steps to come.
+
+        Args:
+            share: What to multiply the optimiser's own rate with.
+        """
+        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * share
 
     @memory_errors("the back half trains")
     def step(self, batches: Sequence[Batch]) -> list[Outcome | None]:
@@ -159,16 +169,17 @@ class BackHalf:
 
     @memory_errors("the back half is evaluated")
     @torch.no_grad()
-    def evaluate(self, smashed: Sequence[np.ndarray], target: np.ndarray) -> tuple[float, int]:
-        """Loss and hits on samples whose activations were computed elsewhere.
+    def evaluate(
+        self, smashed: Sequence[np.ndarray], target: np.ndarray
+    ) -> tuple[float, np.ndarray]:
+        """Loss and largest outputs on samples whose activations were computed elsewhere.
 
         Args:
             smashed: One array per smashed tensor.
             target: As in :class:`Batch`.
 
         Returns:
-            Sum of the samples' losses, and how many were classified correctly (0 for a
-            loss without classes).
+            Sum of the samples' losses, and which output is the largest, ``(N,) int64``.
 
         Raises:
             TrainingError: The memory of the device is full.
@@ -177,9 +188,7 @@ class BackHalf:
         output = self.module(*(torch.from_numpy(array).to(self.device) for array in smashed))
         expected = torch.from_numpy(target).to(self.device)
         loss = float(per_sample_loss(self._manifest.loss, output, expected).sum())
-        if self._manifest.loss != "cross_entropy":
-            return loss, 0
-        return loss, int((output.argmax(1) == expected).sum())
+        return loss, output.argmax(1).cpu().numpy()
 
 
 def _is_sane(batch: Batch) -> bool:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from slfac.wire.bundle import Bundle
-from slfac.wire.frame import decode_header, encode_header
-from slfac.wire.messages import Message, Reply, Request
-from slfac.wire.transfer import Buffer, Frames, Part, cut_transfer
+from slfac.wire.messages import Reply, Request
+from slfac.wire.transfer import Frames, Part, address_frames, cut_transfer
 
 
 class BundleReply:
@@ -24,9 +21,7 @@ class BundleReply:
 
     def __init__(self, bundle: Bundle) -> None:
         parts = [Part("bundle", name, data) for name, data in bundle.contents("device").items()]
-        self._messages: list[tuple[Message, Buffer]] = [
-            (decode_header(head), body) for head, body in cut_transfer(_REPLY, parts)
-        ]
+        self._frames = cut_transfer(_REPLY, parts)
 
     def frames(self, request: Request) -> Frames:
         """The answer to one request.
@@ -37,11 +32,7 @@ class BundleReply:
         Returns:
             Its messages.
         """
-        own = {"session": request.session, "seq": request.seq}
-        return tuple(
-            (encode_header(msgspec.structs.replace(message, **own)), body)
-            for message, body in self._messages
-        )
+        return address_frames(self._frames, session=request.session, seq=request.seq)
 
 
 _REPLY = Reply(

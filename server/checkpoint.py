@@ -1,8 +1,10 @@
 """Checkpoints: everything the server has learned, on disk whole or not at all.
 
 ``checkpoint/round-000003/`` holds ``front.safetensors``, ``back.safetensors``,
-``optimizer.safetensors`` and ``state.json``. It is written under another name, synced, and
-renamed; the two newest of a run are kept.
+``optimizer.safetensors``, the last round's replies (:mod:`slfac.server.kept`), ``kept.json``, which
+says where in their files they lie, and ``state.json``, with the size and hash of every other file
+but the replies', which have sums of their own. It is written under another name, synced, and
+renamed; the two newest of a run are kept, and the one that ``checkpoint/best`` links to.
 
 ``optimizer.safetensors`` names each tensor of the torch optimiser's state ``INDEX.SLOT``
 (``0.momentum_buffer``), INDEX counting the back's parameters; ``optimizer`` in
@@ -13,6 +15,7 @@ state of torch's generator.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -21,29 +24,41 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import safetensors.torch
 import torch
 
 from slfac.server.back import BackHalf
+from slfac.server.kept import KeptReplies
 from slfac.server.metrics import finite_or_null
 from slfac.wire.bundle import BACK_FILE, FRONT_FILE, State, pack_state
 from slfac.wire.errors import TrainingError
 
 OPTIMIZER_FILE = "optimizer.safetensors"
 STATE_FILE = "state.json"
+KEPT_FILE = "kept.json"
+BEST_NAME = "best"
 _KEEP = 2
+_UNFINISHED = ".round-"
 
 
 def write_checkpoint(
-    folder: Path, *, finished_rounds: int, front: State, back: BackHalf, facts: dict[str, Any]
+    folder: Path,
+    *,
+    finished_rounds: int,
+    front: State,
+    back: BackHalf,
+    kept: KeptReplies,
+    facts: dict[str, Any],
 ) -> Path:
-    """Write a checkpoint at the end of a round.
+    """Write a checkpoint at the end of a round, or before the first.
 
     Args:
         folder: The run's output folder.
         finished_rounds: Rounds behind it.
         front: The averaged front.
         back: The back half with its optimiser.
+        kept: What the devices were answered in the round behind it.
         facts: Anything else that JSON can hold (run id, bundle id, seed, score); a number
             that is not finite becomes null.
 
@@ -64,10 +79,9 @@ def write_checkpoint(
         FRONT_FILE: pack_state(front),
         BACK_FILE: safetensors.torch.save(_contiguous(back.module.state_dict())),
         OPTIMIZER_FILE: safetensors.torch.save(_contiguous(tensors)),
-        STATE_FILE: json.dumps(finite_or_null(state), indent=2, allow_nan=False).encode(),
     }
     try:
-        _replace(target, files)
+        _replace(target, files, state, kept, finished_rounds - 1)
     except OSError as error:
         raise TrainingError(
             f"cannot write checkpoint {target}: {error.strerror}", "free some space"
@@ -78,21 +92,59 @@ def write_checkpoint(
     return target
 
 
+def mark_best(checkpoint: Path) -> None:
+    """Let ``checkpoint/best`` link to a checkpoint, in one instant.
+
+    Args:
+        checkpoint: Its folder, as :func:`write_checkpoint` gave it.
+
+    Raises:
+        TrainingError: The link cannot be made; an earlier one is still there.
+    """
+    link = checkpoint.parent / BEST_NAME
+    fresh = checkpoint.parent / f".{BEST_NAME}"
+    try:
+        # A server that was killed may have left it.
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(checkpoint.name)
+        fresh.replace(link)
+        _sync_folder(checkpoint.parent)
+    except OSError as error:
+        raise TrainingError(
+            f"cannot link {link} to {checkpoint.name}: {error.strerror}",
+            "use a file system with symbolic links, and free some space",
+        ) from error
+
+
 def _prune(newest: Path) -> None:
     # Those of later rounds are an earlier run's: this one has not got there yet.
     ours = sorted(path for path in newest.parent.glob("round-*") if path.name <= newest.name)
-    for old in ours[:-_KEEP]:
-        shutil.rmtree(old, ignore_errors=True)
+    link = newest.parent / BEST_NAME
+    best = link.readlink().name if link.is_symlink() else ""
+    old = [path for path in ours[:-_KEEP] if path.name != best]
+    # A server that was killed in the middle of one could not clear up.
+    for path in [*old, *newest.parent.glob(f"{_UNFINISHED}*")]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
-def _replace(target: Path, files: dict[str, bytes]) -> None:
+def _replace(
+    target: Path, files: dict[str, bytes], state: dict[str, Any], kept: KeptReplies, round_: int
+) -> None:
     parent = target.parent
     parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=".round-", dir=parent))
+    fresh = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=parent))
     try:
+        files = {**files, KEPT_FILE: msgspec.json.encode(kept.seal(round_, fresh))}
+        sums = {
+            name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+            for name, data in files.items()
+        }
+        whole = finite_or_null({**state, "files": sums})
+        files[STATE_FILE] = json.dumps(whole, indent=2, allow_nan=False).encode()
         for name, data in files.items():
             _write(fresh / name, data)
         fresh.chmod(0o755)
+        _sync_folder(fresh)
         shutil.rmtree(target, ignore_errors=True)
         fresh.rename(target)
         _sync_folder(parent)

@@ -22,6 +22,7 @@ class Connection:
         heard_s: Monotonic time of its last message.
         pinged_s: Monotonic time of the last ping to it.
         request_bytes: Bytes of the request under way, every frame counted.
+        probes: Whether it is there for probes alone, which no run counts.
     """
 
     identity: bytes
@@ -33,6 +34,7 @@ class Connection:
     session: Session | None = None
     pinged_s: float = 0.0
     request_bytes: int = 0
+    probes: bool = False
 
     def __post_init__(self) -> None:
         self.inbox = Inbox(self.max_request_bytes)

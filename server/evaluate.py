@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from slfac.data import apply, make_targets, open_dataset
 from slfac.server.back import BackHalf
-from slfac.server.losses import check_target
+from slfac.server.losses import check_target, has_classes
+from slfac.server.scores import ClassScores, class_scores
 from slfac.wire.bundle import Bundle
 from slfac.wire.runtime import open_infer_session
 
+PER_CLASS = ("recall", "confusion")
+SCORES = ("loss", "accuracy", "balanced_accuracy", *PER_CLASS)
 _BATCH = 256
 
 
@@ -25,11 +29,29 @@ class Score:
         loss: Mean loss.
         accuracy: Share of samples classified correctly; None without classes.
         samples: How many there were.
+        classes: Scores of the classes; None without classes.
     """
 
     loss: float
     accuracy: float | None
     samples: int
+    classes: ClassScores | None
+
+    @property
+    def balanced_accuracy(self) -> float | None:
+        """Mean of the classes' recalls; None without classes."""
+        return self.classes.balanced_accuracy if self.classes is not None else None
+
+    def as_event(self) -> dict[str, Any]:
+        """What the metrics say of it: a value for each of :data:`SCORES`."""
+        classes = self.classes
+        return {
+            "loss": self.loss,
+            "accuracy": self.accuracy,
+            "balanced_accuracy": self.balanced_accuracy,
+            "recall": classes.recall if classes is not None else None,
+            "confusion": classes.confusion if classes is not None else None,
+        }
 
 
 class Evaluator:
@@ -71,17 +93,23 @@ class Evaluator:
         manifest = self._bundle.manifest
         session = open_infer_session(self._bundle, front, threads=self._threads)
         outputs = list(manifest.graphs.infer.outputs)
-        loss, hits = 0.0, 0
+        loss, predicted = 0.0, np.zeros(len(self._data), np.int64)
         for start in range(0, len(self._data), _BATCH):
             part = slice(start, start + _BATCH)
             x = apply(manifest.preprocessing, self._data.images[part])
             smashed = session.run(outputs, {manifest.input.name: x})
             targets = make_targets(manifest.loss, self._data.labels[part], manifest.num_outputs)
-            batch_loss, batch_hits = back.evaluate(
+            batch_loss, predicted[part] = back.evaluate(
                 smashed, check_target(manifest, targets, len(targets))
             )
             loss += batch_loss
-            hits += batch_hits
         count = len(self._data)
-        accuracy = hits / count if manifest.loss == "cross_entropy" else None
-        return Score(loss=loss / count, accuracy=accuracy, samples=count)
+        if not has_classes(manifest):
+            return Score(loss=loss / count, accuracy=None, samples=count, classes=None)
+        labels = self._data.labels
+        return Score(
+            loss=loss / count,
+            accuracy=int((predicted == labels).sum()) / count,
+            samples=count,
+            classes=class_scores(labels, predicted, manifest.num_outputs),
+        )

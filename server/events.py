@@ -42,6 +42,17 @@ class Lost:
 
 
 @dataclass(frozen=True)
+class Restarted:
+    """A device opened another session, and may ask to be taken back.
+
+    Attributes:
+        index: The device.
+    """
+
+    index: int
+
+
+@dataclass(frozen=True)
 class Left:
     """A device said goodbye.
 
@@ -65,11 +76,11 @@ class Failed:
     error: BaseException
 
 
-Event = Arrived | Lost | Left | Failed
+Event = Arrived | Lost | Restarted | Left | Failed
 
 
 class EventQueue:
-    """Events on their way to the trainer, at most two for each device.
+    """Events on their way to the trainer, at most three for each device.
 
     While the trainer is busy a device may start again and again, and each session may bring a
     request with its payload. What an ended session asked for is dropped here, and a device
@@ -105,10 +116,11 @@ class EventQueue:
                 raise queue.Empty
             return self._events.popleft()
 
-    def _supersede(self, event: Arrived | Lost | Left) -> bool:
+    def _supersede(self, event: Arrived | Lost | Restarted | Left) -> bool:
         """Drop what an event makes void; whether it says anything new itself."""
+        void = Arrived if isinstance(event, Arrived) else (Arrived, Restarted)
         self._events = deque(
-            e for e in self._events if not (isinstance(e, Arrived) and e.index == event.index)
+            e for e in self._events if not (isinstance(e, void) and e.index == event.index)
         )
-        gone = any(not isinstance(e, Failed) and e.index == event.index for e in self._events)
+        gone = any(isinstance(e, Lost | Left) and e.index == event.index for e in self._events)
         return isinstance(event, Arrived) or not gone

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from slfac.codec import Buffer, StreamKey, decode
+from slfac.codec.base import State
 from slfac.server.accelerator import memory_errors
 from slfac.server.back import LARGEST_VALUE, Batch, Outcome
 from slfac.server.codec import ReadPayload, decode_batch, make_torch_codec, read_payload
 from slfac.server.events import Arrived
 from slfac.server.losses import check_target
-from slfac.wire.bundle import State, pack_state, unpack_state
+from slfac.wire.bundle import State as FrontState
+from slfac.wire.bundle import pack_state, unpack_state
 from slfac.wire.errors import ProtocolError
 from slfac.wire.manifest import Manifest
 from slfac.wire.messages import Directive, Reply, Request
@@ -172,7 +174,7 @@ class Exchange:
             for step, batch in zip(steps, batches, strict=True)
         ]
 
-    def read_front(self, arrived: Arrived) -> State:
+    def read_front(self, arrived: Arrived) -> FrontState:
         """Unpack the front that a device sends at a round's end.
 
         Args:
@@ -236,7 +238,7 @@ class Exchange:
                 yield self._answer(decoded, outcome, own, round_, times_ms)
 
     def write_front(
-        self, arrived: Arrived, front: State, *, round_: int, directive: Directive
+        self, arrived: Arrived, front: FrontState, *, round_: int, directive: Directive
     ) -> Answer:
         """Put a front into the reply to a join or front request.
 
@@ -253,6 +255,20 @@ class Exchange:
         frames = cut_transfer(self._reply(arrived, round_=round_, directive=directive), parts)
         return Answer(frames=frames, bytes=frames_bytes(frames))
 
+    def write_word(self, arrived: Arrived, *, round_: int, directive: Directive) -> Answer:
+        """Answer a request without a payload.
+
+        Args:
+            arrived: The request.
+            round_: The server's round.
+            directive: What to do.
+
+        Returns:
+            The reply.
+        """
+        frames = cut_transfer(self._reply(arrived, round_=round_, directive=directive), ())
+        return Answer(frames=frames, bytes=frames_bytes(frames))
+
     def forget(self, index: int) -> None:
         """Drop the codecs of a device that is gone.
 
@@ -260,6 +276,21 @@ class Exchange:
             index: The device.
         """
         self._codec.forget(index)
+
+    def codecs(self) -> dict[str, State]:
+        """What each stream's codec remembers, for a checkpoint."""
+        return self._codec.state()
+
+    def restore_codecs(self, state: Mapping[str, State]) -> None:
+        """Take back what :meth:`codecs` gave.
+
+        Args:
+            state: As given by an exchange of the same settings.
+
+        Raises:
+            CodecError: It is not the state of such codecs.
+        """
+        self._codec.restore(state)
 
     def _answer(
         self,

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from slfac.server.bundle_reply import BundleReply
 from slfac.server.connection import Connection, Session
-from slfac.server.events import Arrived, Event, Left, Lost
+from slfac.server.events import Arrived, Event, Left, Lost, Restarted
+from slfac.server.probes import answer_probe
 from slfac.server.roster import Roster
 from slfac.wire.bundle import Bundle
 from slfac.wire.errors import ProtocolError
@@ -24,6 +25,7 @@ from slfac.wire.messages import (
     Message,
     Ping,
     Plan,
+    Probe,
     Refusal,
     Request,
     Welcome,
@@ -33,7 +35,7 @@ from slfac.wire.transfer import WINDOW_BYTES, Frames, Outbox, Transfer
 PING_EVERY_S = 1.0
 # Pings, credits and the like that may wait beside a reply on a busy link.
 _CONTROL_MESSAGES = 64
-_WITHOUT_PAYLOAD = ("bundle", "join")
+_WITHOUT_PAYLOAD = ("bundle", "join", "resume")
 _log = logging.getLogger(__name__)
 
 
@@ -98,6 +100,11 @@ class Protocol:
         Raises:
             ProtocolError: The message is not allowed here; the connection is to be refused.
         """
+        if isinstance(header, Probe) != connection.probes:
+            raise ProtocolError("a probe and another message came on one connection")
+        if isinstance(header, Probe):
+            answer_probe(connection, header)
+            return
         if isinstance(header, Hello):
             self._on_hello(connection, device, header)
             return
@@ -196,7 +203,7 @@ class Protocol:
         if session is None or not resumed:
             if session is not None:
                 self._end(session)
-                self._emit(Lost(index=index, reason="it started again"))
+                self._emit(Restarted(index=index))
             session = Session(id=hello.session, index=index, name=device, connection=connection)
             self._sessions[index] = session
         if session.connection is not None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from slfac.server.evaluate import Score
+from slfac.server.best import Best
+from slfac.server.evaluate import SCORES, Score
 from slfac.server.ledger import DeviceTotals
 from slfac.wire.bundle import State
 from slfac.wire.messages import Summary
@@ -39,6 +40,12 @@ class RoundResult:
     float32_bytes_up: int
     float32_bytes_down: int
     devices: int
+
+    def as_event(self) -> dict[str, Any]:
+        """Fields of the ``round`` event in the metrics."""
+        values = asdict(self)
+        del values["score"]
+        return {**values, **(self.score.as_event() if self.score else dict.fromkeys(SCORES))}
 
 
 @dataclass(frozen=True)
@@ -99,6 +106,8 @@ class RunResult:
         devices: One entry a device, by index.
         front: The averaged front at its end.
         checkpoint: Folder of the last checkpoint.
+        best: The best round; None without evaluation.
+        stopped_early: Whether it ended before its last round, for want of gain.
         seconds: From the first round's start to the last's end.
     """
 
@@ -107,6 +116,8 @@ class RunResult:
     devices: tuple[DeviceResult, ...]
     front: State
     checkpoint: Path
+    best: Best | None
+    stopped_early: bool
     seconds: float
 
     @property

@@ -13,6 +13,7 @@ import torch
 from slfac import __version__
 from slfac.server.accelerator import choose_device
 from slfac.server.back import BackHalf
+from slfac.server.best import make_watch
 from slfac.server.evaluate import Evaluator
 from slfac.server.exchange import largest_request_bytes
 from slfac.server.limits import raise_open_files
@@ -20,12 +21,13 @@ from slfac.server.metrics import Listener, Metrics
 from slfac.server.modes.parallel import Parallel
 from slfac.server.protocol import RunFacts
 from slfac.server.result import DeviceResult, RunResult
+from slfac.server.resume import newest_checkpoint
 from slfac.server.roster import make_roster
 from slfac.server.service import Service
 from slfac.server.settings import ServerSettings
 from slfac.server.trainer import Trainer
 from slfac.wire.bundle import open_bundle
-from slfac.wire.errors import SlfacError
+from slfac.wire.errors import SettingsError, SlfacError
 from slfac.wire.keys import AllowList
 from slfac.wire.sockets import HEARTBEAT_MS
 
@@ -61,11 +63,19 @@ class Server:
             torch.set_num_threads(settings.threads)
         torch.manual_seed(settings.seed)
         bundle = open_bundle(settings.bundle)
+        self._resumed = newest_checkpoint(settings.out) if settings.resume else None
+        standing = self._resumed.standing if self._resumed else None
+        if standing is not None and standing.bundle != bundle.id:
+            raise SettingsError(
+                f"setting bundle is {str(settings.bundle)!r}, bundle {bundle.id[:12]}, and the "
+                f"run in {settings.out} trains {standing.bundle[:12]}",
+                "give --bundle the folder of that one",
+            )
         enrolled = AllowList(settings.keys).names() if settings.keys is not None else None
         roster = make_roster(settings.devices, enrolled)
         self._facts = RunFacts(
             boot=uuid.uuid4().hex,
-            run=uuid.uuid4().hex[:12],
+            run=standing.run if standing else uuid.uuid4().hex[:12],
             bundle=bundle,
             plan=settings.plan(),
             roster=roster,
@@ -74,15 +84,20 @@ class Server:
         self._evaluator = (
             Evaluator(bundle, settings.data, settings.threads) if settings.data else None
         )
+        self._watch = make_watch(bundle.manifest, settings.best_by, settings.early_stop)
         self._back = BackHalf(bundle, settings.optimizer, settings.allow_factories, device)
+        if self._resumed is not None:
+            self._resumed.restore_back(self._back)
         self._service = Service(
             address=settings.bind,
             keys=settings.keys,
             facts=self._facts,
             max_request_bytes=largest_request_bytes(bundle.manifest, settings.batch_size),
+            traffic=standing.traffic if standing else None,
         )
         try:
-            self._metrics = Metrics(settings.out, listener)
+            keep_bytes = standing.metrics_bytes if standing else None
+            self._metrics = Metrics(settings.out, listener, keep_bytes=keep_bytes)
         except BaseException:
             self._service.close()
             raise
@@ -117,7 +132,20 @@ class Server:
         Raises:
             TrainingError: Training diverged, no devices are left, or too few came.
         """
-        self._metrics.write("run", **self._facts_for_metrics())
+        if self._resumed is None:
+            self._metrics.write("run", **self._facts_for_metrics())
+        else:
+            path, names = self._resumed.path.name, self._facts.roster.names
+            rounds, members = (self._resumed.standing.rounds, self._resumed.standing.members)
+            self._metrics.write(
+                "restarted",
+                run=self._facts.run,
+                address=self.address,
+                checkpoint=path,
+                round=len(rounds),
+                rounds=self._settings.rounds,
+                missing=[names[index] for index in members],
+            )
         trainer = Trainer(
             settings=self._settings,
             facts=self._facts,
@@ -125,13 +153,21 @@ class Server:
             mode=Parallel(self._back),
             back=self._back,
             evaluator=self._evaluator,
+            watch=self._watch,
             metrics=self._metrics,
+            resumed=self._resumed,
         )
         trainer.run()
         result = self._result(trainer)
         for device in result.devices:
             self._metrics.write("device", **device.as_event())
-        self._metrics.write("end", run=result.run, seconds=result.seconds, **self._turned_away())
+        self._metrics.write(
+            "end",
+            run=result.run,
+            seconds=result.seconds,
+            stopped_early=result.stopped_early,
+            **self._turned_away(),
+        )
         return result
 
     def _turned_away(self) -> dict[str, int]:
@@ -185,5 +221,7 @@ class Server:
             devices=tuple(devices),
             front=trainer.front,
             checkpoint=trainer.checkpoint,
+            best=self._watch.best,
+            stopped_early=len(rounds) < self._settings.rounds,
             seconds=sum(entry.seconds for entry in rounds),
         )

@@ -8,7 +8,7 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import zmq
@@ -20,7 +20,7 @@ from slfac.server.protocol import Protocol, RunFacts, refuse_connection
 from slfac.wire.errors import ProtocolError
 from slfac.wire.frame import decode_header
 from slfac.wire.keys import server_keys
-from slfac.wire.messages import Hello, Message, Ping, Request
+from slfac.wire.messages import Hello, Message, Ping, Probe, Request
 from slfac.wire.meter import Traffic
 from slfac.wire.sockets import bind_server
 from slfac.wire.transfer import COPY_BELOW_BYTES, Frames
@@ -45,6 +45,7 @@ class Service:
         keys: The server's key folder; None works on loopback without keys.
         facts: What every device of the run is told.
         max_request_bytes: Largest payload of a request.
+        traffic: What connections carried before this server was started again, by device.
 
     Attributes:
         events: What the trainer must know, in order.
@@ -57,7 +58,13 @@ class Service:
     """
 
     def __init__(
-        self, *, address: str, keys: Path | None, facts: RunFacts, max_request_bytes: int
+        self,
+        *,
+        address: str,
+        keys: Path | None,
+        facts: RunFacts,
+        max_request_bytes: int,
+        traffic: Mapping[str, Traffic] | None = None,
     ) -> None:
         self.events = EventQueue()
         self._curve = keys is not None
@@ -82,6 +89,7 @@ class Service:
         self._protocol = Protocol(facts, self.events.put)
         self._connections: dict[bytes, Connection] = {}
         self._traffic = {name: Traffic(curve=self._curve) for name in facts.roster.names}
+        self._traffic.update(traffic or {})
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._finish_by_s = _NEVER
         self._leaving: set[bytes] = set()
@@ -226,9 +234,10 @@ class Service:
         if connection is None:
             return
         now_s = time.monotonic()
-        traffic = self._traffic[connection.device]
-        traffic.up.add(len(head), len(body), curve=self._curve)
-        traffic.connected_s += now_s - connection.heard_s
+        if not connection.probes:
+            traffic = self._traffic[connection.device]
+            traffic.up.add(len(head), len(body), curve=self._curve)
+            traffic.connected_s += now_s - connection.heard_s
         connection.heard_s = now_s
         if isinstance(header, Request):
             connection.request_bytes = 0
@@ -257,8 +266,10 @@ class Service:
             return None
         if known is None:
             known = Connection(identity, device, self._max_request_bytes, heard_s=now_s)
+            known.probes = isinstance(header, Probe)
             self._connections[identity] = known
-            self._traffic[device].connections += 1
+            if not known.probes:
+                self._traffic[device].connections += 1
         return known
 
     def _turn_away(
@@ -308,7 +319,7 @@ class Service:
                 self._unreachable.add(connection.identity)
                 return
             connection.outbox.pop()
-            if connection.device:
+            if connection.device and not connection.probes:
                 down = self._traffic[connection.device].down
                 down.add(len(head), len(body), curve=self._curve)
 

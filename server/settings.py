@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+import reprlib
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,10 +13,13 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from slfac.codec import make_codec
+from slfac.codec.schedule import make_schedule
 from slfac.codec.spec import Fields, parse_spec
 from slfac.server.accelerator import TorchDevice
+from slfac.server.best import BestBy, parse_early_stop
 from slfac.server.optim import check_optimizer
-from slfac.wire.errors import SettingsError
+from slfac.server.resume import newest_checkpoint
+from slfac.wire.errors import AddressError, SettingsError
 from slfac.wire.factories import DEFAULT_ALLOWED
 from slfac.wire.keys import NAME
 from slfac.wire.messages import Partition, Plan
@@ -21,6 +27,8 @@ from slfac.wire.sockets import check_address
 
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 _REMEDY = "`slfac server --help` lists what is allowed"
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 120
 _SCHEMES: dict[str, Literal["own", "iid", "dirichlet"]] = {
     "own": "own",
     "iid": "iid",
@@ -34,6 +42,7 @@ class ServerSettings(BaseModel):
     Attributes:
         bundle: Folder of the bundle to train.
         out: Folder for metrics and checkpoints.
+        resume: Go on with the run in ``out``.
         bind: ``tcp://HOST:PORT`` to listen on; port ``*`` takes any free one.
         keys: The server's key folder; None needs ``insecure``.
         insecure: Work without keys, on loopback only.
@@ -46,11 +55,16 @@ class ServerSettings(BaseModel):
         batch_size: Samples a device puts into one step.
         optimizer: Spec of the back half's optimiser.
         device_optimizer: Spec of the devices'; empty means the same.
+        schedule: Schedule of both halves' learning rates; each moves its own optimiser's.
         codec_up: Codec of the smashed data.
         codec_down: Codec of the gradients.
         partition: ``own``, ``iid`` or ``dirichlet:beta=0.5``.
         seed: Seed of everything random.
         data: Data set with a test split to evaluate on each round; None evaluates nothing.
+        best_by: By which score ``checkpoint/best`` is chosen; ``auto`` is balanced accuracy
+            for a model with classes, and the loss for others.
+        early_stop: End the run when that score gains no more: ``patience=3,min_delta=0.001``;
+            empty to train all rounds.
         grace_s: How long a lost connection may take to come back.
         idle_timeout_s: How long the run goes on without any device.
         step_timeout_s: How long a device may keep the others waiting for its next request.
@@ -66,6 +80,7 @@ class ServerSettings(BaseModel):
 
     bundle: Path
     out: Path
+    resume: bool = False
     bind: str = "tcp://0.0.0.0:5555"
     keys: Path | None = None
     insecure: bool = False
@@ -77,17 +92,28 @@ class ServerSettings(BaseModel):
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 32
     optimizer: str = "sgd:lr=0.05,momentum=0.9"
     device_optimizer: str = ""
+    schedule: str = "constant"
     codec_up: str = "slfac"
     codec_down: str = "slfac"
     partition: str = "own"
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     data: Path | None = None
-    grace_s: Annotated[float, Field(ge=0)] = 10.0
+    best_by: BestBy = "auto"
+    early_stop: str = ""
+    grace_s: Annotated[float, Field(ge=0)] = 60.0
     idle_timeout_s: Annotated[float, Field(gt=0)] = 600.0
     step_timeout_s: Annotated[float, Field(gt=0)] = 600.0
     torch_device: TorchDevice = "auto"
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     allow_factories: tuple[str, ...] = DEFAULT_ALLOWED
+
+    def stored(self) -> dict[str, Any]:
+        """JSON values from which the run can be taken up again, from any working folder."""
+        values = self.model_dump(mode="json", exclude={"out", "resume"})
+        for name in ("bundle", "keys", "data"):
+            path: Path | None = getattr(self, name)
+            values[name] = str(path.resolve()) if path is not None else None
+        return values
 
     def plan(self) -> Plan:
         """What the devices are told."""
@@ -100,6 +126,7 @@ class ServerSettings(BaseModel):
             codec_down=self.codec_down,
             seed=self.seed,
             partition=parse_partition(self.partition),
+            schedule=self.schedule,
         )
 
 
@@ -116,10 +143,59 @@ def server_settings(**values: Any) -> ServerSettings:
         SettingsError: A field is unknown, missing or out of range, or a spec is wrong.
         AddressError: ``bind`` is malformed.
     """
+    return checked_settings(values, {})
+
+
+def checked_settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> ServerSettings:
+    """Validate settings that come from several places.
+
+    Args:
+        values: Fields of :class:`ServerSettings`.
+        origins: For a field, what to put before its name in an error, such as the name of
+            the file that it comes from.
+
+    Returns:
+        The settings.
+
+    Raises:
+        SettingsError: A field is unknown, missing or out of range, or a spec is wrong.
+        AddressError: ``bind`` is malformed.
+    """
+    if values.get("resume") is True and isinstance(values.get("out"), str | Path):
+        values = _resumed(values)
     try:
         settings = ServerSettings(**values)
     except pydantic.ValidationError as error:
-        raise _readable(error) from error
+        raise _readable(error, origins) from error
+    _check_together(settings, origins)
+    try:
+        check_address(settings.bind, insecure=settings.keys is None)
+    except (AddressError, SettingsError) as error:
+        raise type(error)(origins.get("bind", "") + error.what, error.remedy) from error
+    checks: dict[str, Callable[[str], object]] = {
+        "codec_up": make_codec,
+        "codec_down": make_codec,
+        "optimizer": check_optimizer,
+        "partition": parse_partition,
+        "schedule": partial(
+            make_schedule, rounds=settings.rounds, steps_per_round=settings.steps_per_round
+        ),
+    }
+    if settings.device_optimizer:
+        checks["device_optimizer"] = check_optimizer
+    if settings.early_stop:
+        checks["early_stop"] = parse_early_stop
+    for name, check in checks.items():
+        spec = getattr(settings, name)
+        try:
+            check(spec)
+        except SettingsError as error:
+            what = f"{origins.get(name, '')}setting {name} is {spec!r}: {error.what}"
+            raise SettingsError(what, error.remedy or _REMEDY) from error
+    return settings
+
+
+def _check_together(settings: ServerSettings, origins: Mapping[str, str]) -> None:
     if settings.keys is None and not settings.insecure:
         raise SettingsError(
             "setting keys is missing",
@@ -129,34 +205,65 @@ def server_settings(**values: Any) -> ServerSettings:
         raise SettingsError("setting devices is empty", "without keys, name the devices of the run")
     if settings.min_devices and not settings.join_timeout_s:
         raise SettingsError(
-            f"setting min_devices is {settings.min_devices}, but join_timeout_s is 0: "
-            "all devices would be waited for, for ever",
+            f"{origins.get('min_devices', '')}setting min_devices is {settings.min_devices}, "
+            "but join_timeout_s is 0: all devices would be waited for, for ever",
             "pass --join-timeout-s S as well",
         )
-    check_address(settings.bind, insecure=settings.keys is None)
-    _check_spec("codec_up", settings.codec_up, make_codec)
-    _check_spec("codec_down", settings.codec_down, make_codec)
-    _check_spec("optimizer", settings.optimizer, check_optimizer)
-    if settings.device_optimizer:
-        _check_spec("device_optimizer", settings.device_optimizer, check_optimizer)
-    _check_spec("partition", settings.partition, parse_partition)
-    return settings
+    for name, default in (("best_by", "auto"), ("early_stop", "")):
+        value = getattr(settings, name)
+        if settings.data is None and value != default:
+            raise SettingsError(
+                f"{origins.get(name, '')}setting {name} is {value!r}, but without data nothing "
+                "is evaluated",
+                "pass --data PATH, a data set with a test split",
+            )
 
 
-def _readable(error: pydantic.ValidationError) -> SettingsError:
+# What may be another after a restart: nothing of it bears on the weights.
+_FREE = {
+    "out", "resume", "bind", "keys", "insecure", "data", "rounds", "bundle", "grace_s",
+    "join_timeout_s", "idle_timeout_s", "step_timeout_s", "torch_device", "threads",
+    "allow_factories",
+}  # fmt: skip
+
+
+def _resumed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the run in ``out``, with those that may be changed as they are given."""
+    standing = newest_checkpoint(Path(values["out"])).standing
+    for name, value in values.items():
+        kept = standing.settings.get(name)
+        if name not in _FREE and _plain(value) != kept:
+            raise SettingsError(
+                f"setting {name} is {value!r}, and the run in {values['out']} has {kept!r}",
+                "leave it out, or start a new run with another --out",
+            )
+    rounds = values.get("rounds")
+    if isinstance(rounds, int) and rounds < len(standing.rounds):
+        raise SettingsError(
+            f"setting rounds is {rounds}, and the run in {values['out']} has finished "
+            f"{len(standing.rounds)}",
+            "leave it out, or give more",
+        )
+    # Devices that were enrolled since are not in it.
+    return {**standing.settings, **values, "devices": standing.names}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _readable(error: pydantic.ValidationError, origins: Mapping[str, str]) -> SettingsError:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
+    origin = origins.get(str(first["loc"][0]), "")
     if first["type"] == "missing":
-        return SettingsError(f"setting {name} is missing", _REMEDY)
-    return SettingsError(f"setting {name} is {first['input']!r}: {first['msg']}", _REMEDY)
-
-
-def _check_spec(name: str, spec: str, check: Callable[[str], object]) -> None:
-    try:
-        check(spec)
-    except SettingsError as error:
-        what = f"setting {name} is {spec!r}: {error.what}"
-        raise SettingsError(what, error.remedy or _REMEDY) from error
+        remedy = f"pass --{name}, or put it into the file of --config"
+        return SettingsError(f"setting {name} is missing", remedy)
+    what = f"{origin}setting {name} is {_SHORT.repr(first['input'])}"
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, ServerSettings.model_fields, n=1, cutoff=0.0)
+        return SettingsError(f"{what}, but there is no such setting", f"the nearest is {near[0]}")
+    return SettingsError(f"{what}: {first['msg']}", _REMEDY)
 
 
 def parse_partition(spec: str) -> Partition:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import time
-from typing import Any
+from pathlib import Path
 
+from slfac.codec.schedule import make_schedule
 from slfac.server.back import LARGEST_VALUE, BackHalf, Outcome
-from slfac.server.checkpoint import write_checkpoint
-from slfac.server.evaluate import Evaluator, Score
-from slfac.server.events import Arrived, Event, Failed, Left, Lost
+from slfac.server.best import Watch
+from slfac.server.chronicle import Chronicle
+from slfac.server.evaluate import Evaluator
+from slfac.server.events import Arrived, Event, Failed, Left, Lost, Restarted
 from slfac.server.exchange import Decoded, Exchange, Step
+from slfac.server.kept import KeptReplies
 from slfac.server.ledger import Ledger
 from slfac.server.metrics import Metrics
 from slfac.server.modes.base import Mode
 from slfac.server.protocol import RunFacts
 from slfac.server.result import RoundResult
+from slfac.server.resume import Checkpoint
 from slfac.server.service import Service
 from slfac.server.settings import ServerSettings
 from slfac.wire.bundle import State
@@ -24,9 +27,10 @@ from slfac.wire.errors import BundleError, CodecError, ProtocolError, TrainingEr
 from slfac.wire.messages import Directive, Summary
 from slfac.wire.transfer import Frames
 
-_log = logging.getLogger(__name__)
 _POLL_S = 0.5
 _GOODBYE_S = 30.0
+# A device that breaks down at the same step each time must not hold up the others for ever.
+_MOST_RETURNS = 10
 # A device that trickles bytes is not waited for beyond this, however slow its link.
 _LAST_GOODBYE_S = 600.0
 
@@ -41,14 +45,14 @@ class Trainer:
         mode: The way of split learning.
         back: The back half.
         evaluator: Scores the averaged front; None to score nothing.
+        watch: Finds the best round by its scores.
         metrics: Where events are written.
+        resumed: The checkpoint to go on from; None to begin.
 
     Attributes:
         front: The front that the devices have or are about to get.
-        rounds: Finished rounds.
         ledger: Sums over steps.
         summaries: What devices said when they left, by index.
-        checkpoint: Folder of the last checkpoint.
     """
 
     def __init__(
@@ -60,19 +64,18 @@ class Trainer:
         mode: Mode,
         back: BackHalf,
         evaluator: Evaluator | None,
+        watch: Watch,
         metrics: Metrics,
+        resumed: Checkpoint | None = None,
     ) -> None:
         self.front: State = facts.bundle.front_state()
-        self.rounds: list[RoundResult] = []
         self.ledger = Ledger(facts.roster.names, metrics)
         self.summaries: dict[int, Summary] = {}
-        self.checkpoint = settings.out
         self._settings = settings
         self._facts = facts
         self._service = service
         self._mode = mode
         self._back = back
-        self._evaluator = evaluator
         self._metrics = metrics
         self._exchange = Exchange(
             facts.bundle.manifest,
@@ -81,29 +84,71 @@ class Trainer:
             seed=settings.seed,
             device=back.device,
         )
+        self._kept = KeptReplies(settings.out)
+        self._chronicle = Chronicle(
+            settings=settings,
+            facts=facts,
+            service=service,
+            back=back,
+            evaluator=evaluator,
+            watch=watch,
+            metrics=metrics,
+            ledger=self.ledger,
+            exchange=self._exchange,
+            kept=self._kept,
+        )
+        rounds, steps = settings.rounds, settings.steps_per_round
+        self._schedule = make_schedule(settings.schedule, rounds=rounds, steps_per_round=steps)
+        self._share = 1.0
         self._members: set[int] = set()
+        # Members without a session that may go on, and until when they are waited for.
+        self._away: dict[int, float] = {}
         # Who was answered and has not asked again: its session, and since when.
         self._owing: dict[int, tuple[int, float]] = {}
+        # The last step that each asked for since it came, and how often it came without a new one.
+        self._asked: dict[int, int] = {}
+        self._returns: dict[int, int] = {}
         self._joining: dict[int, Arrived] = {}
         self._steps: dict[int, Step] = {}
         self._fronts: dict[int, tuple[Arrived, State]] = {}
         # Samples of the round by device: a front's weight is what the server saw itself.
         self._trained: dict[int, int] = {}
-        self._loss_sum = 0.0
-        self._loss_samples = 0
+        self._loss_sum, self._loss_samples = 0.0, 0
         self._round_start_s = 0.0
         self._waiting_since_s = time.monotonic()
+        if resumed is not None:
+            self._take_up(resumed)
+
+    def _take_up(self, checkpoint: Checkpoint) -> None:
+        standing = checkpoint.standing
+        self.front = checkpoint.front(self._facts.bundle)
+        self._chronicle.take_up(checkpoint)
+        self._members = set(standing.members)
+        until_s = time.monotonic() + self._settings.idle_timeout_s
+        self._away = dict.fromkeys(standing.members, until_s)
+        self._begin_round()
+
+    @property
+    def rounds(self) -> list[RoundResult]:
+        """Finished rounds."""
+        return self._chronicle.rounds
+
+    @property
+    def checkpoint(self) -> Path:
+        """Folder of the last checkpoint."""
+        return self._chronicle.checkpoint
 
     def run(self) -> None:
-        """Train all rounds, then wait for the devices to say goodbye.
+        """Train until the rounds are over, then wait for the devices to say goodbye.
 
         Raises:
             TrainingError: Training diverged, no devices are left, or too few came.
         """
-        while len(self.rounds) < self._settings.rounds:
+        while not self._chronicle.over:
             self._handle(self._next_event(_POLL_S))
             self._advance()
         self._see_off()
+        self._kept.clear()
 
     def _see_off(self) -> None:
         """Wait for goodbyes as long as devices still take in their last front."""
@@ -134,6 +179,8 @@ class Trainer:
                 self._refuse(event.index, event.session, error.what, error.remedy)
         elif isinstance(event, Lost):
             self._remove(event.index, event.reason)
+        elif isinstance(event, Restarted):
+            self._await_return(event.index)
         elif isinstance(event, Left):
             self.ledger.timings(event.index, event.bye.timings)
             self.summaries[event.index] = event.bye.summary
@@ -148,23 +195,114 @@ class Trainer:
             raise ProtocolError(f"a request for run {header.run!r} came, this is {self._facts.run}")
         self._owing.pop(index, None)
         self.ledger.timings(index, header.timings)
-        if header.kind == "join" and index in self._members:
-            raise ProtocolError("a device that has joined asked to join again")
+        if header.kind == "resume":
+            self._on_resume(arrived)
+            return
         if header.kind == "join":
-            self._joining[index] = arrived
-            present = self._members | self._joining.keys()
-            missing = [n for i, n in enumerate(self._facts.roster.names) if i not in present]
-            self._metrics.write(
-                "joined", device=self._name(index), round=len(self.rounds), missing=missing
-            )
+            self._on_join(arrived)
+        elif index in self._away:
+            raise ProtocolError(f"a {header.kind} request came before its device was taken back")
         elif index not in self._members:
             raise ProtocolError(f"a {header.kind} request came from a device that has not joined")
         elif header.kind == "step":
+            self._on_step(arrived)
+        else:
+            self._on_front(arrived)
+
+    def _on_join(self, arrived: Arrived) -> None:
+        index, now = arrived.index, len(self.rounds)
+        returned = index in self._away
+        if returned:
+            self._remove(index, "it started again, and kept nothing of this run")
+        if index in self._members:
+            raise ProtocolError("a device that has joined asked to join again")
+        self._joining[index] = arrived
+        present = self._members | self._joining.keys()
+        missing = [n for i, n in enumerate(self._facts.roster.names) if i not in present]
+        self._metrics.write("joined", device=self._name(index), round=now, missing=missing)
+        if returned and self._members and self._is_fresh(now):
+            # It takes the place that it had: nobody has trained in this round without it.
+            self._members.add(index)
+            del self._joining[index]
+            answer = self._exchange.write_front(arrived, self.front, round_=now, directive="train")
+            self._answer(arrived, answer.frames)
+
+    def _is_fresh(self, round_: int) -> bool:
+        """Whether a round is open, and nothing was trained in it."""
+        begun = self._round_start_s > 0 and round_ < self._settings.rounds
+        return begun and not self._kept.begun(round_)
+
+    def _on_resume(self, arrived: Arrived) -> None:
+        """Take a device back that has its round's beginning, or say where the run is."""
+        index, round_ = arrived.index, arrived.transfer.header.round
+        now = len(self.rounds)
+        member = index in self._members
+        if member and index not in self._away:
+            raise ProtocolError("a device that is in the run asked to resume")
+        if member and round_ == now - 1:
+            welcome = self._kept.has(index, round_)
+        elif member:
+            welcome = round_ == now < self._settings.rounds
+        else:
+            # Who left this round may come back to it as long as nothing was trained in it.
+            welcome = round_ == now and self._is_fresh(now)
+        if welcome:
+            self._members.add(index)
+            self._away.pop(index, None)
+            self._joining.pop(index, None)
+            self._metrics.write("resumed", device=self._name(index), round=round_)
+        directive: Directive = "train" if welcome else "join"
+        answer = self._exchange.write_word(arrived, round_=now, directive=directive)
+        self._answer(arrived, answer.frames)
+
+    def _await_return(self, index: int) -> None:
+        """Keep the place of a device that opened another session; its old requests are void."""
+        self.ledger.timings(index, None)
+        for waiting in (self._steps, self._fronts, self._joining, self._owing, self._asked):
+            waiting.pop(index, None)
+        if index not in self._members:
+            return
+        self._returns[index] = self._returns.get(index, 0) + 1
+        if self._returns[index] > _MOST_RETURNS:
+            self._remove(index, f"it started {_MOST_RETURNS} times without making another step")
+        else:
+            # It is connected, but may have to load its data first.
+            self._away[index] = time.monotonic() + self._settings.step_timeout_s
+
+    def _on_step(self, arrived: Arrived) -> None:
+        index, header = arrived.index, arrived.transfer.header
+        now, before = len(self.rounds), self._asked.get(index, -1)
+        if header.step <= before:
+            # Asking for kept replies over and over, it would keep the others waiting for ever.
+            raise ProtocolError(f"step {header.step} came after step {before}")
+        self._asked[index] = header.step
+        if header.round == now:
+            # Its journal has the beginning of this round by now.
+            self._kept.confirm(index, now)
+        frames = self._kept.find(index, header.round, header.step, header.session, header.seq)
+        if frames is not None:
+            self._answer(arrived, frames)
+        elif header.round == now:
             self._steps[index] = self._exchange.read_step(arrived)
         else:
-            if index not in self._trained:
-                raise ProtocolError("a front came that no step of this round is behind")
-            self._fronts[index] = (arrived, self._exchange.read_front(arrived))
+            raise ProtocolError(f"a step of round {header.round} came in round {now}")
+
+    def _on_front(self, arrived: Arrived) -> None:
+        index, header = arrived.index, arrived.transfer.header
+        now = len(self.rounds)
+        if header.round == now - 1 and self._kept.has(index, header.round):
+            # The average that it is in was made before it, or this server, started again.
+            answer = self._exchange.write_front(
+                arrived,
+                self.front,
+                round_=now,
+                directive="stop" if self._chronicle.over else "train",
+            )
+            self._answer(arrived, answer.frames)
+            return
+        if index not in self._trained:
+            raise ProtocolError("a front came that no step of this round is behind")
+        self._fronts[index] = (arrived, self._exchange.read_front(arrived))
 
     def _advance(self) -> None:
         self._refuse_stalling()
@@ -180,10 +318,12 @@ class Trainer:
 
     def _refuse_stalling(self) -> None:
         """Go on without members who are connected, but keep the others waiting for too long."""
-        limit_s = self._settings.step_timeout_s
+        limit_s, now_s = self._settings.step_timeout_s, time.monotonic()
+        for index, until_s in sorted(self._away.items()):
+            if now_s > until_s:
+                self._remove(index, "it did not come back")
         if not (self._steps or self._fronts or self._joining):
             return
-        now_s = time.monotonic()
         for index, (session, since_s) in sorted(self._owing.items()):
             if now_s - since_s > limit_s:
                 what = f"no request for {limit_s:g} s while the others waited"
@@ -202,7 +342,10 @@ class Trainer:
             late = 0 < limit_s < waited_s
             enough = len(self._joining) >= (min(wanted, total) if late else total)
         if enough:
+            first = not self._round_start_s
             self._begin_round()
+            if first:
+                self._save(is_best=False)
             self._admit("train")
         elif 0 < limit_s < waited_s and self._round_start_s:
             raise TrainingError(
@@ -231,6 +374,10 @@ class Trainer:
 
     def _train(self, order: tuple[int, ...]) -> None:
         decoded = self._exchange.decode([self._steps.pop(index) for index in order])
+        # Of devices that are told when to step, none is ahead of another.
+        steps = (one.step.arrived.transfer.header.step for one in decoded)
+        self._share = min(self._schedule.share(len(self.rounds), step) for step in steps)
+        self._back.scale_rate(self._share)
         start_s = time.perf_counter()
         outcomes = self._mode.train(
             {index: one.batch for index, one in zip(order, decoded, strict=True)}
@@ -253,10 +400,13 @@ class Trainer:
         try:
             for (decoded, outcome), answer in zip(done, answers, strict=True):
                 arrived = decoded.step.arrived
+                step = arrived.transfer.header.step
+                self._kept.keep(arrived.index, round_, step, answer.frames)
                 self._answer(arrived, answer.frames)
                 self.ledger.step(
                     decoded, answer, loss=outcome.loss, round_=round_, train_ms=train_ms
                 )
+                self._returns.pop(arrived.index, None)
                 samples = len(decoded.batch.target)
                 self._trained[arrived.index] = self._trained.get(arrived.index, 0) + samples
                 self._loss_sum += outcome.loss * samples
@@ -269,75 +419,26 @@ class Trainer:
     def _finish_round(self) -> None:
         fronts = {i: (state, self._trained[i]) for i, (_, state) in sorted(self._fronts.items())}
         self.front = self._mode.merge(fronts)
-        self._record(self._score(), devices=len(fronts))
-        last = len(self.rounds) == self._settings.rounds
-        self._admit("stop" if last else "train")
+        is_best = self._chronicle.finish_round(
+            self.front,
+            train_loss=self._loss_sum / max(self._loss_samples, 1),
+            begun_s=self._round_start_s,
+            devices=len(fronts),
+            share=self._share,
+        )
+        self._save(is_best=is_best)
+        self._admit("stop" if self._chronicle.over else "train")
         self._begin_round()
+
+    def _save(self, *, is_best: bool) -> None:
+        # Who joins is let in with the state that is saved here.
+        members = self._members | self._joining.keys()
+        self._chronicle.save(self.front, members, is_best=is_best)
 
     def _begin_round(self) -> None:
         self._round_start_s = time.monotonic()
         self._loss_sum, self._loss_samples = 0.0, 0
         self._trained.clear()
-
-    def _score(self) -> Score | None:
-        if self._evaluator is None:
-            return None
-        try:
-            return self._evaluator.score(self.front, self._back)
-        except (OSError, BundleError) as error:
-            # The devices' work must not be lost over a number that only people read.
-            _log.warning("round %d is not evaluated: %s", len(self.rounds), error)
-            self._metrics.write("evaluation_failed", round=len(self.rounds), reason=str(error))
-            return None
-
-    def _record(self, score: Score | None, *, devices: int) -> None:
-        traffic = [self._service.traffic(name) for name in self._facts.roster.names]
-        bytes_up = sum(t.up.bytes for t in traffic)
-        bytes_down = sum(t.down.bytes for t in traffic)
-        totals = self.ledger.totals.values()
-        result = RoundResult(
-            round=len(self.rounds),
-            train_loss=self._loss_sum / max(self._loss_samples, 1),
-            score=score,
-            seconds=time.monotonic() - self._round_start_s,
-            bytes_up=bytes_up,
-            bytes_down=bytes_down,
-            float32_bytes_up=bytes_up + sum(t.saved_bytes_up for t in totals),
-            float32_bytes_down=bytes_down + sum(t.saved_bytes_down for t in totals),
-            devices=devices,
-        )
-        self.rounds.append(result)
-        values = {
-            "round": result.round,
-            "rounds": self._settings.rounds,
-            "train_loss": result.train_loss,
-            "loss": score.loss if score else None,
-            "accuracy": score.accuracy if score else None,
-            "seconds": result.seconds,
-            "bytes_up": result.bytes_up,
-            "bytes_down": result.bytes_down,
-            "float32_bytes_up": result.float32_bytes_up,
-            "float32_bytes_down": result.float32_bytes_down,
-            "devices": devices,
-        }
-        self._save({"run": self._facts.run, "bundle": self._facts.bundle.id, "score": values})
-        self._metrics.write("round", **values)
-
-    def _save(self, facts: dict[str, Any]) -> None:
-        """Write a checkpoint; only the last round's must not fail."""
-        try:
-            self.checkpoint = write_checkpoint(
-                self._settings.out,
-                finished_rounds=len(self.rounds),
-                front=self.front,
-                back=self._back,
-                facts=facts,
-            )
-        except TrainingError as error:
-            if len(self.rounds) == self._settings.rounds:
-                raise
-            _log.warning("%s", error)
-            self._metrics.write("checkpoint_failed", round=len(self.rounds) - 1, reason=str(error))
 
     def _refuse(self, index: int, session: int, what: str, remedy: str) -> None:
         self._service.refuse(index, session, what, remedy)
@@ -349,11 +450,11 @@ class Trainer:
             self._waiting_since_s = time.monotonic()
         self.ledger.timings(index, None)
         self._members.discard(index)
-        self._owing.pop(index, None)
-        self._joining.pop(index, None)
-        self._steps.pop(index, None)
-        self._fronts.pop(index, None)
-        self._trained.pop(index, None)
+        self._kept.forget(index)
+        for waiting in (self._steps, self._fronts, self._joining, self._owing):
+            waiting.pop(index, None)
+        for standing in (self._away, self._asked, self._returns, self._trained):
+            standing.pop(index, None)
         self._exchange.forget(index)
         if known:
             self._metrics.write("left", device=self._name(index), reason=reason)

@@ -51,9 +51,13 @@ def collect(
     run, rounds = by_kind["run"][-1], by_kind["round"]
     points = _points(rounds)
     devices = [_device(event) for event in by_kind["device"]]
-    settings = run["settings"]
+    settings, last = run["settings"], rounds[-1]
     report = RunReport(
         accuracy=points[-1].accuracy,
+        balanced_accuracy=last["balanced_accuracy"],
+        test_loss=last["loss"],
+        recall=tuple(last["recall"] or ()),
+        confusion=tuple(map(tuple, last["confusion"] or ())),
         seconds=points[-1].seconds,
         rounds=len(points),
         devices=len(devices),
@@ -124,6 +128,8 @@ def _points(rounds: Sequence[dict[str, Any]]) -> list[RoundPoint]:
                 bytes_down=event["bytes_down"],
                 float32_bytes_up=event["float32_bytes_up"],
                 float32_bytes_down=event["float32_bytes_down"],
+                balanced_accuracy=event["balanced_accuracy"],
+                test_loss=event["loss"],
             )
         )
     return points

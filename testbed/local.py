@@ -232,6 +232,7 @@ def _server(run: LocalRun, keys: Path) -> list[str]:
 
 def _device(run: LocalRun, keys: Path, address: str, cache: Path) -> list[str]:
     arguments = {"--server": address, "--keys": keys, "--data": run.data, "--cache": cache}
+    arguments["--journal"] = run.out / "journal"
     return _command("device", arguments)
 
 

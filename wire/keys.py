@@ -295,6 +295,8 @@ def _own(folder: Path, owner: Owner, remedy: str) -> KeyPair:
     path = folder / f"{owner}.key_secret"
     try:
         mode = path.stat().st_mode & 0o777
+    except PermissionError as error:
+        raise _not_permitted(path) from error
     except OSError as error:
         raise KeyFileError(f"{path} is missing: {error.strerror}", remedy) from error
     if mode & 0o077:
@@ -308,12 +310,21 @@ def _own(folder: Path, owner: Owner, remedy: str) -> KeyPair:
 def _load(path: Path) -> tuple[bytes, bytes | None]:
     try:
         public, secret = zmq.auth.load_certificate(path)
+    except PermissionError as error:
+        raise _not_permitted(path) from error
     except (OSError, ValueError, IndexError) as error:
         raise KeyFileError(f"{path} is no readable key certificate") from error
     for key in (public, secret):
         if key is not None and not _is_z85_key(key):
             raise KeyFileError(f"{path} holds a malformed key")
     return public, secret
+
+
+def _not_permitted(path: Path) -> KeyFileError:
+    return KeyFileError(
+        f"{path} may not be read by this user",
+        f"run as its owner, or give it to this user: sudo chown -R $USER {path.parent}",
+    )
 
 
 def _is_z85_key(key: bytes) -> bool:

@@ -23,8 +23,8 @@ BundleId = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Dim = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Millis = Annotated[float, Meta(ge=0, le=1e12)]
 Role = Literal["smashed", "gradient", "target", "front", "bundle"]
-Kind = Literal["bundle", "join", "step", "front"]
-Directive = Literal["train", "stop"]
+Kind = Literal["bundle", "join", "resume", "step", "front"]
+Directive = Literal["train", "stop", "join"]
 
 
 class Section(Struct, array_like=True, frozen=True):
@@ -99,6 +99,7 @@ class Plan(Struct, array_like=True, frozen=True):
         codec_down: Codec of the gradients.
         seed: Seed of partition, batch order and anything random.
         partition: How the data is shared out.
+        schedule: Schedule of the learning rates of both halves.
     """
 
     rounds: Annotated[int, Meta(ge=1, le=10**6)]
@@ -109,6 +110,7 @@ class Plan(Struct, array_like=True, frozen=True):
     codec_down: Spec
     seed: U32
     partition: Partition
+    schedule: Spec = "constant"
 
 
 class Summary(Struct, array_like=True, frozen=True):
@@ -193,6 +195,7 @@ class Request(Struct, array_like=True, frozen=True, tag=3):
         seq: Counts the session's requests from 1; a resend keeps its number.
         run: Id of the run.
         kind: ``bundle`` (send me the bundle), ``join`` (let me in at the next round),
+            ``resume`` (take me back; I have what I was at the beginning of ``round``),
             ``step`` (smashed data and targets), ``front`` (the round is done here).
         round: Round, from 0.
         step: The device's own step since it joined, from 0.
@@ -220,7 +223,8 @@ class Reply(Struct, array_like=True, frozen=True, tag=4):
         seq: The request's.
         kind: The request's.
         round: Round to work in from now on.
-        directive: Whether to go on.
+        directive: ``train`` (go on), ``stop`` (the run is over), ``join`` (resume in
+            ``round`` instead, or join).
         loss: Mean loss of the device's own batch; NaN where there is none.
         decode_ms: Server time spent decoding this request.
         train_ms: Server time of the step it was part of.
@@ -306,5 +310,35 @@ class Bye(Struct, array_like=True, frozen=True, tag=9):
     summary: Summary
 
 
-Message = Hello | Welcome | Request | Reply | Chunk | Credit | Ping | Refusal | Bye
+class Probe(Struct, array_like=True, frozen=True, tag=10):
+    """Device -> server: answer at once, so that I can measure the link.
+
+    Attributes:
+        session: Random number of the one that measures; it stands for no session.
+        seq: Counts its probes.
+        reply_bytes: Length of the body that the answer is to have.
+    """
+
+    session: U63
+    seq: U63
+    reply_bytes: Annotated[int, Meta(ge=0, le=65536)]
+
+
+class Echo(Struct, array_like=True, frozen=True, tag=11):
+    """Server -> device, the answer to a probe.
+
+    Attributes:
+        session: The probe's.
+        seq: The probe's.
+        software: Release of slfac on the server.
+        time_ns: The server's clock when it answered, nanoseconds since 1970 in UTC.
+    """
+
+    session: U63
+    seq: U63
+    software: Text
+    time_ns: U63
+
+
+Message = Hello | Welcome | Request | Reply | Chunk | Credit | Ping | Refusal | Bye | Probe | Echo
 Tensors = Request | Reply

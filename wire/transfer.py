@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from slfac.wire.errors import ProtocolError
-from slfac.wire.frame import MAX_BODY_BYTES, encode_header
+from slfac.wire.frame import MAX_BODY_BYTES, decode_header, encode_header
 from slfac.wire.messages import Chunk, Credit, Message, Role, Section, Tensors
 
 WINDOW_BYTES = 1 << 20
@@ -116,6 +116,26 @@ def cut_transfer(message: Tensors, parts: Sequence[Part]) -> Frames:
     return tuple(frames)
 
 
+def address_frames(frames: Frames, *, session: int, seq: int) -> Frames:
+    """Make a payload that was cut before the answer to another request.
+
+    Args:
+        frames: As :func:`cut_transfer` gives them; their bodies are used as they are.
+        session: The request's session.
+        seq: The request's number.
+
+    Returns:
+        The same messages with other headers.
+    """
+    return tuple(
+        (
+            encode_header(msgspec.structs.replace(decode_header(head), session=session, seq=seq)),
+            body,
+        )
+        for head, body in frames
+    )
+
+
 def frames_bytes(frames: Frames) -> int:
     """Bytes that messages take at the socket API, headers included.
 
@@ -146,13 +166,14 @@ class Outbox:
         self._control: deque[tuple[bytes, Buffer]] = deque()
         self._payload: deque[tuple[bytes, Buffer]] = deque()
 
-    def put(self, message: Message) -> None:
+    def put(self, message: Message, body: Buffer = b"") -> None:
         """Queue a message without payload; it waits for no credit.
 
         Args:
             message: The message.
+            body: What its second frame holds, where that is no payload.
         """
-        self._control.append((encode_header(message), b""))
+        self._control.append((encode_header(message), body))
 
     def put_frames(self, frames: Frames) -> None:
         """Queue a request or reply with its payload.

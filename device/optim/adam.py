@@ -8,6 +8,7 @@ import numpy as np
 
 from slfac.codec.spec import format_spec
 from slfac.device.optim.base import Optimizer
+from slfac.device.optim.clip import NO_CLIP, Clip
 
 
 class Adam(Optimizer):
@@ -23,6 +24,7 @@ class Adam(Optimizer):
         weight_decay: Decay of the weights.
         decoupled: Decay the weights themselves (AdamW, Loshchilov & Hutter 2019,
             arXiv:1711.05101) rather than adding the decay to the gradient.
+        clip: What gradients are held to.
     """
 
     slots = ("mean", "square")
@@ -37,8 +39,9 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         decoupled: bool = False,
+        clip: Clip = NO_CLIP,
     ) -> None:
-        super().__init__(lr, weight_decay)
+        super().__init__(lr, weight_decay, clip)
         self.beta1 = beta1
         self.beta2 = beta2
         self.eps = eps
@@ -46,13 +49,17 @@ class Adam(Optimizer):
 
     @property
     def spec(self) -> str:
-        """``adam:lr=...,beta1=...,beta2=...,eps=...,weight_decay=...``, or ``adamw:...``."""
+        """``adam:lr=...,beta1=...,beta2=...,eps=...,weight_decay=...``, or ``adamw:...``.
+
+        ``clip_norm`` or ``clip_value`` follows where there is one.
+        """
         values = {
             "lr": self.lr,
             "beta1": self.beta1,
             "beta2": self.beta2,
             "eps": self.eps,
             "weight_decay": self.weight_decay,
+            **self.clip.fields(),
         }
         return format_spec("adamw" if self.decoupled else "adam", values)
 

@@ -1,4 +1,4 @@
-"""What every optimiser is: updates parameters in place."""
+"""What every optimiser is: updates parameters in place, and can be journalled."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from slfac.device.optim.clip import Clip
 from slfac.wire.errors import SettingsError, TrainingError
 
 Arrays = dict[str, np.ndarray]
+_STEP = "step"
+_AFRESH = "the journal is of another front or optimiser; start afresh without it"
 
 
 class Optimizer(abc.ABC):
@@ -23,17 +26,21 @@ class Optimizer(abc.ABC):
     Args:
         lr: Learning rate.
         weight_decay: Weight decay; how it acts is the subclass's.
+        clip: What gradients are held to, before weight decay.
     """
 
     slots: tuple[str, ...] = ()
     _scratch_arrays = 1
 
-    def __init__(self, lr: float, weight_decay: float) -> None:
+    def __init__(self, lr: float, weight_decay: float, clip: Clip) -> None:
         self.lr = lr
         self.weight_decay = weight_decay
+        self.clip = clip
         self.steps = 0
         self._state: dict[str, Arrays] = {slot: {} for slot in self.slots}
-        self._scratch = np.empty((self._scratch_arrays, 0), np.float32)
+        # Gradients are only read: a clipped one is written apart.
+        self._rows = self._scratch_arrays + bool(clip)
+        self._scratch = np.empty((self._rows, 0), np.float32)
 
     @property
     @abc.abstractmethod
@@ -64,14 +71,47 @@ class Optimizer(abc.ABC):
                 read only.
 
         Raises:
-            TrainingError: A gradient does not fit its parameter.
+            TrainingError: A gradient or the state does not fit its parameter.
         """
         for name, grad in grads.items():
             self._check(name, params.get(name), grad)
         self.steps += 1
+        share = self.clip.share(grads.values())
         for name, grad in grads.items():
             param = params[name]
-            self._update(name, param, grad, self._scratch_like(param))
+            scratch = self._scratch_like(param)
+            taken = self.clip.write(grad, share, scratch.pop()) if self.clip else grad
+            self._update(name, param, taken, scratch)
+
+    def state(self) -> Arrays:
+        """Everything but the settings, copied: ``step`` and ``<slot>/<parameter>``."""
+        arrays = {_STEP: np.array(self.steps, np.int64)}
+        for slot, held in self._state.items():
+            arrays.update({f"{slot}/{name}": array.copy() for name, array in held.items()})
+        return arrays
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take back what :meth:`state` gave; the arrays are copied.
+
+        Args:
+            state: As given by an optimiser of the same family.
+
+        Raises:
+            TrainingError: The state is of another family or malformed.
+        """
+        held: dict[str, Arrays] = {slot: {} for slot in self.slots}
+        step = state.get(_STEP)
+        if step is None or step.shape != () or step.dtype != np.int64 or step < 0:
+            raise TrainingError("optimiser state has no valid step count", _AFRESH)
+        for key, array in state.items():
+            slot, _, name = key.partition("/")
+            if key == _STEP:
+                continue
+            if slot not in held or array.dtype != np.float32:
+                raise TrainingError(f"optimiser state {key!r} ({array.dtype}) is unknown", _AFRESH)
+            held[slot][name] = array.copy()
+        self.steps = int(step)
+        self._state = held
 
     @abc.abstractmethod
     def _update(
@@ -89,7 +129,7 @@ class Optimizer(abc.ABC):
 
     def _scratch_like(self, param: np.ndarray) -> list[np.ndarray]:
         if self._scratch.shape[1] < param.size:
-            self._scratch = np.empty((self._scratch_arrays, param.size), np.float32)
+            self._scratch = np.empty((self._rows, param.size), np.float32)
         return [row[: param.size].reshape(param.shape) for row in self._scratch]
 
     def _check(self, name: str, param: np.ndarray | None, grad: np.ndarray) -> None:
@@ -103,3 +143,10 @@ class Optimizer(abc.ABC):
                 f"its parameter float32 {param.shape}",
                 "export the bundle again",
             )
+        for slot, held in self._state.items():
+            if name in held and held[name].shape != param.shape:
+                raise TrainingError(
+                    f"optimiser state {slot}/{name} has shape {held[name].shape}, "
+                    f"its parameter {param.shape}",
+                    _AFRESH,
+                )

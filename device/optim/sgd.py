@@ -6,6 +6,7 @@ import numpy as np
 
 from slfac.codec.spec import format_spec
 from slfac.device.optim.base import Optimizer
+from slfac.device.optim.clip import NO_CLIP, Clip
 
 
 class SGD(Optimizer):
@@ -17,19 +18,22 @@ class SGD(Optimizer):
         lr: Learning rate.
         momentum: 0 for none, which also keeps no state.
         weight_decay: L2 penalty, added to the gradient.
+        clip: What gradients are held to.
     """
 
     slots = ("momentum",)
 
-    def __init__(self, lr: float, *, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
-        super().__init__(lr, weight_decay)
+    def __init__(
+        self, lr: float, *, momentum: float = 0.0, weight_decay: float = 0.0, clip: Clip = NO_CLIP
+    ) -> None:
+        super().__init__(lr, weight_decay, clip)
         self.momentum = momentum
 
     @property
     def spec(self) -> str:
-        """``sgd:lr=...,momentum=...,weight_decay=...``."""
+        """``sgd:lr=...,momentum=...,weight_decay=...``, with ``clip_norm`` or ``clip_value``."""
         values = {"lr": self.lr, "momentum": self.momentum, "weight_decay": self.weight_decay}
-        return format_spec("sgd", values)
+        return format_spec("sgd", {**values, **self.clip.fields()})
 
     def _update(
         self, name: str, param: np.ndarray, grad: np.ndarray, scratch: list[np.ndarray]

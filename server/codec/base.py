@@ -9,14 +9,16 @@ value is done later, for many payloads in one go, on the device.
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import torch
 
 from slfac.codec import Buffer, StreamKey
+from slfac.codec.base import State
 from slfac.codec.container import Header
+from slfac.wire.errors import CodecError
 
 Content = TypeVar("Content")
 
@@ -58,6 +60,22 @@ class TorchCodec(abc.ABC):
         Args:
             device: Its index, as in the keys.
         """
+
+    def state(self) -> dict[str, State]:
+        """What each stream remembers, for a checkpoint: ``device/layer`` -> its codec's state."""
+        return {}
+
+    def restore(self, state: Mapping[str, State]) -> None:
+        """Take back what :meth:`state` gave.
+
+        Args:
+            state: As given by an equal codec.
+
+        Raises:
+            CodecError: It is not the state of such a codec.
+        """
+        if state:
+            raise CodecError(f"codec {self.spec} keeps no state, but was given some")
 
 
 class Decoder(abc.ABC, Generic[Content]):

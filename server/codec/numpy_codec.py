@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 
 from slfac.codec import Buffer, Codec, StreamKey, make_codec
+from slfac.codec.base import State
 from slfac.codec.container import Header
 from slfac.codec.registry import decode_body
 from slfac.server.codec.base import Decoder, TorchCodec
+from slfac.server.codec.streams import Streams
 
 
 class NumpyCodec(TorchCodec):
@@ -27,26 +29,28 @@ class NumpyCodec(TorchCodec):
 
     def __init__(self, spec: str) -> None:
         self.spec = make_codec(spec).spec
-        self._codecs: dict[tuple[int, int], Codec] = {}
+        self._streams: Streams[Codec] = Streams(lambda: make_codec(self.spec))
 
     def encode_batch(
         self, tensors: Sequence[torch.Tensor], keys: Sequence[StreamKey]
     ) -> list[Buffer]:
         """Encode tensors one after another; see :meth:`TorchCodec.encode_batch`."""
         return [
-            self._codec(key).encode(tensor.detach().cpu().numpy(), key=key)
+            self._streams.of(key).encode(tensor.detach().cpu().numpy(), key=key)
             for tensor, key in zip(tensors, keys, strict=True)
         ]
 
     def forget(self, device: int) -> None:
         """Drop the codecs of a device."""
-        self._codecs = {key: codec for key, codec in self._codecs.items() if key[0] != device}
+        self._streams.forget(device)
 
-    def _codec(self, key: StreamKey) -> Codec:
-        stream = key.device, key.layer
-        if stream not in self._codecs:
-            self._codecs[stream] = make_codec(self.spec)
-        return self._codecs[stream]
+    def state(self) -> dict[str, State]:
+        """What each stream's codec remembers; see :meth:`TorchCodec.state`."""
+        return self._streams.state()
+
+    def restore(self, state: Mapping[str, State]) -> None:
+        """Take back what :meth:`state` gave; see :meth:`TorchCodec.restore`."""
+        self._streams.restore(state)
 
 
 class NumpyDecoder(Decoder[np.ndarray]):

@@ -22,6 +22,9 @@ class RoundPoint(Struct, frozen=True, kw_only=True):
         bytes_down: Server to devices, counted alike.
         float32_bytes_up: ``bytes_up`` with the tensors at the cut sent as float32.
         float32_bytes_down: ``bytes_down``, likewise.
+        balanced_accuracy: Mean of the classes' recalls, in [0, 1]; None where it was not
+            scored, as in files of older releases.
+        test_loss: Mean loss of the test samples; None likewise.
     """
 
     round: int
@@ -32,6 +35,8 @@ class RoundPoint(Struct, frozen=True, kw_only=True):
     bytes_down: int
     float32_bytes_up: int
     float32_bytes_down: int
+    balanced_accuracy: float | None = None
+    test_loss: float | None = None
 
 
 class DeviceReport(Struct, frozen=True, kw_only=True):
@@ -89,6 +94,13 @@ class RunReport(Struct, frozen=True, kw_only=True):
         date: When it began, ISO 8601.
         per_device: One entry a device, by index.
         by_round: One entry a finished round.
+        balanced_accuracy: Mean of the classes' recalls after the last round, in [0, 1]; None
+            where it was not scored, as in files of older releases.
+        test_loss: Mean loss of the test samples after the last round; None likewise.
+        recall: Share of each class's test samples classified right, None for a class
+            without samples; empty where it was not scored.
+        confusion: Test samples by true class (row) and predicted class (column), after the
+            last round; empty where it was not scored, or has too many classes.
     """
 
     accuracy: float
@@ -116,6 +128,10 @@ class RunReport(Struct, frozen=True, kw_only=True):
     machine: dict[str, str] = {}
     per_device: tuple[DeviceReport, ...] = ()
     by_round: tuple[RoundPoint, ...] = ()
+    balanced_accuracy: float | None = None
+    test_loss: float | None = None
+    recall: tuple[float | None, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = ()
 
 
 def phases_of(devices: Iterable[DeviceReport]) -> list[str]:

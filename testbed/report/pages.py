@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from slfac.testbed.report import page
 from slfac.testbed.report.figures import comparison_panels, run_panels
 from slfac.testbed.report.model import RunReport
-from slfac.testbed.report.rows import BYTES_NOTE, device_table, phase_table, run_table
+from slfac.testbed.report.rows import (
+    BYTES_NOTE,
+    CLASSES_NOTE,
+    class_table,
+    device_table,
+    phase_table,
+    run_table,
+)
 from slfac.testbed.report.theme import DARK, LIGHT
 from slfac.testbed.report.units import human_bytes, human_ratio, human_seconds, percent
 
@@ -39,6 +46,7 @@ def run_page(run: RunReport) -> str:
             page.tiles(
                 [
                     (percent(run.accuracy), "test accuracy"),
+                    *_balanced(run),
                     (human_bytes(run.bytes_up), "sent up"),
                     (human_bytes(run.bytes_down), "sent down"),
                     (human_ratio(total, float32_total), "smaller than float32"),
@@ -47,6 +55,7 @@ def run_page(run: RunReport) -> str:
             ),
             page.heading("Curves"),
             page.figures(list(images)),
+            *_classes(run),
             page.heading("Devices"),
             page.table(*device_table(run.per_device)),
             page.note(BYTES_NOTE),
@@ -82,9 +91,27 @@ def comparison_page(runs: Sequence[RunReport]) -> str:
     )
 
 
+def _balanced(run: RunReport) -> list[tuple[str, str]]:
+    if run.balanced_accuracy is None:
+        return []
+    return [(percent(run.balanced_accuracy), "balanced accuracy")]
+
+
+def _classes(run: RunReport) -> list[str]:
+    columns, rows = class_table(run)
+    if not rows:
+        return []
+    return [
+        page.heading("Classes of the test set, after the last round"),
+        page.table(columns, rows),
+        page.note(CLASSES_NOTE),
+    ]
+
+
 def _run_facts(run: RunReport) -> list[tuple[str, str]]:
     return [
         ("Samples", f"{run.train_samples} to train, {run.test_samples} to test"),
+        *([("Test loss", f"{run.test_loss:.4f}")] if run.test_loss is not None else []),
         ("Partition", run.partition),
         ("Seed", str(run.seed)),
         ("As float32", _both_ways(run.float32_bytes_up, run.float32_bytes_down)),

@@ -29,7 +29,7 @@ _PHASE_COLOURS = {
 
 
 def draw_accuracy(axes: Axes, run: RunReport, theme: Theme) -> None:
-    """Test accuracy after each round.
+    """Test accuracy after each round, and balanced accuracy where it was scored.
 
     Args:
         axes: Where to draw.
@@ -39,9 +39,14 @@ def draw_accuracy(axes: Axes, run: RunReport, theme: Theme) -> None:
     dress(axes, theme, "Test accuracy")
     rounds = [point.round for point in run.by_round]
     values = [point.accuracy for point in run.by_round]
-    axes.plot(rounds, values, color=theme.colour(0), marker="o", markersize=4)
+    balanced = [p.balanced_accuracy for p in run.by_round if p.balanced_accuracy is not None]
+    axes.plot(rounds, values, color=theme.colour(0), marker="o", markersize=4, label="accuracy")
+    if balanced and len(balanced) == len(rounds):
+        # Dashes, because the two coincide where classes are of one size.
+        axes.plot(rounds, balanced, color=theme.colour(1), linestyle="--", label="balanced")
+        add_legend(axes, theme, columns=2)
     # From the ten per cent below the lowest point: most of a run lies near its top.
-    lowest = max(0.0, math.floor(min(values, default=0.0) * 10 - 0.2) / 10)
+    lowest = max(0.0, math.floor(min([*values, *balanced], default=0.0) * 10 - 0.2) / 10)
     axes.set_ylim(lowest, 1.0 + 0.1 * (1.0 - lowest))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_ylabel("correct in the test set")

@@ -13,6 +13,14 @@ BYTES_NOTE = (
     "cut as float32."
 )
 
+CLASSES_NOTE = (
+    "Recall is the share of a class's samples that were classified right; balanced accuracy is "
+    "the mean of the recalls. The columns after it count the class's samples by the class that "
+    "the model took them for."
+)
+# A wider matrix is in report.json only.
+_MOST_COLUMNS = 20
+
 
 def run_table(runs: Sequence[RunReport]) -> tuple[list[str], list[list[str]]]:
     """One row a run: accuracy, bytes each way against float32, time, memory.
@@ -63,6 +71,28 @@ def device_table(devices: Sequence[DeviceReport]) -> tuple[list[str], list[list[
         for device in devices
     ]
     return ["device", "samples", "steps", "up", "down", "peak memory", "torch", "provider"], rows
+
+
+def class_table(run: RunReport) -> tuple[list[str], list[list[str]]]:
+    """One row a class of the test set: recall, and where the matrix is there, its row.
+
+    Args:
+        run: The run.
+
+    Returns:
+        Headings and rows; no rows where the classes were not scored.
+    """
+    shown = run.confusion if len(run.confusion) <= _MOST_COLUMNS else ()
+    columns = ["class", "recall", *(f"as {index}" for index in range(len(shown)))]
+    rows = [
+        [
+            str(index),
+            "-" if recall is None else percent(recall),
+            *(map(str, shown[index]) if shown else ()),
+        ]
+        for index, recall in enumerate(run.recall)
+    ]
+    return columns, rows
 
 
 def phase_table(devices: Sequence[DeviceReport]) -> tuple[list[str], list[list[str]]]:

@@ -26,19 +26,28 @@ def test_device_killed_in_mid_round_leaves_the_run_to_the_others(tmp_path, cnn_b
     assert [entry.devices for entry in server.finished().rounds][-1] == 2
 
 
-def test_killed_device_that_starts_again_joins_at_the_next_round(tmp_path, cnn_bundle, digits):
+@pytest.mark.parametrize("journal", ["journal", "another"])
+def test_killed_device_that_starts_again_goes_on_with_its_journal_or_joins_the_next_round(
+    tmp_path, cnn_bundle, digits, journal
+):
     site = Site.make(tmp_path, cnn_bundle, digits, devices=2)
-    with site.server(rounds=60, steps_per_round=4, grace_s=30) as server:
+    with site.server(rounds=20, steps_per_round=4, grace_s=30) as server:
         victim = site.device_process("d1", server.address)
         other = site.device("d0", server.address).start()
         server.await_event("step", round=1, device="d1")
         victim.kill()
         victim.communicate(timeout=WAIT_S)
-        again = site.device("d1", server.address).start()
+        again = site.device("d1", server.address, journal=tmp_path / journal).start()
         assert again.finish().rounds > 0
         other.finish()
-    assert [e["device"] for e in server.of_kind("joined")].count("d1") == 2
-    assert server.finished().rounds[-1].devices == 2
+    came = [(e["event"], e["device"]) for e in server.seen if e["event"] in {"joined", "resumed"}]
+    rounds = [entry.devices for entry in server.finished().rounds]
+    if journal == "journal":
+        assert came[2:] == [("resumed", "d1")]
+        assert rounds == [2] * 20
+    else:
+        assert came[2:] == [("joined", "d1")]
+        assert rounds.count(1) == 1
 
 
 def server_in_training(site):

@@ -233,8 +233,11 @@ class Reader:
 def named(values, names):
     """Array items under the names that the page gives them, structs within likewise."""
     out = {}
-    left_out = [row for row in names if row[2].endswith("older writers leave it out")]
-    values = [*values, *[""] * len(left_out)][: max(len(values), len(names))]
+    # A default that is not empty is quoted right before these words.
+    kept = re.compile(r".*?(?:`([^`]*)`)? where older writers leave it out")
+    absent = [match[1] or "" for row in names if (match := kept.fullmatch(row[2]))]
+    missing = max(0, len(names) - len(values))
+    values = [*values, *absent[len(absent) - missing :]]
     for (name, kind, _), value in zip(names, values, strict=True):
         if kind in STRUCTS:
             out[name] = named(value, STRUCTS[kind])

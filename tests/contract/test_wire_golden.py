@@ -19,10 +19,12 @@ from slfac.wire.messages import (
     Bye,
     Chunk,
     Credit,
+    Echo,
     Hello,
     Partition,
     Ping,
     Plan,
+    Probe,
     Refusal,
     Reply,
     Request,
@@ -41,7 +43,9 @@ TIMINGS = Timings(0.25, 4.5, 1.125, 2.0, 30.75, 0.5, 5.25, 0.125)
 SMASHED = Section("smashed", "pool1", "slfac", (32, 16, 14, 14), "float32", 12345, 0xDEADBEEF)
 TARGET = Section("target", "target", "none", (32,), "int64", 262, 0x01020304)
 FILE = Section("bundle", "manifest.json", "", (), "", 4096, 0)
-PLAN = Plan(10, 32, 0, "sgd:lr=0.05,momentum=0.9", "slfac", "none", 7, Partition())
+PLAN = Plan(
+    10, 32, 0, "sgd:lr=0.05,momentum=0.9", "slfac", "none", 7, Partition(), "cosine:warmup=2"
+)
 CASES = {
     "hello": Hello(SESSION, False, 1 << 20, "0.1.0", "pi-1", ""),
     "hello-resume": Hello(1, True, 131072, "0.1.0", "device", BUNDLE),
@@ -64,6 +68,7 @@ CASES = {
         SESSION, 2, "20260101-a1b2", "step", 0, 1, 32, TIMINGS, (SMASHED, TARGET)
     ),
     "request-join": Request(SESSION, 1, "20260101-a1b2", "join", 0, 0, 0, Timings(), ()),
+    "request-resume": Request(SESSION, 1, "r", "resume", 7, 210, 0, Timings(), ()),
     "request-front": Request(
         SESSION,
         300,
@@ -88,6 +93,7 @@ CASES = {
         (Section("gradient", "pool1", "slfac", (32, 16, 14, 14), "float32", 9876, 0xCAFEBABE),),
     ),
     "reply-bundle": Reply(SESSION, 1, "bundle", 0, "train", math.nan, 0.0, 0.0, 0.0, (FILE,) * 2),
+    "reply-join": Reply(SESSION, 1, "resume", 6, "join", math.nan, 0.0, 0.0, 0.0, ()),
     "reply-stop": Reply(SESSION, 301, "front", 10, "stop", math.nan, 0.0, 0.0, 0.0, ()),
     "chunk": Chunk(SESSION, 2, 65536),
     "credit": Credit(SESSION, 524288),
@@ -99,9 +105,11 @@ CASES = {
         TIMINGS,
         Summary(False, 90_000_000, 5_000_000_000, 1, "3.11.2", "1.31.1", "aarch64", 20_000, "cuda"),
     ),
+    "probe": Probe(SESSION, 3, 65536),
+    "echo": Echo(SESSION, 3, "0.1.0", 1_800_000_000_123_456_789),
 }
 # Frames of writers that knew fewer fields; what they leave out reads as its default.
-OLDER = ("bye-without-provider",)
+OLDER = ("bye-without-provider", "welcome-without-schedule")
 
 
 def described(value):

@@ -70,7 +70,8 @@ NONSENSE = {
     "a map": PREFIX + b"\x82\x00\x07\x01\x01",
     "no tag": PREFIX + b"\x90",
     "tag 0": PREFIX + b"\x92\x00\x01",
-    "tag 10": PREFIX + b"\x92\x0a\x01",
+    "tag 12": PREFIX + b"\x92\x0c\x01",
+    "a probe for more than a body": PREFIX + b"\x94\x0a\x01\x01\xce\x00\x01\x00\x01",
     "tag -1": PREFIX + b"\x92\xff\x01",
     "tag as text": PREFIX + b"\x92\xa1\x37\x01",
     "tag as float": PREFIX + b"\x92\xcb" + struct.pack(">d", 7.0) + b"\x01",
@@ -171,7 +172,7 @@ VALUES = st.recursive(
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.integers(0, 10), st.lists(VALUES, max_size=12))
+@given(st.integers(0, 12), st.lists(VALUES, max_size=12))
 def test_any_values_in_a_message_are_refused_or_give_one(tag, fields):
     frame = PREFIX + msgspec.msgpack.encode([tag, *fields])
     decode_or_refuse(frame)

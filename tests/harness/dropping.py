@@ -27,3 +27,29 @@ def dropping_cnn(*, num_classes: int) -> nn.Module:
             fc=nn.Linear(256, num_classes),
         )
     )
+
+
+def resting_cnn(*, num_classes: int) -> nn.Module:
+    """Dropout and BatchNorm before a place to cut, and behind it.
+
+    Args:
+        num_classes: Width of the output.
+
+    Returns:
+        The model, for images ``(1, 12, 12)``.
+    """
+    return nn.Sequential(
+        OrderedDict(
+            conv=nn.Conv2d(1, 8, 3, padding=1),
+            norm=nn.BatchNorm2d(8),
+            relu=nn.ReLU(),
+            drop=nn.Dropout(0.2),
+            pool=nn.MaxPool2d(2),
+            conv2=nn.Conv2d(8, 8, 3, padding=1),
+            norm2=nn.BatchNorm2d(8),
+            relu2=nn.ReLU(),
+            drop2=nn.Dropout(0.2),
+            flatten=nn.Flatten(),
+            fc=nn.Linear(288, num_classes),
+        )
+    )

@@ -75,7 +75,12 @@ class Relay:
                 device, _ = self._listener.accept()
             except OSError:
                 return
-            server = socket.create_connection(self._target)
+            try:
+                server = socket.create_connection(self._target)
+            except OSError:
+                # The server is being started again.
+                device.close()
+                continue
             with self._lock:
                 self._pairs.append((device, server))
                 self._opened += (device, server)

@@ -79,6 +79,7 @@ class Site:
             "data": self.data,
             "keys": self.keys(owner),
             "cache": self.root / "cache" / owner,
+            "journal": self.root / "journal",
             "connect_timeout_s": WAIT_S,
             "reconnect_timeout_s": WAIT_S,
             **settings,
@@ -89,6 +90,7 @@ class Site:
         return start_cli(
             *("device", "--server", address, "--data", str(self.data)),
             *("--keys", str(self.keys(name)), "--cache", str(self.root / "cache" / name)),
+            *("--journal", str(self.root / "journal")),
             *more,
         )
 
@@ -97,13 +99,21 @@ STARTED: list[subprocess.Popen[str]] = []
 
 
 def start_cli(*arguments: str) -> subprocess.Popen[str]:
-    """Start ``slfac`` as a process of its own; the test that did not end it fails."""
+    """Start ``slfac`` as a process of its own; the test that did not end it fails.
+
+    It can import the harness, whose models a server may have to build.
+    """
+    tests = str(Path(__file__).parents[1])
     process = subprocess.Popen(
         [sys.executable, "-m", "slfac.cli", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), tests))),
+        },
     )
     STARTED.append(process)
     return process

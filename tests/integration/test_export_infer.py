@@ -20,7 +20,7 @@ from slfac.cli import main
 from slfac.data import apply, open_dataset
 from slfac.export import export_bundle, export_infer
 from slfac.server.back import BackHalf
-from slfac.server.checkpoint import write_checkpoint
+from slfac.server.checkpoint import mark_best, write_checkpoint
 from slfac.wire.bundle import open_bundle
 from slfac.wire.factories import DEFAULT_ALLOWED
 from slfac.wire.manifest import Preprocessing
@@ -341,6 +341,19 @@ def test_a_checkpoint_that_is_damaged_or_anothers(damage, message, damaged, tmp_
     damage(damaged)
     out = tmp_path / "model.onnx"
     refuse(command(damaged, out), out, 20, message, capsys)
+
+
+def test_the_best_round_is_exported_by_its_link(damaged, tmp_path, capsys):
+    newest = shutil.copytree(damaged.round, damaged.checkpoint / "round-000009")
+    facts = json.loads((newest / "state.json").read_text())
+    (newest / "state.json").write_text(json.dumps({**facts, "finished_rounds": 9}))
+    mark_best(damaged.round)
+    for place, rounds in (("", 9), ("best", 3)):
+        out = tmp_path / f"after-{rounds}.onnx"
+        arguments = command(damaged, out)
+        arguments[5] = str(damaged.checkpoint / place)
+        assert main(arguments) == 0
+        assert f"after {rounds} rounds" in capsys.readouterr().out
 
 
 def test_a_place_without_a_checkpoint(cnn, tmp_path, capsys):

@@ -28,6 +28,9 @@ def test_two_devices_learn_and_the_report_adds_up(site):
         assert told.float32_bytes_up > 3 * told.bytes_up
         assert told.summary.samples == device.samples == 120
         assert told.summary.provider == "cpu"
+    last = server.of_kind("round")[-1]
+    assert sum(map(sum, last["confusion"])) == result.rounds[-1].score.samples
+    assert sum(last["recall"]) / 10 == pytest.approx(last["balanced_accuracy"], abs=1e-5)
 
 
 def test_a_device_says_what_it_computes_on(site):
@@ -190,7 +193,10 @@ def test_checkpoint_holds_the_front_that_devices_got(site):
     state = json.loads((result.checkpoint / "state.json").read_text())
     assert state["finished_rounds"] == 2
     assert state["score"]["accuracy"] == pytest.approx(result.accuracy, abs=1e-6)
+    best = result.checkpoint.parent / "best"
+    assert best.readlink().name == f"round-{result.best.round + 1:06d}"
     assert sorted(p.name for p in result.checkpoint.parent.iterdir()) == [
+        "best",
         "round-000001",
         "round-000002",
     ]

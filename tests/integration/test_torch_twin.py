@@ -1,5 +1,7 @@
 """The proof: devices without torch train as torch itself would."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -93,6 +95,51 @@ def test_one_device_follows_all_torch_training_step_by_step(tmp_path, bundle, im
     assert theirs[-8:].mean() < 0.5 * theirs[:8].mean(), "it has to learn, or this proves nothing"
     for name, tensor in server.finished().front.items():
         assert np.allclose(tensor, front.state_dict()[name].numpy(), atol=1e-4)
+
+
+def test_both_halves_follow_schedule_and_clipping_as_in_torch(tmp_path, bundle, images):
+    rounds, steps = 3, 8
+    site = Site.make(tmp_path, bundle.path, images, devices=1)
+    server, devices = run_site(
+        site,
+        rounds=rounds,
+        steps_per_round=steps,
+        batch_size=16,
+        optimizer="sgd:lr=0.05,momentum=0.9,clip_norm=0.5",
+        device_optimizer="sgd:lr=0.02,clip_value=0.001",
+        schedule="cosine:warmup=1,final=0.1",
+        codec_up="none",
+        codec_down="none",
+        partition="own",
+        seed=SEED,
+    )
+    front, back = torch_halves(bundle)
+    of_front = torch.optim.SGD(front.parameters(), lr=0.02)
+    of_back = torch.optim.SGD(back.parameters(), lr=0.05, momentum=0.9)
+    draw, _, _ = batches_of(bundle, images, index=0, count=1, batch_size=16, scheme="own")
+    losses, norms, largest = [], [], []
+    for step in range(rounds * steps):
+        past = step - steps
+        share = 0.1 + 0.9 * (1 + math.cos(math.pi * past / (2 * steps))) / 2
+        for optimizer, rate in ((of_front, 0.02), (of_back, 0.05)):
+            optimizer.param_groups[0]["lr"] = rate * ((step + 1) / steps if past < 0 else share)
+            optimizer.zero_grad()
+        x, labels = draw()
+        loss = torch.nn.functional.cross_entropy(back(front(x)), labels)
+        loss.backward()
+        norms.append(float(torch.nn.utils.clip_grad_norm_(back.parameters(), 0.5)))
+        largest.append(max(float(p.grad.abs().max()) for p in front.parameters()))
+        torch.nn.utils.clip_grad_value_(front.parameters(), 0.001)
+        of_front.step()
+        of_back.step()
+        losses.append(loss.item())
+    assert np.abs(np.array(devices[0].losses) - losses).max() < 1e-4
+    for name, tensor in server.finished().front.items():
+        assert np.allclose(tensor, front.state_dict()[name].numpy(), atol=1e-4)
+    assert sum(norm > 0.5 for norm in norms) > 5, "it has to clip, or this proves nothing"
+    assert sum(value > 0.001 for value in largest) > 5
+    shares = [event["lr_share"] for event in server.of_kind("round")]
+    assert shares == pytest.approx([1, 0.1 + 0.9 * 0.597545, 0.1 + 0.9 * 0.009607], abs=1e-5)
 
 
 def test_devices_of_unequal_size_follow_their_twin(tmp_path, bundle, images):

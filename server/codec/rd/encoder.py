@@ -9,17 +9,19 @@ bits of float32, and so may a few codes and entries of a basis.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from slfac.codec import Buffer, StreamKey
+from slfac.codec.base import State
 from slfac.codec.maps.layout import RANKS, MapLayout, choose_layout
 from slfac.codec.rd.codec import RdCodec
 from slfac.server.codec.base import TorchCodec
 from slfac.server.codec.checks import require_float32
 from slfac.server.codec.groups import group_by_map
 from slfac.server.codec.rd.tensor import DeviceTensor, measure, prepare
+from slfac.server.codec.streams import Streams
 
 
 class RdTwin(TorchCodec):
@@ -36,14 +38,14 @@ class RdTwin(TorchCodec):
         self.spec = codec.spec
         self._fresh = codec
         self._device = device
-        self._codecs: dict[tuple[int, int], RdCodec] = {}
+        self._streams = Streams(lambda: copy.deepcopy(codec))
 
     def encode_batch(
         self, tensors: Sequence[torch.Tensor], keys: Sequence[StreamKey]
     ) -> list[Buffer]:
         """Encode tensors; see :meth:`TorchCodec.encode_batch`."""
         layouts = [self._layout(tensor) for tensor in tensors]
-        codecs = [self._codec(key) for key in keys]
+        codecs = [self._streams.of(key) for key in keys]
         # What a stream's second tensor is tried at first, only its first one tells.
         first = {codec: i for i, codec in reversed(list(enumerate(codecs)))}
         ready: dict[int, DeviceTensor | None] = {}
@@ -56,13 +58,15 @@ class RdTwin(TorchCodec):
 
     def forget(self, device: int) -> None:
         """Drop the codecs of a device."""
-        self._codecs = {key: codec for key, codec in self._codecs.items() if key[0] != device}
+        self._streams.forget(device)
 
-    def _codec(self, key: StreamKey) -> RdCodec:
-        stream = key.device, key.layer
-        if stream not in self._codecs:
-            self._codecs[stream] = copy.deepcopy(self._fresh)
-        return self._codecs[stream]
+    def state(self) -> dict[str, State]:
+        """What each stream's codec remembers; see :meth:`TorchCodec.state`."""
+        return self._streams.state()
+
+    def restore(self, state: Mapping[str, State]) -> None:
+        """Take back what :meth:`state` gave; see :meth:`TorchCodec.restore`."""
+        self._streams.restore(state)
 
     def _layout(self, tensor: torch.Tensor) -> MapLayout:
         require_float32(tensor, ranks=RANKS, spec=self.spec)

@@ -14,7 +14,7 @@ from slfac import __version__
 from slfac.cli import main
 from slfac.wire.keys import AllowList, device_keys, read_public
 
-COMMANDS = ["demo", "export", "server", "device", "keys", "bench", "experiment"]
+COMMANDS = ["demo", "export", "server", "device", "keys", "doctor", "bench", "experiment"]
 SERVER = ["server", "--bundle", "b", "--out", "o", "--insecure", "--devices", "a"]
 DEVICE = ["device", "--server", "tcp://127.0.0.1:1", "--data", "d", "--insecure"]
 EXPORT = ["export", "--input", "1x8x8", "--classes", "2", "--cut", "pool1", "--out", "o"]
@@ -174,7 +174,7 @@ def test_a_missing_package_is_one_line_that_names_the_extra(package, arguments, 
         ["demo", "--bogus"],
         ["device"],
         ["device", "--server"],
-        ["server", "--bundle", "b"],
+        ["server", "--bundle"],
         ["demo", "--devices", "many"],
         ["demo", "--codec", "none", "--compare", "none,fp16"],
         ["export", "--input", "1x8x8", "--classes", "2", "--loss", "hinge"],
@@ -209,6 +209,11 @@ def test_a_wrong_command_line_exits_with_2_and_shows_the_usage(arguments, capsys
         ([*DEVICE, "--keys", "nowhere"], 32, "nowhere/device.key_secret is missing"),
         ([*DEVICE, "--bundle", "nowhere"], 20, "cannot read nowhere/manifest.json"),
         ([*DEVICE, "--connect-timeout-s", "0"], 30, "no server answered at tcp://127.0.0.1:1"),
+        (["server", "--bundle", "b"], 2, "setting out is missing; pass --out, or put it into"),
+        (["server", "--config", "nowhere.toml"], 2, "cannot read nowhere.toml: No such file"),
+        (["server", "--resume", "r"], 2, "setting resume is 'r', which holds no checkpoint"),
+        (["server", "--resume", "r", "--out", "o"], 2, "leave out --out"),
+        (["server", "--resume", "r", "--config", "c.toml"], 2, "leave out --config"),
         (["keys", "revoke", "x", "--dir", "k"], 32, "k is no server's key folder"),
     ],
 )

@@ -87,3 +87,34 @@ def test_a_parameter_without_gradient_rests_as_in_torch(family):
         optimizer.step(ours, grads)
     assert_close(ours, theirs, {})
     np.testing.assert_array_equal(ours["bias"], starts()["bias"])
+
+
+CLIPS = {
+    "clip_norm": torch.nn.utils.clip_grad_norm_,
+    "clip_value": torch.nn.utils.clip_grad_value_,
+}
+
+
+@pytest.mark.parametrize("field", CLIPS)
+@pytest.mark.parametrize("limit", [1e-3, 1.0, 50.0])
+@pytest.mark.parametrize(
+    ("spec", "family", "options"),
+    [case for case in CASES if "=" in case[0]],
+    ids=[case[0] for case in CASES if "=" in case[0]],
+)
+def test_clipping_follows_torch(spec, family, options, field, limit):
+    ours = starts()
+    theirs = {name: torch.nn.Parameter(torch.from_numpy(x.copy())) for name, x in ours.items()}
+    oracle = family(list(theirs.values()), foreach=False, **options)
+    optimizer = make_optimizer(f"{spec},{field}={limit}")
+    peaks = {}
+    for grads in gradients(40):
+        kept = {name: grad.copy() for name, grad in grads.items()}
+        for name, grad in grads.items():
+            theirs[name].grad = torch.from_numpy(grad.copy())
+        CLIPS[field](list(theirs.values()), limit)
+        oracle.step()
+        optimizer.step(ours, grads)
+        assert_close(ours, theirs, peaks)
+        for name, grad in grads.items():
+            np.testing.assert_array_equal(grad, kept[name])

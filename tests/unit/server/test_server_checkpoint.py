@@ -1,4 +1,7 @@
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +11,8 @@ from safetensors.torch import load_file as load_torch
 
 from harness.offline import kept_bundle
 from slfac.server.back import BackHalf, Batch
-from slfac.server.checkpoint import write_checkpoint
+from slfac.server.checkpoint import mark_best, write_checkpoint
+from slfac.server.kept import KeptReplies
 from slfac.wire.errors import TrainingError
 
 ALLOW = ("slfac.export.models",)
@@ -33,6 +37,7 @@ def write(folder, finished_rounds, back=None, **facts):
         finished_rounds=finished_rounds,
         front=kept_bundle().front_state(),
         back=back or trained(),
+        kept=KeptReplies(folder),
         facts=facts,
     )
 
@@ -150,3 +155,46 @@ def test_numbers_that_are_not_finite_become_null_and_the_others_stay_whole(tmp_p
     state = json.loads((path / "state.json").read_text(), parse_constant=refuse)
     assert state["score"] == {"loss": None, "seconds": 1 / 3, "all": [None, 1e-12]}
     assert state["optimizer"][0]["eps"] == 1e-9
+
+
+def test_at_every_instant_the_best_checkpoint_is_whole(tmp_path):
+    back, best = trained(), tmp_path / "checkpoint" / "best"
+    mark_best(write(tmp_path, 1, back))
+    seen, over = set(), threading.Event()
+
+    def look():
+        while not over.is_set():
+            seen.add(json.loads((best / "state.json").read_bytes())["finished_rounds"])
+
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(look)
+        for finished in range(2, 30):
+            path = write(tmp_path, finished, back)
+            if finished % 5 == 0:
+                mark_best(path)
+        over.set()
+        looking.result()
+    assert seen <= {1, 5, 10, 15, 20, 25}
+    assert len(seen) > 1
+    assert kept(tmp_path) == ["best", "round-000025", "round-000028", "round-000029"]
+
+
+@pytest.mark.parametrize("failing", ["symlink_to", "replace"])
+def test_who_dies_while_linking_leaves_the_earlier_best_and_the_next_succeeds(
+    tmp_path, monkeypatch, failing
+):
+    back, best = trained(), tmp_path / "checkpoint" / "best"
+    mark_best(write(tmp_path, 1, back))
+    path = write(tmp_path, 2, back)
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, failing, die)
+        with pytest.raises(KeyboardInterrupt):
+            mark_best(path)
+    assert best.readlink().name == "round-000001"
+    mark_best(path)
+    assert best.readlink().name == "round-000002"
+    assert kept(tmp_path) == ["best", "round-000001", "round-000002"]

@@ -16,6 +16,9 @@ GOOD = [
     "adam:eps=1e6",
     "adamw",
     "adamw:lr=0.01,weight_decay=0.3",
+    "sgd:clip_norm=1",
+    "adam:clip_value=1e6",
+    "adamw:lr=0.01,clip_norm=1e-9",
 ]
 BAD = [
     "",
@@ -43,6 +46,13 @@ BAD = [
     "adam:momentum=0.9",
     "adamw:weight_decay=-1",
     "sgd:lr=0.1 ",
+    "sgd:clip_norm=0",
+    "sgd:clip_norm=inf",
+    "adam:clip_norm=-1",
+    "adam:clip_norm=1.1e6",
+    "adamw:clip_value=0",
+    "sgd:clip_norm=1,clip_value=1",
+    "sgd:clip=1",
 ]
 
 
@@ -76,3 +86,27 @@ def test_kinds():
         "adam": "Adam",
         "adamw": "AdamW",
     }
+
+
+@pytest.mark.parametrize(
+    ("field", "clip"),
+    [
+        ("clip_norm", torch.nn.utils.clip_grad_norm_),
+        ("clip_value", torch.nn.utils.clip_grad_value_),
+    ],
+)
+def test_a_step_is_made_with_clipped_gradients(field, clip):
+    def make():
+        rng = torch.Generator().manual_seed(0)
+        parameters = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((4, 3), (5,), ())]
+        for parameter in parameters[:2]:
+            parameter.grad = torch.randn(parameter.shape, generator=rng)
+        return parameters
+
+    for limit in (0.5, 100.0):
+        ours, theirs = make(), make()
+        make_torch_optimizer(f"sgd:lr=0.5,{field}={limit}", ours).step()
+        clip(theirs, limit)
+        torch.optim.SGD(theirs, lr=0.5).step()
+        for one, other in zip(ours, theirs, strict=True):
+            assert torch.equal(one, other)

@@ -10,7 +10,7 @@ import pytest
 
 from harness.offline import KEPT, RUN, SESSION, collect, kept_bundle, plan, request
 from slfac.server.connection import Connection
-from slfac.server.events import Arrived, Left, Lost
+from slfac.server.events import Arrived, Left, Lost, Restarted
 from slfac.server.protocol import PING_EVERY_S, Protocol, RunFacts, refuse_connection
 from slfac.server.roster import Roster
 from slfac.wire.bundle import install_bundle, open_bundle
@@ -224,7 +224,7 @@ def test_refusals_to_a_device_that_reads_nothing_do_not_fill_the_memory(ends):
 def test_a_new_session_replaces_the_old_and_the_trainer_learns_it(ends):
     first = ends.connect(session=1)
     second = ends.connect(session=2)
-    assert ends.events == [Lost(0, "it started again")]
+    assert ends.events == [Restarted(0)]
     assert ends.protocol.session(0).id == 2
     assert first.session is None
     assert not messages(second)[0].resumed

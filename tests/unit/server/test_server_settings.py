@@ -22,6 +22,8 @@ def test_defaults_and_plan():
     assert plan.partition == Partition(scheme="dirichlet", beta=0.3, min_samples=5)
     assert plan.optimizer == "sgd:lr=0.05,momentum=0.9"
     assert (plan.codec_up, plan.codec_down, plan.seed) == ("slfac", "slfac", 9)
+    assert plan.schedule == "constant"
+    assert settings(schedule="cosine:warmup=1").plan().schedule == "cosine:warmup=1"
     assert settings(device_optimizer="adam").plan().optimizer == "adam"
 
 
@@ -53,6 +55,8 @@ def test_defaults_and_plan():
         ("out", 3),
         ("keys", 3),
         ("data", 3),
+        ("best_by", "recall"),
+        ("early_stop", 3),
         ("allow_factories", 3),
         ("no_such_field", 1),
     ],
@@ -74,6 +78,12 @@ def test_a_wrong_field_is_named_with_its_value_and_a_remedy(field, value):
         ("optimizer", "rmsprop", "rmsprop"),
         ("optimizer", "sgd:lr=-1", "lr"),
         ("device_optimizer", "sgd:speed=1", "speed"),
+        ("schedule", "wave", "wave"),
+        ("schedule", "cosine:warmup=10", "of 10 rounds in all"),
+        ("schedule", "linear:every=2", "every"),
+        ("early_stop", "patience=0", "patience"),
+        ("early_stop", "wait=3", "wait"),
+        ("early_stop", "3", "key=value"),
         ("partition", "thirds", "thirds"),
         ("partition", "dirichlet:beta=0", "beta"),
         ("partition", "iid:beta=1", "beta"),
@@ -82,7 +92,7 @@ def test_a_wrong_field_is_named_with_its_value_and_a_remedy(field, value):
 )
 def test_a_wrong_spec_names_its_setting_and_the_part_that_is_wrong(field, value, part):
     with pytest.raises(SettingsError) as caught:
-        settings(**{field: value})
+        settings(**{"data": "d", field: value})
     assert caught.value.what.startswith(f"setting {field} is {value!r}: ")
     assert part in caught.value.what.split(": ", 1)[1]
     assert caught.value.remedy
@@ -126,3 +136,10 @@ def test_min_devices_without_a_time_limit_is_refused(tmp_path):
     with pytest.raises(SettingsError, match=r"min_devices is 2.*pass --join-timeout-s"):
         server_settings(**values)
     assert server_settings(**values, join_timeout_s=1).min_devices == 2
+
+
+@pytest.mark.parametrize(("field", "value"), [("best_by", "loss"), ("early_stop", "patience=3")])
+def test_what_needs_an_evaluation_needs_data(field, value):
+    with pytest.raises(SettingsError, match=rf"setting {field} is .*nothing is evaluated"):
+        settings(**{field: value})
+    assert getattr(settings(**{field: value}, data="d"), field) == value

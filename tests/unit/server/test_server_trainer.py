@@ -1,124 +1,22 @@
 """Rounds under devices that come, go and misbehave; the I/O thread is a script here."""
 
-import contextlib
+import functools
 import itertools
 import queue
 import threading
-from collections import defaultdict
 
 import numpy as np
 import pytest
 
-from harness.offline import RUN, arrive, collect, front_parts, kept_bundle, request, step_parts
-from slfac.server import server_settings
-from slfac.server.back import BackHalf
-from slfac.server.events import Arrived, Failed, Left, Lost
-from slfac.server.metrics import Metrics
-from slfac.server.modes.parallel import Parallel
-from slfac.server.protocol import RunFacts
-from slfac.server.roster import Roster
-from slfac.server.trainer import Trainer
+from harness.script import BYE, Script, run_script
+from slfac.server.events import Failed, Left, Lost
 from slfac.wire.errors import BundleError, TrainingError
-from slfac.wire.messages import Bye, Summary, Timings
 from slfac.wire.meter import Traffic
-
-BYE = Bye(0, True, Timings(), Summary(False, 1, 2, 3, "3", "1", "x", 4))
-
-
-class Script:
-    """Stands where the I/O thread does; each answer calls what the test wants next."""
-
-    def __init__(self):
-        self.events = queue.Queue()
-        self.answers = []
-        self.refused = []
-        self.then = {}
-        self.sessions = {}
-        self.seqs = defaultdict(int)
-
-    def reply(self, index, session, seq, frames):
-        header = collect(frames).header
-        assert (header.session, header.seq) == (session, seq)
-        self.answers.append((index, header.kind, header.round, header.directive))
-        self.then[index](header)
-
-    def refuse(self, index, session, reason, _remedy):
-        self.refused.append((index, session, reason))
-
-    def traffic(self, _name):
-        return Traffic()
-
-    def join(self, index, session=None):
-        self.sessions[index] = session or index + 1
-        self.seqs[index] = 0
-        self.ask(index, "join")
-
-    def ask(self, index, kind, parts=(), **changes):
-        self.seqs[index] += 1
-        session = self.sessions[index]
-        header = request(kind, self.seqs[index], session=session, **changes)
-        self.events.put(Arrived(index, session, arrive(header, list(parts)), 10))
-
-    def step(self, index, samples=2, run=RUN, scale=1.0):
-        x = np.random.default_rng(index).normal(size=(samples, 4, 4, 4)).astype(np.float32)
-        x *= np.float32(scale)
-        target = np.zeros(samples, np.uint8)
-        self.ask(index, "step", step_parts(x, target), samples=samples, run=run)
-
-    def front(self, index, samples=2, **changes):
-        state = {**kept_bundle().front_state(), **changes}
-        self.ask(index, "front", front_parts(state), samples=samples)
-
-    def obey(self, index, steps=1):
-        """A device that does what it should: its steps, its front, goodbye."""
-        made = 0
-
-        def then(header):
-            nonlocal made
-            if header.directive == "stop":
-                self.events.put(Left(index, BYE))
-            elif header.kind == "step" and made == steps:
-                made = 0
-                self.front(index)
-            else:
-                made += 1
-                self.step(index)
-
-        self.then[index] = then
-
-    def directives(self, index):
-        return [(kind, round_, told) for i, kind, round_, told in self.answers if i == index]
 
 
 @pytest.fixture
 def train(tmp_path):
-    def run(script, devices=2, evaluator=None, **changes):
-        settings = server_settings(
-            bundle="b",
-            out=tmp_path,
-            keys=tmp_path,
-            **{"rounds": 2, "codec_down": "none", "optimizer": "sgd:lr=0.01", **changes},
-        )
-        names = tuple(f"d{index}" for index in range(devices))
-        facts = RunFacts("boot", RUN, kept_bundle(), settings.plan(), Roster(names), 10.0)
-        back = BackHalf(facts.bundle, settings.optimizer, settings.allow_factories)
-        told = []
-        metrics = Metrics(tmp_path, told.append)
-        trainer = Trainer(
-            settings=settings,
-            facts=facts,
-            service=script,
-            mode=Parallel(back),
-            back=back,
-            evaluator=evaluator,
-            metrics=metrics,
-        )
-        trainer.told = told
-        with contextlib.closing(metrics):
-            trainer.run()
-        return trainer
-
-    return run
+    return functools.partial(run_script, tmp_path)
 
 
 def test_two_obedient_devices(train):
@@ -450,9 +348,9 @@ def test_a_failed_checkpoint_is_said_and_tried_again_after_the_next_round(train,
     script.then[0] = clear_the_way
     script.join(0)
     trainer = train(script, devices=1, rounds=2)
-    (failed,) = [e for e in trainer.told if e["event"] == "checkpoint_failed"]
-    assert failed["round"] == 0
-    assert "cannot write checkpoint" in failed["reason"]
+    failed = [e for e in trainer.told if e["event"] == "checkpoint_failed"]
+    assert [e["finished_rounds"] for e in failed] == [0, 1]
+    assert all("cannot write checkpoint" in e["reason"] for e in failed)
     assert trainer.checkpoint == tmp_path / "checkpoint/round-000002"
     assert trainer.checkpoint.is_dir()
 

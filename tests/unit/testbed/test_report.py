@@ -48,6 +48,10 @@ REQUIRED = {
     "date",
     "per_device",
     "by_round",
+    "balanced_accuracy",
+    "test_loss",
+    "recall",
+    "confusion",
 }
 REQUIRED_OF_DEVICE = {
     "name",
@@ -297,3 +301,40 @@ def test_images_of_the_page_are_the_panels_in_both_themes(tmp_path):
         with Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) as image:
             corners.append(sum(image.convert("RGB").getpixel((0, 0))))
     assert [corner < 384 for corner in corners] == [True, False] * 4
+
+
+def scored(classes=3):
+    matrix = tuple(tuple(100 * row + column for column in range(classes)) for row in range(classes))
+    recall = (None, *(0.25 for _ in range(classes - 1)))
+    return run(balanced_accuracy=0.4321, test_loss=1.23456, recall=recall, confusion=matrix)
+
+
+def test_the_page_shows_what_each_class_was_taken_for(tmp_path):
+    write_report(scored(), points(2), tmp_path)
+    text = (tmp_path / "report.html").read_text("utf-8")
+    assert Checker(text).open == []
+    for shown in ("43.2 %", "balanced accuracy", "1.2346", "25.0 %", "as 2", ">202<", ">-<"):
+        assert shown in text
+    report = msgspec.json.decode((tmp_path / "report.json").read_bytes(), type=RunReport)
+    assert report.confusion == scored().confusion
+
+
+def test_a_wide_matrix_is_in_the_file_only_and_a_run_without_has_no_heading(tmp_path):
+    write_report(scored(21), points(2), tmp_path)
+    text = (tmp_path / "report.html").read_text("utf-8")
+    assert "25.0 %" in text
+    assert "as 2" not in text
+    write_report(run(), points(2), tmp_path)
+    assert "Classes of the test set" not in (tmp_path / "report.html").read_text("utf-8")
+
+
+def test_the_curve_of_balanced_accuracy_is_drawn_where_there_is_one(tmp_path):
+    images = []
+    for name, value in (("a", 0.42), ("b", 0.5)):
+        told = [msgspec.structs.replace(p, balanced_accuracy=value) for p in points(4)]
+        write_report(run(), told, tmp_path / name)
+        with Image.open(tmp_path / name / "curves.png") as image:
+            images.append(np.asarray(image.convert("RGB")).astype(int))
+    changed = np.argwhere(np.abs(images[0] - images[1]).sum(axis=2) > 0)
+    assert len(changed) > 50
+    assert (changed < np.array(images[0].shape[:2]) / 2).all()

@@ -1,0 +1,181 @@
+"""Takes up a run where its newest whole checkpoint left it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import safetensors
+import safetensors.torch
+import torch
+
+from slfac.server.back import BackHalf
+from slfac.server.checkpoint import KEPT_FILE, OPTIMIZER_FILE, STATE_FILE
+from slfac.server.kept import KeptReplies, Place, check_sealed
+from slfac.server.ledger import DeviceTotals
+from slfac.server.result import RoundResult
+from slfac.wire.bundle import BACK_FILE, FRONT_FILE, Bundle, State, unpack_state
+from slfac.wire.errors import BundleError, SettingsError
+from slfac.wire.meter import Traffic
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a run stands between two rounds, as ``state.json`` has it.
+
+    Attributes:
+        run: Its id.
+        bundle: Id of its bundle.
+        settings: The server's settings, as JSON values.
+        names: Names of its devices, by index.
+        members: Devices that are in its next round.
+        rounds: Its finished rounds.
+        totals: Sums over steps, by device.
+        traffic: What crossed the sockets, by device.
+        codecs: State of each stream's codec, ``device/layer`` -> state.
+        best: What the watch over its scores has seen; for people, since the scores tell it too.
+        metrics_bytes: Bytes of its metrics.
+    """
+
+    run: str
+    bundle: str
+    settings: dict[str, Any]
+    names: tuple[str, ...]
+    members: tuple[int, ...]
+    rounds: tuple[RoundResult, ...]
+    totals: dict[str, DeviceTotals]
+    traffic: dict[str, Traffic]
+    codecs: dict[str, Any]
+    best: dict[str, Any]
+    metrics_bytes: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Values for :func:`slfac.server.checkpoint.write_checkpoint`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was found whole.
+
+    Attributes:
+        path: Its folder.
+        standing: Where the run stood.
+        groups: Settings of the optimiser's parameter groups.
+    """
+
+    path: Path
+    standing: Standing
+    groups: list[dict[str, Any]]
+
+    def front(self, bundle: Bundle) -> State:
+        """The averaged front.
+
+        Args:
+            bundle: The bundle that the run trains.
+
+        Raises:
+            BundleError: It does not fit the bundle.
+        """
+        return unpack_state(bundle.manifest, (self.path / FRONT_FILE).read_bytes())
+
+    def restore_back(self, back: BackHalf) -> None:
+        """Give a back half its weights, its optimiser's state, and torch's generators theirs.
+
+        Args:
+            back: The back half.
+
+        Raises:
+            BundleError: They do not fit it.
+        """
+        try:
+            back.module.load_state_dict(safetensors.torch.load_file(self.path / BACK_FILE))
+            tensors = safetensors.torch.load_file(self.path / OPTIMIZER_FILE)
+            torch.set_rng_state(tensors.pop("rng.torch"))
+            if "rng.cuda" in tensors:
+                torch.cuda.set_rng_state(tensors.pop("rng.cuda"), back.device)
+            back.optimizer.load_state_dict(_optimizer_state(back.optimizer, tensors, self.groups))
+        except (RuntimeError, ValueError, KeyError, OSError, safetensors.SafetensorError) as error:
+            raise BundleError(
+                f"checkpoint {self.path} does not fit its back half: {error}",
+                "use the model's code and the versions of torch as they were",
+            ) from error
+
+    def restore_kept(self, kept: KeptReplies) -> None:
+        """Give back what the devices were answered in the last round.
+
+        Args:
+            kept: Where it goes.
+
+        Raises:
+            BundleError: It cannot be read.
+        """
+        data = (self.path / KEPT_FILE).read_bytes()
+        kept.adopt(self.path, msgspec.json.decode(data, type=dict[str, list[Place]]))
+
+
+def newest_checkpoint(out: Path) -> Checkpoint:
+    """Find the newest checkpoint of a run that is whole.
+
+    Args:
+        out: The run's folder.
+
+    Returns:
+        The checkpoint; of those that are damaged, which ones and why is logged.
+
+    Raises:
+        SettingsError: There is none.
+    """
+    folders = sorted(out.glob("checkpoint/round-*"), reverse=True)
+    for folder in folders:
+        try:
+            return _read(folder)
+        except KeyError as error:
+            _log.warning("checkpoint %s cannot be used: %s lacks %s", folder, STATE_FILE, error)
+        except (OSError, ValueError, TypeError, AttributeError, msgspec.MsgspecError) as error:
+            _log.warning("checkpoint %s cannot be used: %s", folder, error)
+    what = "only damaged checkpoints" if folders else "no checkpoint"
+    raise SettingsError(
+        f"setting resume is {str(out)!r}, which holds {what}",
+        "start a new run with another --out",
+    )
+
+
+def _read(folder: Path) -> Checkpoint:
+    state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+    for name, entry in state["files"].items():
+        data = (folder / name).read_bytes()
+        if len(data) != entry["bytes"] or hashlib.sha256(data).hexdigest() != entry["sha256"]:
+            raise ValueError(f"{name} is damaged")
+    sealed = msgspec.json.decode((folder / KEPT_FILE).read_bytes(), type=dict[str, list[Place]])
+    for name, places in sealed.items():
+        check_sealed(folder / name, places)
+    for entry in state["rounds"]:
+        # JSON has no number for a loss that was not finite.
+        if entry["score"] is not None and entry["score"]["loss"] is None:
+            entry["score"]["loss"] = math.nan
+    standing = msgspec.convert(state, Standing)
+    return Checkpoint(folder, standing, state["optimizer"])
+
+
+def _optimizer_state(
+    optimizer: torch.optim.Optimizer,
+    tensors: Mapping[str, torch.Tensor],
+    groups: list[dict[str, Any]],
+) -> dict[str, Any]:
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, _, slot = name.partition(".")
+        state.setdefault(int(index), {})[slot] = tensor
+    present = optimizer.state_dict()["param_groups"]
+    restored = [{**old, "params": new["params"]} for old, new in zip(groups, present, strict=True)]
+    return {"state": state, "param_groups": restored}

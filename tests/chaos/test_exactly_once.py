@@ -1,0 +1,60 @@
+"""A run whose processes are killed ends with the weights of one that nobody disturbed."""
+
+import pytest
+
+from harness.chaos import (
+    ROUNDS,
+    Chaos,
+    Kill,
+    Schedule,
+    bundle_with_everything,
+    fresh_site,
+    random_schedule,
+)
+
+# Killed as soon as a round's line is written, the server has not written its checkpoint yet; a
+# few milliseconds later it is in the middle of it, and then its devices have their new front.
+PAUSES_S = (0.0, 0.004, 0.05)
+BOUNDARIES = Schedule(
+    kills=tuple(
+        Kill(victim, rounds=2 + 2 * number, pause_s=pause_s)
+        for number, (victim, pause_s) in enumerate(
+            [("server", pause_s) for pause_s in PAUSES_S] + [("d1", 0.0), ("d2", 0.01)]
+        )
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return bundle_with_everything(tmp_path_factory.mktemp("chaos") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(bundle, digits):
+    with fresh_site(bundle, digits) as site:
+        chaos = Chaos(site)
+        weights = chaos.run(Schedule())
+        assert len([e for e in chaos.events() if e["event"] == "step"]) == ROUNDS * 5 * 3
+        return weights
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)  # each start of a server takes seconds
+@pytest.mark.parametrize(
+    "schedule", [BOUNDARIES, random_schedule(0), random_schedule(5)], ids=["boundaries", "0", "5"]
+)
+def test_kills_and_cuts_leave_no_trace_in_the_weights(schedule, bundle, digits, undisturbed):
+    with fresh_site(bundle, digits) as site:
+        chaos = Chaos(site)
+        assert chaos.run(schedule) == undisturbed
+        events = chaos.events()
+    kinds = [event["event"] for event in events]
+    # The metrics are those of one run: what was made again stands there once.
+    made = [(e["device"], e["round"], e["step"]) for e in events if e["event"] == "step"]
+    assert len(made) == len(set(made)) == ROUNDS * 5 * 3
+    assert kinds.count("round") == ROUNDS
+    killed = sum(kill.victim == "server" for kill in schedule.kills)
+    assert killed >= 2
+    assert kinds.count("restarted") <= killed
+    assert kinds[-1] == "end"

@@ -1,0 +1,259 @@
+"""Runs whose processes are killed and whose links are cut, and what they end with.
+
+``python -m harness.chaos`` (``make chaos``) goes through random schedules and prints a table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.relay import Relay
+from harness.site import Site, start_cli, write_digits
+
+WAIT_S = 240
+DEVICES = 3
+ROUNDS = 12
+STEPS = 5
+SETTINGS = {
+    "--rounds": ROUNDS,
+    "--batch-size": 16,
+    "--steps-per-round": STEPS,
+    "--partition": "iid",
+    "--optimizer": "adam:lr=0.003",
+    # One codec that remembers what it did, and one that draws random numbers.
+    "--codec-up": "slfac-rd:budget=3kB",
+    "--codec-down": "randtopk:ratio=0.2",
+    "--seed": 3,
+    "--threads": 1,
+    "--allow-factories": "harness.dropping",
+    "--grace-s": WAIT_S,
+}
+
+
+@dataclass(frozen=True)
+class Kill:
+    """A process to kill.
+
+    Attributes:
+        victim: ``server`` or a device's name.
+        lines: How many lines of metrics to wait for; or
+        rounds: how many rounds must have ended.
+        pause_s: How long after that.
+    """
+
+    victim: str
+    lines: int = 0
+    rounds: int = 0
+    pause_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What happens to a run.
+
+    Attributes:
+        kills: In order.
+        cuts: Bytes after which the links break, counted over all of them.
+    """
+
+    kills: tuple[Kill, ...] = ()
+    cuts: tuple[int, ...] = ()
+
+
+@dataclass
+class Chaos:
+    """One run under a schedule.
+
+    Args:
+        site: Keys, bundle and data.
+    """
+
+    site: Site
+    processes: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
+    address: str = "tcp://127.0.0.1:*"
+
+    @property
+    def out(self) -> Path:
+        """The server's folder."""
+        return self.site.root / "out"
+
+    def run(self, schedule: Schedule) -> dict[str, bytes]:
+        """Make the run.
+
+        Args:
+            schedule: What happens to it.
+
+        Returns:
+            The last checkpoint's weights and optimiser, by file name.
+        """
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._stop)
+            self._start_server()
+            relay = stack.enter_context(Relay(self.address))
+            relay.cut_after(*schedule.cuts)
+            for name in self.site.names:
+                self._start_device(name, relay.address)
+            for kill in schedule.kills:
+                self._await(kill)
+                time.sleep(kill.pause_s)
+                self._kill(kill.victim, relay.address)
+            for name, process in self.processes.items():
+                _, errors = process.communicate(timeout=WAIT_S)
+                assert process.returncode == 0, f"{name}: {errors[-2000:]}"
+        newest = max((self.out / "checkpoint").glob("round-*"))
+        assert newest.name == f"round-{ROUNDS:06d}"
+        return {
+            name: (newest / f"{name}.safetensors").read_bytes()
+            for name in ("front", "back", "optimizer")
+        }
+
+    def events(self) -> list[dict[str, object]]:
+        """The run's metrics."""
+        lines = (self.out / "metrics.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    def _kill(self, victim: str, address: str) -> None:
+        process = self.processes[victim]
+        process.kill()
+        process.communicate(timeout=WAIT_S)
+        if victim == "server":
+            self._start_server()
+        else:
+            self._start_device(victim, address)
+
+    def _start_server(self) -> None:
+        again = (self.out / "checkpoint").exists()
+        how = ["--resume", str(self.out)]
+        if not again:
+            pairs = {"--bundle": self.site.bundle, "--out": self.out, **SETTINGS}
+            how = [str(part) for pair in pairs.items() for part in pair]
+        keys = ("--keys", str(self.site.keys("server")))
+        process = start_cli("server", *how, *keys, "--bind", self.address)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if " at tcp://" in line:
+                self.address = line.split(" at ")[1].split(",")[0].split()[0]
+                break
+        else:
+            raise AssertionError("the server never said where it listens")
+        self.processes["server"] = process
+
+    def _start_device(self, name: str, address: str) -> None:
+        self.processes[name] = self.site.device_process(
+            name, address, "--reconnect-timeout-s", str(WAIT_S), "--connect-timeout-s", str(WAIT_S)
+        )
+
+    def _await(self, kill: Kill) -> None:
+        deadline_s = time.monotonic() + WAIT_S
+        while time.monotonic() < deadline_s:
+            written = self._written()
+            rounds = written.count(b'{"event": "round"')
+            if written.count(b"\n") >= kill.lines and rounds >= kill.rounds:
+                return
+            ended = [n for n, process in self.processes.items() if process.poll() is not None]
+            assert not ended, f"{ended} ended early"
+            time.sleep(0.002)
+        raise AssertionError(f"{kill} never came")
+
+    def _written(self) -> bytes:
+        try:
+            return (self.out / "metrics.jsonl").read_bytes()
+        except FileNotFoundError:
+            return b""
+
+    def _stop(self) -> None:
+        for process in self.processes.values():
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+
+
+def random_schedule(seed: int) -> Schedule:
+    """Kills of the server and of devices, and cuts, at random instants.
+
+    Args:
+        seed: Chooses them.
+    """
+    rng = random.Random(seed)
+    # A line a step and device, a few a round, and those of the beginning.
+    last = ROUNDS * (STEPS * DEVICES + 1)
+    victims = ["server"] * rng.randint(2, 3) + rng.choices([f"d{i}" for i in range(DEVICES)], k=3)
+    rng.shuffle(victims)
+    lines = sorted(rng.sample(range(8, last), len(victims)))
+    kills = tuple(
+        Kill(victim, at, rng.uniform(0, 0.05)) for victim, at in zip(victims, lines, strict=True)
+    )
+    cuts = tuple(sorted(rng.sample(range(30_000, 600_000), rng.randint(1, 3))))
+    return Schedule(kills, cuts)
+
+
+@contextlib.contextmanager
+def fresh_site(bundle: Path, data: Path) -> Iterator[Site]:
+    """A site of its own folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Site.make(Path(folder), bundle, data, DEVICES)
+
+
+def bundle_with_everything(folder: Path) -> Path:
+    """A front with dropout and BatchNorm, and a back half with both."""
+    from slfac.export import export_bundle
+    from slfac.wire.manifest import Preprocessing
+
+    export_bundle(
+        model="harness.dropping:resting_cnn",
+        kwargs={},
+        cut="pool",
+        input_shape=(1, 12, 12),
+        out=folder,
+        num_classes=10,
+        seed=0,
+        preprocessing=Preprocessing(scale=1 / 255, mean=(0.5,), std=(0.25,)),
+    )
+    return folder
+
+
+def main() -> int:
+    """Go through random schedules and print what each run ended with."""
+    parser = argparse.ArgumentParser(prog="python -m harness.chaos")
+    parser.add_argument("--schedules", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    failed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        bundle = bundle_with_everything(root / "bundle")
+        data = write_digits(root / "digits", train=240, test=60, size=12)
+        with fresh_site(bundle, data) as site:
+            expected = Chaos(site).run(Schedule())
+        _say(f"{'schedule':>8} {'killed, at line of metrics':60} {'cuts':>4} {'s':>6}  weights")
+        for seed in range(args.seed, args.seed + args.schedules):
+            schedule = random_schedule(seed)
+            start_s = time.monotonic()
+            with fresh_site(bundle, data) as site:
+                given = Chaos(site).run(schedule)
+            same = given == expected
+            failed += not same
+            kills = " ".join(f"{kill.victim}@{kill.lines}" for kill in schedule.kills)
+            took_s = time.monotonic() - start_s
+            word = "the same" if same else "DIFFERENT"
+            _say(f"{seed:>8} {kills:60} {len(schedule.cuts):>4} {took_s:>6.1f}  {word}")
+    return 1 if failed else 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
