@@ -77,13 +77,7 @@ class Trainer:
         self._mode = mode
         self._back = back
         self._metrics = metrics
-        self._exchange = Exchange(
-            facts.bundle.manifest,
-            batch_size=settings.batch_size,
-            codec_down=settings.codec_down,
-            seed=settings.seed,
-            device=back.device,
-        )
+        self._exchange = _exchange(settings, facts, back)
         self._kept = KeptReplies(settings.out)
         self._chronicle = Chronicle(
             settings=settings,
@@ -466,3 +460,13 @@ class Trainer:
 
     def _name(self, index: int) -> str:
         return self._facts.roster.names[index]
+
+
+def _exchange(settings: ServerSettings, facts: RunFacts, back: BackHalf) -> Exchange:
+    return Exchange(
+        facts.bundle.manifest,
+        batch_size=settings.batch_size,
+        codec_down=settings.codec_down,
+        seed=settings.seed,
+        device=back.device,
+    )
