@@ -13,7 +13,7 @@ from slfac.codec import make_codec
 from slfac.codec.spec import Fields, parse_spec
 from slfac.server.accelerator import TorchDevice
 from slfac.server.optim import check_optimizer
-from slfac.server.resume import newest_checkpoint
+from slfac.server.resume import has_ended, newest_checkpoint
 from slfac.wire.errors import SettingsError
 from slfac.wire.factories import DEFAULT_ALLOWED
 from slfac.wire.keys import NAME
@@ -174,11 +174,15 @@ def _resumed(values: dict[str, Any]) -> dict[str, Any]:
                 f"setting {name} is {value!r}, and the run in {values['out']} has {kept!r}",
                 "leave it out, or start a new run with another --out",
             )
-    rounds = values.get("rounds")
-    if isinstance(rounds, int) and rounds < len(standing.rounds):
+    rounds, finished = values.get("rounds"), len(standing.rounds)
+    if finished == (rounds or standing.settings.get("rounds")) and has_ended(Path(values["out"])):
         raise SettingsError(
-            f"setting rounds is {rounds}, and the run in {values['out']} has finished "
-            f"{len(standing.rounds)}",
+            f"the run in {values['out']} is over after {finished} rounds",
+            f"--rounds {finished + 1} would go on with it",
+        )
+    if isinstance(rounds, int) and rounds < finished:
+        raise SettingsError(
+            f"setting rounds is {rounds}, and the run in {values['out']} has finished {finished}",
             "leave it out, or give more",
         )
     # Devices that were enrolled since are not in it.
