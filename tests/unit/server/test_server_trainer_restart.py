@@ -287,7 +287,9 @@ def test_who_has_to_load_for_longer_than_a_connection_may_be_gone_keeps_its_plac
 
     def load_and_resume():
         script.events.put(Restarted(1))
-        threading.Timer(0.3, resume, (script, 1, 0)).start()
+        # Any event makes the trainer look who stayed away for too long.
+        threading.Timer(0.2, script.events.put, (None,)).start()
+        threading.Timer(0.4, resume, (script, 1, 0)).start()
 
     follow(script, 1, 2, load_and_resume)
     trainer = train(script, grace_s=0.05)
