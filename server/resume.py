@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,11 +21,13 @@ from slfac.server.back import BackHalf
 from slfac.server.checkpoint import KEPT_FILE, OPTIMIZER_FILE, STATE_FILE
 from slfac.server.kept import KeptReplies, Place, check_sealed
 from slfac.server.ledger import DeviceTotals
+from slfac.server.metrics import METRICS_NAME
 from slfac.server.result import RoundResult
 from slfac.wire.bundle import BACK_FILE, FRONT_FILE, Bundle, State, unpack_state
 from slfac.wire.errors import BundleError, SettingsError
 from slfac.wire.meter import Traffic
 
+_LAST_LINE_BYTES = 4096
 _log = logging.getLogger(__name__)
 
 
@@ -148,6 +151,21 @@ def newest_checkpoint(out: Path) -> Checkpoint:
         f"setting resume is {str(out)!r}, which holds {what}",
         "start a new run with another --out",
     )
+
+
+def has_ended(out: Path) -> bool:
+    """Whether a run is over, and its server has seen its devices off.
+
+    Args:
+        out: The run's folder.
+    """
+    try:
+        with (out / METRICS_NAME).open("rb") as file:
+            file.seek(-min(_LAST_LINE_BYTES, file.seek(0, os.SEEK_END)), os.SEEK_END)
+            last = json.loads(file.read().splitlines()[-1])
+    except (OSError, LookupError, ValueError):
+        return False
+    return isinstance(last, dict) and last.get("event") == "end"
 
 
 def _read(folder: Path) -> Checkpoint:

@@ -18,7 +18,7 @@ from slfac.codec.spec import Fields, parse_spec
 from slfac.server.accelerator import TorchDevice
 from slfac.server.best import BestBy, parse_early_stop
 from slfac.server.optim import check_optimizer
-from slfac.server.resume import newest_checkpoint
+from slfac.server.resume import has_ended, newest_checkpoint
 from slfac.wire.errors import AddressError, SettingsError
 from slfac.wire.factories import DEFAULT_ALLOWED
 from slfac.wire.keys import NAME
@@ -109,7 +109,8 @@ class ServerSettings(BaseModel):
 
     def stored(self) -> dict[str, Any]:
         """JSON values from which the run can be taken up again, from any working folder."""
-        values = self.model_dump(mode="json", exclude={"out", "resume"})
+        # Whose code may run is for the one to say who starts a server, not for a file.
+        values = self.model_dump(mode="json", exclude={"out", "resume", "allow_factories"})
         for name in ("bundle", "keys", "data"):
             path: Path | None = getattr(self, name)
             values[name] = str(path.resolve()) if path is not None else None
@@ -237,11 +238,15 @@ def _resumed(values: Mapping[str, Any]) -> dict[str, Any]:
                 f"setting {name} is {value!r}, and the run in {values['out']} has {kept!r}",
                 "leave it out, or start a new run with another --out",
             )
-    rounds = values.get("rounds")
-    if isinstance(rounds, int) and rounds < len(standing.rounds):
+    rounds, finished = values.get("rounds"), len(standing.rounds)
+    if (rounds or finished) == finished and has_ended(Path(values["out"])):
         raise SettingsError(
-            f"setting rounds is {rounds}, and the run in {values['out']} has finished "
-            f"{len(standing.rounds)}",
+            f"the run in {values['out']} is over after {finished} rounds",
+            f"--rounds {finished + 1} would go on with it",
+        )
+    if isinstance(rounds, int) and rounds < finished:
+        raise SettingsError(
+            f"setting rounds is {rounds}, and the run in {values['out']} has finished {finished}",
             "leave it out, or give more",
         )
     # Devices that were enrolled since are not in it.

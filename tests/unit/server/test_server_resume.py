@@ -266,6 +266,28 @@ def test_fewer_rounds_than_are_finished_are_refused(tmp_path):
     assert server_settings(resume=True, out=tmp_path, rounds=3).rounds == 3
 
 
+def test_a_run_that_is_over_keeps_its_metrics_unless_it_is_to_go_on(tmp_path):
+    write(tmp_path, 9)
+    metrics = Metrics(tmp_path)
+    metrics.write("round", round=8)
+    # Killed here, a server still has to send the last front to who missed it.
+    assert server_settings(resume=True, out=tmp_path).rounds == 9
+    metrics.write("end", run="run-1")
+    metrics.close()
+    with pytest.raises(SettingsError, match=r"is over after 9 rounds; --rounds 10 would go on"):
+        server_settings(resume=True, out=tmp_path)
+    with pytest.raises(SettingsError, match="is over after 9 rounds"):
+        server_settings(resume=True, out=tmp_path, rounds=9)
+    assert server_settings(resume=True, out=tmp_path, rounds=10).rounds == 10
+
+
+@pytest.mark.parametrize("text", ["", "\n", "{}", "[]", "3", '{"event": "en', "\xff"])
+def test_metrics_without_an_end_say_of_no_run_that_it_is_over(tmp_path, text):
+    write(tmp_path, 9)
+    (tmp_path / METRICS_NAME).write_text(text, encoding="latin-1")
+    assert server_settings(resume=True, out=tmp_path).rounds == 9
+
+
 def test_another_bundle_is_refused(tmp_path):
     out = tmp_path / "out"
     write(out, 1)
