@@ -223,7 +223,7 @@ class Trainer:
 
     def _is_fresh(self, round_: int) -> bool:
         """Whether a round is open, and nothing was trained in it."""
-        begun = self._round_start_s > 0 and round_ < self._settings.rounds
+        begun = self._round_start_s > 0 and not self._chronicle.over
         return begun and not self._kept.begun(round_)
 
     def _on_resume(self, arrived: Arrived) -> None:
@@ -236,7 +236,7 @@ class Trainer:
         if member and round_ == now - 1:
             welcome = self._kept.has(index, round_)
         elif member:
-            welcome = round_ == now < self._settings.rounds
+            welcome = round_ == now and not self._chronicle.over
         else:
             # Who left this round may come back to it as long as nothing was trained in it.
             welcome = round_ == now and self._is_fresh(now)

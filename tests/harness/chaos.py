@@ -105,6 +105,7 @@ class Chaos:
                 self._start_device(name, relay.address)
             for kill in schedule.kills:
                 self._await(kill)
+                # The instant of the kill is part of the schedule.
                 time.sleep(kill.pause_s)
                 self._kill(kill.victim, relay.address)
             for name, process in self.processes.items():
@@ -162,6 +163,7 @@ class Chaos:
                 return
             ended = [n for n, process in self.processes.items() if process.poll() is not None]
             assert not ended, f"{ended} ended early"
+            # Another process writes the file, and tells nobody.
             time.sleep(0.002)
         raise AssertionError(f"{kill} never came")
 
