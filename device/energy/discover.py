@@ -86,7 +86,7 @@ def open_sensor(host: Host, settings: SensorSettings) -> PowerSensor:
         return NullSensor(host)
     found = find_sensors(host, settings)
     try:
-        chosen = _choose(found, settings)
+        chosen = choose_sensors(found, settings)
     except BaseException:
         _close(found.sensors)
         raise
@@ -96,7 +96,23 @@ def open_sensor(host: Host, settings: SensorSettings) -> PowerSensor:
     return chosen[0] if len(chosen) == 1 else SumSensor(chosen)
 
 
-def _choose(found: Probe, settings: SensorSettings) -> list[PowerSensor]:
+def choose_sensors(found: Probe, settings: SensorSettings) -> list[PowerSensor]:
+    """Which of the sensors that were found are read.
+
+    Args:
+        found: What was found, the best first.
+        settings: Which are wanted.
+
+    Returns:
+        One, several that are added up, or none.
+
+    Raises:
+        SettingsError: A name is not one of a sensor that there is, or several that are named
+            cannot be added up.
+        SensorError: A sensor that the settings name cannot be read.
+    """
+    if settings.sensor == "none":
+        return []
     if settings.sensor != "auto":
         chosen = [_named(found, settings, name) for name in settings.sensor.split(",")]
         if len(chosen) > 1:

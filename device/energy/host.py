@@ -83,7 +83,7 @@ def refuse_command(command: Sequence[str]) -> str:
     Raises:
         OSError: Always.
     """
-    raise FileNotFoundError(errno.ENOENT, "no programs run for a copied tree", command[0])
+    raise OSError(errno.ENOTSUP, "no programs run for a copied tree", command[0])
 
 
 def fetch_url(url: str, timeout_s: float) -> bytes:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from slfac.device.energy.base import PassedOver, Probe, SensorInfo
+from slfac.device.energy.base import PassedOver, Probe, Scope, SensorInfo
 from slfac.device.energy.channels import Microwatts, Milliwatts, VoltsAmperes
 from slfac.device.energy.host import Host
 from slfac.device.energy.hwmon import Chip, ChipFiles, find_chips
@@ -70,15 +70,15 @@ def probe_jetson(host: Host, settings: SensorSettings) -> Probe:
     total = _total(labels, settings, probe)
     if total:
         kept = found if settings.all_rails else [f for f in found if f.rail.label in total]
-        probe.sensors.append(_sensor(host, kept, total))
+        probe.sensors.append(_sensor(host, kept, total, settings.scope or "module"))
     return probe
 
 
-def _sensor(host: Host, found: list[_Found], total: tuple[str, ...]) -> RailSensor:
+def _sensor(host: Host, found: list[_Found], total: tuple[str, ...], scope: Scope) -> RailSensor:
     info = SensorInfo(
         name=_NAME,
         kind=_NAME,
-        scope="module",
+        scope=scope,
         gives="power",
         rails=tuple(each.rail.label for each in found),
         total=total,
@@ -97,7 +97,7 @@ def _iio(host: Host, probe: Probe) -> list[_Found]:
         for channel, label in chip.rails:
             rail = Milliwatts(label, IioChannel(host, chip, channel).milliwatts)
             each = _Found(rail, f"ina3221x {chip.address}", None, _CYCLE_MS)
-            found += _readable(label, each, probe)
+            found += _readable(channel, each, probe)
     return found
 
 
@@ -113,7 +113,7 @@ def _hwmon(host: Host, probe: Probe) -> list[_Found]:
         files = ChipFiles(host, inputs[0])
         rail = Microwatts("VIN", files, "power1_input", sign=1)
         each = _Found(rail, f"ina238 {inputs[0].address}", None, _INPUT_MS, _INPUT_MS)
-        found += _readable("VIN", each, probe)
+        found += _readable(1, each, probe)
     return found
 
 
@@ -122,6 +122,9 @@ def _ina3221(host: Host, chip: Chip, probe: Probe) -> list[_Found]:
     cycle = files.text("update_interval")
     cycle_ms = float(cycle) if cycle and cycle.isdecimal() and int(cycle) else _CYCLE_MS
     found = []
+    if not chip.labels:
+        why = "its channels have no labels, so that what they measure is not known"
+        probe.passed.append(PassedOver(_NAME, str(chip.folder), why))
     for channel, label in chip.labels:
         # The seventh is the sum of shunt voltages; four to six are shunt voltages.
         if channel not in (1, 2, 3):
@@ -135,19 +138,20 @@ def _ina3221(host: Host, chip: Chip, probe: Probe) -> list[_Found]:
         step_a = _SHUNT_STEP_UV / int(shunt) if shunt and shunt.isdecimal() and int(shunt) else None
         rail = VoltsAmperes(label, files, channel, channel)
         each = _Found(rail, f"ina3221 {chip.address}", step_a, cycle_ms)
-        found += _readable(label, each, probe)
+        found += _readable(channel, each, probe)
     return found
 
 
-def _readable(label: str, found: _Found, probe: Probe) -> list[_Found]:
+def _readable(channel: int, found: _Found, probe: Probe) -> list[_Found]:
     """The rail, if it is one and can be read."""
+    label, place = found.rail.label, f"{found.place} channel {channel}"
     if label.upper() == "NC":
-        probe.passed.append(PassedOver(f"{_NAME} NC", found.place, "it is not connected"))
+        probe.passed.append(PassedOver(f"{_NAME} {label}", place, "it is not connected"))
         return []
     try:
         found.rail.watts()
     except SensorError as error:
-        probe.passed.append(PassedOver(f"{_NAME} {label}", found.place, error.what, error.remedy))
+        probe.passed.append(PassedOver(f"{_NAME} {label}", place, error.what, error.remedy))
         return []
     return [found]
 

@@ -59,7 +59,7 @@ def measure(sensor: PowerSensor, host: Host, duration_s: float) -> Measured:
             host.wait(1 / _AGAIN_HZ)
             continue
         reads += 1
-        said = (sample.energy_j if sample.energy_j is not None else sample.power_w, sample.rails_w)
+        said = sample.rails_w if sample.energy_j is None else sample.energy_j
         new += last is not None and said != last
         last = said
         if sample.power_w is not None:

@@ -116,11 +116,13 @@ def read_rails(host: Host) -> dict[str, float]:
         said = host.run(COMMAND)
     except PermissionError as error:
         raise SensorError(f"{COMMAND[0]} may not be run: {reason(error)}", _GROUP) from error
-    except OSError as error:
+    except FileNotFoundError as error:
         raise SensorError(
-            f"{COMMAND[0]} cannot be run: {reason(error)}",
+            f"{COMMAND[0]} is not there",
             "install the package raspi-utils (older: libraspberrypi-bin)",
         ) from error
+    except OSError as error:
+        raise SensorError(f"{COMMAND[0]} cannot be run: {reason(error)}") from error
     values: dict[str, dict[str, float]] = {"A": {}, "V": {}}
     for line in said.splitlines():
         match = _LINE.fullmatch(line)

@@ -86,6 +86,11 @@ def sensor_settings(**values: Any) -> SensorSettings:
             raise SettingsError(f"sensor settings: {error}", _HELP) from error
         value = values.get(match[2])
         raise SettingsError(f"setting {match[2]} is {value!r}: {match[1]}", _HELP) from error
+    if settings.total is not None and len({*settings.total}) < len(settings.total):
+        raise SettingsError(
+            f"setting total is {','.join(settings.total)!r}: it names a rail twice",
+            "name each rail once",
+        )
     if settings.plug is not None:
         _check_plug(settings.plug)
     if settings.i2c_chip not in (None, "ina260") and settings.shunt_ohm is None:
