@@ -1,0 +1,143 @@
+"""Intervals by resampling blocks of steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from slfac.device.energy.phases import Timeline
+from slfac.device.energy.regress import Fit
+
+LEVEL = 0.95
+_REPLICATES = 400
+_CHUNK = 50
+# Blocks are long beside a window, so that readings of different blocks see different steps; more
+# blocks than this would only cost time.
+_WINDOWS_PER_BLOCK = 4.0
+_MOST_BLOCKS = 200
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Readings in groups that are resampled together.
+
+    Attributes:
+        first: Number of the first reading of each block, ``(B,)``; blocks follow one another.
+        stepping: Whether a block is of steps, and not of the time around them, ``(B,) bool``.
+        steps: Steps in a block.
+    """
+
+    first: np.ndarray
+    stepping: np.ndarray
+    steps: int
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Linear functions of the coefficients, each with an interval around it.
+
+    Attributes:
+        value: ``(K,)``.
+        half: Half of the 95 % interval's width.
+        believed: What of it comes from prior belief: one standard deviation.
+    """
+
+    value: np.ndarray
+    half: np.ndarray
+    believed: np.ndarray
+
+
+def make_blocks(timeline: Timeline, middle_s: np.ndarray, longest_window_s: float) -> Blocks:
+    """Group readings by the steps they saw.
+
+    Args:
+        timeline: The steps; there is at least one.
+        middle_s: Middle of each reading's window, increasing.
+        longest_window_s: The longest window.
+
+    Returns:
+        The blocks. Time outside of steps is cut into pieces as long as a block of steps.
+    """
+    begins, finish = timeline.steps[:, 0], float(timeline.steps[-1, 1])
+    length = (finish - float(begins[0])) / len(begins)
+    steps = max(
+        1,
+        int(np.ceil(_WINDOWS_PER_BLOCK * longest_window_s / length)),
+        int(np.ceil(len(begins) / _MOST_BLOCKS)),
+    )
+    piece = steps * length
+    edges = [
+        np.arange(float(begins[0]) - piece, timeline.begin_s, -piece)[::-1],
+        begins[::steps],
+        np.arange(finish, timeline.end_s, piece),
+    ]
+    label = np.searchsorted(np.concatenate(edges), middle_s, side="right")
+    first = np.flatnonzero(np.diff(label, prepend=-1))
+    stepping = (middle_s[first] >= begins[0]) & (middle_s[first] < finish)
+    return Blocks(first, stepping, steps)
+
+
+def intervals(
+    fitted: Fit, watts: np.ndarray, blocks: Blocks, functions: np.ndarray, seed: int
+) -> Intervals:
+    """Values of linear functions with studentised bootstrap intervals.
+
+    Each replicate draws as many blocks as there are, with replacement, fits again, and notes by
+    how many of its own standard errors it is off. Beliefs are drawn anew as well: what
+    the data cannot tell about profiles inside phases widens the intervals.
+
+    Args:
+        fitted: The model.
+        watts: The readings it was fitted to.
+        blocks: Their blocks.
+        functions: One row of weights of the coefficients a function, ``(K, P)``.
+        seed: Of the resampling.
+    """
+    grams, moments = _sums(fitted, watts, blocks)
+    count, size = moments.shape
+    ridge = np.diag(fitted.precision)
+    pull = fitted.precision * fitted.prior_mean
+    inverse = np.linalg.inv(grams.sum(axis=0) + ridge)
+    beta = inverse @ (moments.sum(axis=0) + pull)
+    value = functions @ beta
+    spread = functions @ inverse
+    unbiased = np.sqrt(count / max(count - 1, 1))
+    error = unbiased * np.sqrt(np.sum(((moments - grams @ beta) @ spread.T) ** 2, axis=0))
+    # A coefficient's prior variance is noise / precision; noise is that of one reading.
+    noise = float(np.var(watts - fitted.columns @ beta))
+    believed = np.sqrt(noise * (spread**2 @ fitted.precision))
+    rng = np.random.default_rng(seed)
+    off = []
+    for _ in range(0, _REPLICATES, _CHUNK):
+        weights = _draw(blocks.stepping, rng)
+        inverses = np.linalg.inv(
+            (weights @ grams.reshape(count, -1)).reshape(-1, size, size) + ridge
+        )
+        betas = np.einsum("rpq,rq->rp", inverses, weights @ moments + pull)
+        left = moments[None] - np.moveaxis(grams @ betas.T, 2, 0)
+        influence = left @ np.swapaxes(functions @ inverses, 1, 2)
+        errors = unbiased * np.sqrt(np.einsum("rb,rbk->rk", weights, influence**2))
+        off.append((betas @ functions.T - value) / np.maximum(errors, 1e-12))
+    t = np.concatenate(off)
+    drawn = np.abs(t * error + rng.standard_normal(t.shape) * believed)
+    return Intervals(value, np.quantile(drawn, LEVEL, axis=0), believed)
+
+
+def _sums(fitted: Fit, watts: np.ndarray, blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
+    """Normal equations of each block: ``(B, P, P)`` and ``(B, P)``."""
+    parts = list(zip(blocks.first, np.append(blocks.first[1:], len(watts)), strict=True))
+    own = [fitted.columns[begin:end] for begin, end in parts]
+    grams = np.stack([part.T @ part for part in own])
+    moments = np.stack([part.T @ watts[a:b] for part, (a, b) in zip(own, parts, strict=True)])
+    return grams, moments
+
+
+def _draw(stepping: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """How often each replicate holds each block; blocks of steps stand in for one another only."""
+    weights = np.zeros((_CHUNK, len(stepping)))
+    for kind in (stepping, ~stepping):
+        count = int(kind.sum())
+        if count:
+            weights[:, kind] = rng.multinomial(count, np.full(count, 1 / count), size=_CHUNK)
+    return weights
