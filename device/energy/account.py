@@ -104,7 +104,7 @@ class Account:
         if not reason and readings < LEAST_READINGS:
             reason = f"readings fill {readings:.1f} windows of it, {LEAST_READINGS:.0f} are needed"
         return self._energy(
-            name, self._seconds[name], readings, (row, len(self.names)), found, reason
+            name, self._seconds[name], readings, (row, len(self.names)), found=found, reason=reason
         )
 
     def step(self, found: Findings | None, reason: str) -> PhaseEnergy:
@@ -112,7 +112,7 @@ class Account:
         n = len(self.names)
         readings = sum(found.readings[name] for name in self.names) if found is not None else 0.0
         return self._energy(
-            "step", float(self._per_step.sum()), readings, (2 * n, 1), found, reason
+            "step", float(self._per_step.sum()), readings, (2 * n, 1), found=found, reason=reason
         )
 
     def idle_w(self, found: Findings | None) -> Estimate | None:
@@ -148,6 +148,7 @@ class Account:
         seconds: float,
         readings: float,
         rows: tuple[int, int],
+        *,
         found: Findings | None,
         reason: str,
     ) -> PhaseEnergy:

@@ -48,7 +48,8 @@ def attribute(
     account = Account(pieces, inside(pieces.middle_s, steps), len(steps))
     found, reason = None, _too_little(account, kept)
     if not reason:
-        found, reason = _solve(account, Design(spans, *edges), timeline, kept, lag_s, seed)
+        design = Design(spans, *edges)
+        found, reason = _solve(account, design, timeline, kept, lag_s=lag_s, seed=seed)
     return Attribution(
         phases=tuple(account.phase(name, found, reason) for name in account.names),
         step=account.step(found, reason),
@@ -68,13 +69,13 @@ def _solve(
     design: Design,
     timeline: Timeline,
     trace: PowerTrace,
+    *,
     lag_s: float | None,
     seed: int,
 ) -> tuple[Findings | None, str]:
     """Every figure with its interval, or why there are none."""
     fitted = fit(design, trace, lag_s)
-    middle = trace.t_s - fitted.lag_s - trace.window_s / 2
-    blocks = make_blocks(timeline, middle, float(trace.window_s.max()))
+    blocks = make_blocks(timeline, trace, fitted)
     count = int(blocks.stepping.sum())
     if count < LEAST_BLOCKS:
         return None, f"steps make {count} blocks, {LEAST_BLOCKS} are needed"

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from slfac.device.energy.phases import Timeline
 from slfac.device.energy.regress import Fit
+from slfac.device.energy.trace import PowerTrace
 
 LEVEL = 0.95
-_REPLICATES = 400
+_REPLICATES = 250
 _CHUNK = 50
 # Blocks are long beside a window, so that readings of different blocks see different steps; more
 # blocks than this would only cost time.
 _WINDOWS_PER_BLOCK = 4.0
-_MOST_BLOCKS = 200
+_MOST_BLOCKS = 100
 
 
 @dataclass(frozen=True)
@@ -48,33 +50,40 @@ class Intervals:
     believed: np.ndarray
 
 
-def make_blocks(timeline: Timeline, middle_s: np.ndarray, longest_window_s: float) -> Blocks:
+def make_blocks(timeline: Timeline, trace: PowerTrace, fitted: Fit) -> Blocks:
     """Group readings by the steps they saw.
 
     Args:
         timeline: The steps; there is at least one.
-        middle_s: Middle of each reading's window, increasing.
-        longest_window_s: The longest window.
+        trace: The readings.
+        fitted: What the model leaves of them: where that stays the same from block to block,
+            blocks must be longer.
 
     Returns:
         The blocks. Time outside of steps is cut into pieces as long as a block of steps.
     """
-    begins, finish = timeline.steps[:, 0], float(timeline.steps[-1, 1])
-    length = (finish - float(begins[0])) / len(begins)
-    steps = max(
+    middle = trace.t_s - fitted.lag_s - trace.window_s / 2
+    count = len(timeline.steps)
+    length = float(timeline.steps[-1, 1] - timeline.steps[0, 0]) / count
+    least = max(
         1,
-        int(np.ceil(_WINDOWS_PER_BLOCK * longest_window_s / length)),
-        int(np.ceil(len(begins) / _MOST_BLOCKS)),
+        math.ceil(_WINDOWS_PER_BLOCK * float(trace.window_s.max()) / length),
+        math.ceil(count / _MOST_BLOCKS),
     )
-    piece = steps * length
+    return _group(timeline, middle, least, length)
+
+
+def _group(timeline: Timeline, middle_s: np.ndarray, steps: int, length_s: float) -> Blocks:
+    begin, finish = float(timeline.steps[0, 0]), float(timeline.steps[-1, 1])
+    piece = steps * length_s
     edges = [
-        np.arange(float(begins[0]) - piece, timeline.begin_s, -piece)[::-1],
-        begins[::steps],
+        np.arange(begin - piece, timeline.begin_s, -piece)[::-1],
+        timeline.steps[::steps, 0],
         np.arange(finish, timeline.end_s, piece),
     ]
     label = np.searchsorted(np.concatenate(edges), middle_s, side="right")
     first = np.flatnonzero(np.diff(label, prepend=-1))
-    stepping = (middle_s[first] >= begins[0]) & (middle_s[first] < finish)
+    stepping = (middle_s[first] >= begin) & (middle_s[first] < finish)
     return Blocks(first, stepping, steps)
 
 
@@ -103,7 +112,8 @@ def intervals(
     value = functions @ beta
     spread = functions @ inverse
     unbiased = np.sqrt(count / max(count - 1, 1))
-    error = unbiased * np.sqrt(np.sum(((moments - grams @ beta) @ spread.T) ** 2, axis=0))
+    influence = (moments - grams @ beta) @ spread.T
+    error = unbiased * np.sqrt(np.sum(influence**2, axis=0) * _memory(influence))
     # A coefficient's prior variance is noise / precision; noise is that of one reading.
     noise = float(np.var(watts - fitted.columns @ beta))
     believed = np.sqrt(noise * (spread**2 @ fitted.precision))
@@ -115,13 +125,30 @@ def intervals(
             (weights @ grams.reshape(count, -1)).reshape(-1, size, size) + ridge
         )
         betas = np.einsum("rpq,rq->rp", inverses, weights @ moments + pull)
-        left = moments[None] - np.moveaxis(grams @ betas.T, 2, 0)
-        influence = left @ np.swapaxes(functions @ inverses, 1, 2)
+        # One product of matrices, and contiguous operands for the next: four times as fast.
+        fits = (grams.reshape(-1, size) @ betas.T).reshape(count, size, -1)
+        left = np.ascontiguousarray(np.transpose(moments[:, :, None] - fits, (2, 0, 1)))
+        influence = left @ np.ascontiguousarray(np.swapaxes(functions @ inverses, 1, 2))
         errors = unbiased * np.sqrt(np.einsum("rb,rbk->rk", weights, influence**2))
         off.append((betas @ functions.T - value) / np.maximum(errors, 1e-12))
     t = np.concatenate(off)
     drawn = np.abs(t * error + rng.standard_normal(t.shape) * believed)
     return Intervals(value, np.quantile(drawn, LEVEL, axis=0), believed)
+
+
+def _memory(influence: np.ndarray) -> np.ndarray:
+    """How much more a sum varies than one of independent blocks, ``(K,)``; 1 at least.
+
+    Slow noise makes neighbours alike. Newey and West's sum (Econometrica 55, 1987) over
+    1.5 B^(1/3) neighbours of B blocks; where neighbours differ by more than chance, as where a
+    block's gain is the next one's loss, nothing is taken off.
+    """
+    reach = min(math.ceil(1.5 * len(influence) ** (1 / 3)), len(influence) - 1)
+    own = np.maximum(np.sum(influence**2, axis=0), 1e-300)
+    alike = np.zeros_like(own)
+    for j in range(1, reach + 1):
+        alike += (1 - j / (reach + 1)) * np.sum(influence[j:] * influence[:-j], axis=0)
+    return np.asarray(np.maximum(1.0, 1 + 2 * alike / own))
 
 
 def _sums(fitted: Fit, watts: np.ndarray, blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:

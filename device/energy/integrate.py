@@ -74,9 +74,10 @@ def integrate(trace: PowerTrace, begin_s: float, end_s: float) -> Total:
         return Total(None, 0.0, end_s - begin_s)
     if trace.counted:
         return _counted(trace, begin_s, end_s, covered_s)
-    cuts = np.unique(np.concatenate([[begin_s, end_s], missing.ravel(), trace.t_s]))
+    at = trace.t_s - trace.window_s / 2
+    cuts = np.unique(np.concatenate([[begin_s, end_s], missing.ravel(), at]))
     cuts = cuts[(cuts >= begin_s) & (cuts <= end_s)]
-    watts = np.interp(cuts, trace.t_s, trace.watts)
+    watts = np.interp(cuts, at, trace.watts)
     middles = (cuts[1:] + cuts[:-1]) / 2
     known = ~inside(middles, missing)
     pieces = (watts[1:] + watts[:-1]) / 2 * np.diff(cuts)

@@ -30,6 +30,16 @@ class Profile:
         self._lengths = spans[:, 1] - spans[:, 0]
         self._before = np.concatenate([[0.0], np.cumsum(self._lengths)])
 
+    def lasted(self, t: np.ndarray) -> np.ndarray:
+        """How long the phase ran until each instant, in seconds.
+
+        Args:
+            t: Instants, ``(N,)``.
+        """
+        row = np.maximum(np.searchsorted(self._starts, t, side="right") - 1, 0)
+        length = self._lengths[row]
+        return np.asarray(self._before[row] + np.clip(t - self._starts[row], 0.0, length))
+
     def at(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Polynomials and their integrals.
 
@@ -50,9 +60,11 @@ class Profile:
         for m in range(1, self.degree + 1):
             legendre.append(((2 * m + 1) * x * legendre[m] - m * legendre[m - 1]) / (m + 1))
         integrals = [self._before[row] + part * length]
-        for m in range(1, self.degree + 1):
-            # From one of Bonnet's identities; zero at both ends.
-            integrals.append(length * (legendre[m + 1] - legendre[m - 1]) / (4 * m + 2))
+        # By one of Bonnet's identities; zero at both ends of an instance.
+        integrals += [
+            length * (legendre[m + 1] - legendre[m - 1]) / (4 * m + 2)
+            for m in range(1, self.degree + 1)
+        ]
         values = [running * legendre[m] for m in range(self.degree + 1)]
         return np.stack(integrals, axis=1), np.stack(values, axis=1)
 

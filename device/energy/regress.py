@@ -19,8 +19,10 @@ _KNOT_S = 30.0
 _DEGREES = ((0.030, 5), (0.008, 3), (0.0, 2))
 # A window of no length is an instant, all in one phase.
 _SHORTEST_WINDOW_S = 1e-4
-_LAG_GRID_S = 0.010
-_ITERATIONS = 4
+# The lag is looked for on a grid first, and then by steps that are no longer than the grid's.
+_LAG_GRID_S = 0.005
+_MOST_ITERATIONS = 12
+_SAME_LAG_S = 2e-5
 # What is believed beforehand, in units of the phases' powers (root mean square above idle):
 # little of the phases and of idle power, and that power inside a phase deviates from its mean by
 # some 0.3 in a ramp, 0.15 in a bend and so on.
@@ -39,12 +41,16 @@ class Fit:
         prior_mean: What each coefficient is believed to be beforehand, ``(P,)``.
         precision: How much that counts, relative to one reading, ``(P,)``.
         lag_s: How late the sensor is, without the last column's small change.
+        beta: The coefficients, ``(P,)``.
+        residuals: What the model leaves of each reading, in watts, ``(N,)``.
     """
 
     columns: np.ndarray
     prior_mean: np.ndarray
     precision: np.ndarray
     lag_s: float
+    beta: np.ndarray
+    residuals: np.ndarray
 
 
 class Design:
@@ -57,6 +63,11 @@ class Design:
         spans: When each phase ran.
         begin_s: Beginning of the time that is looked at.
         end_s: Its end.
+
+    Attributes:
+        names: The phases.
+        firsts: Numbers of the columns of their mean powers above idle, ``(n,) int64``.
+        idle: The columns of idle power.
     """
 
     def __init__(self, spans: Mapping[str, np.ndarray], begin_s: float, end_s: float) -> None:
@@ -65,12 +76,12 @@ class Design:
         bends = int(np.clip(round((end_s - begin_s) / _KNOT_S), 1, _MAX_KNOTS - 1))
         self._knots = np.linspace(begin_s, end_s, bends + 1)
         counts = np.array([1 + profile.degree for profile in self._profiles], dtype=np.int64)
-        self._firsts = np.cumsum(counts) - counts
+        self.firsts = np.cumsum(counts) - counts
         self.idle = slice(int(counts.sum()), int(counts.sum()) + len(self._knots))
 
     def level(self, name: str) -> int:
         """Number of the column of a phase's mean power above idle."""
-        return int(self._firsts[self.names.index(name)])
+        return int(self.firsts[self.names.index(name)])
 
     def idle_at(self, t: np.ndarray) -> np.ndarray:
         """How much each idle column counts at each instant, ``(N, K)``; rows sum to 1."""
@@ -87,16 +98,23 @@ class Design:
         Returns:
             The columns, ``(N, P)``, and how they change with a second more of lag.
         """
-        window = np.maximum(trace.window_s, _SHORTEST_WINDOW_S)
-        until = trace.t_s - lag_s
-        since = until - window
+        since, until = _window(trace, lag_s)
         columns, slopes = [], []
         for profile in self._profiles:
             (whole, value), (part, first) = profile.at(until), profile.at(since)
-            columns.append((whole - part) / window[:, None])
-            slopes.append((first - value) / window[:, None])
-        idle = self.idle_at(until - window / 2)
-        return np.hstack([*columns, idle]), np.hstack([*slopes, np.zeros_like(idle)])
+            columns.append(whole - part)
+            slopes.append(first - value)
+        length = (until - since)[:, None]
+        idle = self.idle_at((since + until) / 2)
+        slopes.append(np.zeros_like(idle))
+        return np.hstack([np.hstack(columns) / length, idle]), np.hstack(slopes) / length
+
+    def levels(self, trace: PowerTrace, lag_s: float) -> np.ndarray:
+        """Columns without profiles: one a phase, then idle power, ``(N, n + K)``."""
+        since, until = _window(trace, lag_s)
+        shares = [profile.lasted(until) - profile.lasted(since) for profile in self._profiles]
+        idle = self.idle_at((since + until) / 2)
+        return np.column_stack([*(share / (until - since) for share in shares), idle])
 
     def prior(self, scale_w: float, mean_w: float) -> tuple[np.ndarray, np.ndarray]:
         """What is believed beforehand of each column.
@@ -111,7 +129,7 @@ class Design:
         mean = np.zeros(self.idle.stop)
         mean[self.idle] = mean_w
         spread = np.full(self.idle.stop, _LEVEL_PRIOR * scale_w)
-        for first, profile in zip(self._firsts, self._profiles, strict=True):
+        for first, profile in zip(self.firsts, self._profiles, strict=True):
             for m in range(1, profile.degree + 1):
                 spread[first + m] = _SHAPE_PRIOR * scale_w / m
         return mean, spread
@@ -126,32 +144,54 @@ def fit(design: Design, trace: PowerTrace, lag_s: float | None) -> Fit:
         lag_s: How late the sensor is; None to find out.
     """
     search = lag_s is None
-    lag, levels = _coarse(design, trace) if lag_s is None else (lag_s, None)
-    mean_w, spread_w = float(np.mean(trace.watts)), float(np.std(trace.watts))
+    grid = np.arange(0.0, MAX_LAG_S + 1e-9, _LAG_GRID_S) if lag_s is None else np.array([lag_s])
+    lag, heights = _coarse(design, trace, grid)
     beta = np.zeros(design.idle.stop)
-    noise = spread_w**2
-    if levels is None:
-        levels = _levels(design, design.matrix(trace, lag)[0], trace.watts)[0]
-    beta[[design.level(name) for name in design.names]] = levels[: len(design.names)]
-    fitted = None
-    for _ in range(_ITERATIONS):
-        columns, slopes = design.matrix(trace, lag)
-        heights = beta[[design.level(name) for name in design.names]]
-        scale_w = float(np.clip(np.sqrt(np.mean(heights**2)), spread_w / 2, abs(mean_w) + spread_w))
-        scale_w = max(scale_w, 1e-6)
-        mean, spread = design.prior(scale_w, mean_w)
-        if search:
-            columns = np.column_stack([columns, slopes @ beta[: design.idle.stop]])
-            mean, spread = np.append(mean, 0.0), np.append(spread, _LAG_PRIOR_S)
-        precision = max(noise, (1e-4 * scale_w) ** 2) / spread**2
-        fitted = Fit(columns, mean, precision, lag)
-        beta = np.linalg.solve(
-            columns.T @ columns + np.diag(precision), columns.T @ trace.watts + precision * mean
-        )
-        noise = float(np.var(trace.watts - columns @ beta))
-        if search:
-            lag = float(np.clip(lag + np.clip(beta[-1], -_LAG_GRID_S, _LAG_GRID_S), 0, MAX_LAG_S))
+    beta[design.firsts] = heights
+    noise = float(np.var(trace.watts))
+    fitted = _linear(design, trace, lag, beta=beta, noise=noise, search=search)
+    for _ in range(_MOST_ITERATIONS):
+        moved = float(np.clip(fitted.beta[-1], -_LAG_GRID_S, _LAG_GRID_S)) if search else 0.0
+        after = float(np.clip(fitted.lag_s + moved, 0.0, MAX_LAG_S))
+        before, noise = noise, float(np.var(fitted.residuals))
+        if abs(after - fitted.lag_s) < _SAME_LAG_S and abs(noise - before) < 0.01 * before:
+            break
+        fitted = _linear(design, trace, after, beta=fitted.beta, noise=noise, search=search)
     return fitted
+
+
+def _linear(
+    design: Design,
+    trace: PowerTrace,
+    lag_s: float,
+    *,
+    beta: np.ndarray,
+    noise: float,
+    search: bool,
+) -> Fit:
+    """Fit at a lag, its small change among the coefficients if it is searched for.
+
+    ``beta`` and ``noise`` are what was found before: the phases' powers set the scale of what is
+    believed, and both how much a change of the lag would change readings.
+    """
+    columns, slopes = design.matrix(trace, lag_s)
+    mean_w, spread_w = float(np.mean(trace.watts)), float(np.std(trace.watts))
+    scale_w = float(np.sqrt(np.mean(beta[design.firsts] ** 2)))
+    scale_w = max(float(np.clip(scale_w, spread_w / 2, abs(mean_w) + spread_w)), 1e-6)
+    mean, spread = design.prior(scale_w, mean_w)
+    if search:
+        columns = np.column_stack([columns, slopes @ beta[: design.idle.stop]])
+        mean, spread = np.append(mean, 0.0), np.append(spread, _LAG_PRIOR_S)
+    # Readings that fit to the last bit would make beliefs count for nothing at all.
+    precision = max(noise, (1e-4 * scale_w) ** 2) / spread**2
+    gram = columns.T @ columns + np.diag(precision)
+    found = np.linalg.solve(gram, columns.T @ trace.watts + precision * mean)
+    return Fit(columns, mean, precision, lag_s, found, trace.watts - columns @ found)
+
+
+def _window(trace: PowerTrace, lag_s: float) -> tuple[np.ndarray, np.ndarray]:
+    until = trace.t_s - lag_s
+    return until - np.maximum(trace.window_s, _SHORTEST_WINDOW_S), until
 
 
 def _degree(spans: np.ndarray) -> int:
@@ -159,22 +199,15 @@ def _degree(spans: np.ndarray) -> int:
     return next(degree for least, degree in _DEGREES if mean >= least)
 
 
-def _coarse(design: Design, trace: PowerTrace) -> tuple[float, np.ndarray]:
-    """The best lag on a coarse grid, without profiles, and the phases' levels there."""
+def _coarse(design: Design, trace: PowerTrace, lags: np.ndarray) -> tuple[float, np.ndarray]:
+    """The lag that fits best if power is constant within phases, and the phases' powers then."""
     found = []
-    for lag in np.arange(0.0, MAX_LAG_S + 1e-9, _LAG_GRID_S):
-        levels, misfit = _levels(design, design.matrix(trace, lag)[0], trace.watts)
-        found.append((misfit, float(lag), levels))
-    _, lag, levels = min(found, key=lambda row: row[0])
-    return lag, levels
-
-
-def _levels(design: Design, columns: np.ndarray, watts: np.ndarray) -> tuple[np.ndarray, float]:
-    """Levels of the phases and idle power without profiles, and what is left unexplained."""
-    chosen = [design.level(name) for name in design.names]
-    chosen += list(range(design.idle.start, design.idle.stop))
-    own = columns[:, chosen]
-    # Barely more than nothing, for columns that cannot be told apart.
-    ridge = np.eye(len(chosen)) * 1e-9 * len(watts)
-    beta = np.linalg.solve(own.T @ own + ridge, own.T @ watts)
-    return beta, float(np.sum((watts - own @ beta) ** 2))
+    for lag in lags.tolist():
+        columns = design.levels(trace, lag)
+        # Barely more than nothing, for columns that cannot be told apart.
+        ridge = np.eye(columns.shape[1]) * 1e-9 * len(trace)
+        beta = np.linalg.solve(columns.T @ columns + ridge, columns.T @ trace.watts)
+        misfit = float(np.sum((trace.watts - columns @ beta) ** 2))
+        found.append((misfit, lag, beta[: len(design.names)]))
+    _, lag, heights = min(found, key=lambda row: row[0])
+    return lag, heights
