@@ -9,7 +9,7 @@
 #   then results-test
 # make results-link  time to a target accuracy at 5 Mbit/s; results-ablation: the paper's;
 #   results-resnet18: the test set again, with another model; results-finetune;
-#   results-modes: ways of split learning beside torch
+#   results-modes: ways of split learning beside torch; results-energy: simulated power traces
 
 # The CPU build of torch that constraints.txt pins is found most surely on 3.11.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
@@ -24,6 +24,7 @@ FASHION ?= /usr/share/datasets/fashion-mnist
 
 .PHONY: results results-codec results-front results-rate results-test results-rivals results-link \
 	results-ablation results-resnet18 results-finetune results-modes \
+	results-energy \
 	demo test test-main test-others lint bench chaos install clean
 
 demo: .venv/.installed
@@ -94,6 +95,10 @@ results-finetune: .venv/.installed
 # Every mode of split learning beside torch; some fifteen minutes.
 results-modes: .venv/.dev
 	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m harness.modes --data $(FASHION) $(MODES)
+
+# Energy of phases from simulated power traces; some five minutes on two quiet cores.
+results-energy: .venv/.dev
+	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m harness.attribution $(ENERGY)
 
 # A device's training step beside torch's; nothing else should be running.
 results-front: .venv/.installed

@@ -15,9 +15,10 @@ from slfac.device.energy.results import Estimate, PhaseEnergy
 
 #: A phase needs as many readings as would fill so many whole windows.
 LEAST_READINGS = 10.0
-#: Half of an interval's width, relative to its value, from which a figure says nothing.
+#: Half of an interval's width from which a figure says nothing, relative to what a step draws on
+#: average in the same time: relative to the figure itself, those that err upwards would pass.
 WIDEST = 0.5
-# The same of what is near nought: in watts, relative to the mean power of a step; in seconds.
+# The same of idle power.
 _WIDEST_IDLE = 0.25
 _WIDEST_LAG_S = 0.015
 
@@ -30,13 +31,14 @@ class Findings:
         figures: Those of :meth:`Account.functions`.
         readings: By phase, how many whole windows it fills.
         blocks: Blocks of steps that were resampled.
-        lag_s: How late the sensor is, but for a small change that is among the figures.
+        lag_s: How late the sensor is, but for a small change that is among the figures; None if
+            readings do not tell.
     """
 
     figures: Intervals
     readings: Mapping[str, float]
     blocks: int
-    lag_s: float
+    lag_s: float | None
 
 
 class Account:
@@ -117,15 +119,15 @@ class Account:
 
     def idle_w(self, found: Findings | None) -> Estimate | None:
         """Mean idle power."""
-        return self._level(found, 2, WIDEST)
+        return self._level(found, 2)
 
     def idle_drift_w(self, found: Findings | None) -> Estimate | None:
         """How much idle power rose."""
-        return self._level(found, 3, _WIDEST_IDLE)
+        return self._level(found, 3)
 
     def lag_s(self, found: Findings | None) -> Estimate | None:
         """How late the sensor is."""
-        if found is None:
+        if found is None or found.lag_s is None:
             return None
         row = 2 * len(self.names) + 4
         half = float(found.figures.half[row])
@@ -134,13 +136,15 @@ class Account:
         value = max(found.lag_s + float(found.figures.value[row]), 0.0)
         return Estimate(value, max(value - half, 0.0), value + half)
 
-    def _level(self, found: Findings | None, row: int, widest: float) -> Estimate | None:
+    def _mean_w(self, found: Findings) -> float:
+        return float(abs(found.figures.value[2 * len(self.names)]) / self._per_step.sum())
+
+    def _level(self, found: Findings | None, row: int) -> Estimate | None:
         if found is None:
             return None
-        n = len(self.names)
-        mean_w = found.figures.value[2 * n] / self._per_step.sum()
-        figure = _estimate(found.figures, 2 * n + row)
-        return figure if figure.high - figure.low <= 2 * widest * abs(mean_w) else None
+        row += 2 * len(self.names)
+        told = found.figures.half[row] <= _WIDEST_IDLE * self._mean_w(found)
+        return _estimate(found.figures, row) if told else None
 
     def _energy(
         self,
@@ -152,28 +156,23 @@ class Account:
         found: Findings | None,
         reason: str,
     ) -> PhaseEnergy:
-        whole, above = None, None
-        if found is not None and not reason:
-            row, offset = rows
-            figures = found.figures
-            whole = _estimate(figures, row)
-            above = _estimate(figures, row + offset)
-            allowed = WIDEST * abs(whole.value)
-            if not figures.half[row] <= allowed:
-                reason = (
-                    "it cannot be told from what runs beside it"
-                    if figures.believed[row] > figures.half[row] / 4
-                    else "its interval is too wide"
-                )
-                whole = None
-            if whole is None or not figures.half[row + offset] <= allowed:
-                above = None
-        watts = (
-            Estimate(*(side / seconds for side in (whole.value, whole.low, whole.high)))
-            if whole is not None
-            else None
-        )
-        return PhaseEnergy(name, seconds, readings, whole, watts, above, reason)
+        if found is None or reason:
+            return PhaseEnergy(name, seconds, readings, None, None, None, reason)
+        row, offset = rows
+        figures, widest = found.figures, WIDEST * self._mean_w(found) * seconds
+        if not figures.half[row] <= widest:
+            alone = figures.believed[row] < figures.half[row] / 4
+            reason = (
+                "its interval is too wide"
+                if alone
+                else "it cannot be told from what runs beside it"
+            )
+            return PhaseEnergy(name, seconds, readings, None, None, None, reason)
+        whole = _estimate(figures, row)
+        watts = Estimate(*(side / seconds for side in (whole.value, whole.low, whole.high)))
+        told = figures.half[row + offset] <= widest
+        above = _estimate(figures, row + offset) if told else None
+        return PhaseEnergy(name, seconds, readings, whole, watts, above, "")
 
 
 def _estimate(figures: Intervals, row: int) -> Estimate:

@@ -81,7 +81,8 @@ def _solve(
         return None, f"steps make {count} blocks, {LEAST_BLOCKS} are needed"
     figures = intervals(fitted, trace.watts, blocks, account.functions(design, fitted), seed)
     readings = {name: float(fitted.columns[:, design.level(name)].sum()) for name in design.names}
-    return Findings(figures, readings, count, fitted.lag_s), ""
+    lag = fitted.lag_s if fitted.lag_clear else None
+    return Findings(figures, readings, count, lag), ""
 
 
 def _too_little(account: Account, kept: PowerTrace) -> str:

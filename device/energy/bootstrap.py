@@ -107,16 +107,18 @@ def intervals(
     count, size = moments.shape
     ridge = np.diag(fitted.precision)
     pull = fitted.precision * fitted.prior_mean
-    inverse = np.linalg.inv(grams.sum(axis=0) + ridge)
-    beta = inverse @ (moments.sum(axis=0) + pull)
-    value = functions @ beta
+    gram, moment = grams.sum(axis=0) + ridge, moments.sum(axis=0) + pull
+    inverse = np.linalg.inv(gram)
+    value = functions @ (inverse @ moment)
     spread = functions @ inverse
-    unbiased = np.sqrt(count / max(count - 1, 1))
-    influence = (moments - grams @ beta) @ spread.T
-    error = unbiased * np.sqrt(np.sum(influence**2, axis=0) * _memory(influence))
+    # By leaving out each block in turn: a few blocks may be all that tells of a short phase.
+    others = np.linalg.inv(gram - grams)
+    moved = np.einsum("bpq,bq->bp", others, moment - moments) @ functions.T - value
+    error = np.sqrt((count - 1) / count * np.sum(moved**2, axis=0) * _memory(moved))
     # A coefficient's prior variance is noise / precision; noise is that of one reading.
-    noise = float(np.var(watts - fitted.columns @ beta))
+    noise = float(np.var(watts - fitted.columns @ (inverse @ moment)))
     believed = np.sqrt(noise * (spread**2 @ fitted.precision))
+    unbiased = np.sqrt(count / max(count - 1, 1))
     rng = np.random.default_rng(seed)
     off = []
     for _ in range(0, _REPLICATES, _CHUNK):

@@ -95,8 +95,11 @@ class PhaseMeter:
             end_ns: When it ended.
         """
         code = _BEGIN[name]
-        self._write(begin_ns * _CODES + code)
-        self._write(end_ns * _CODES + code + 1)
+        buffer = self._buffer
+        for stamp in (begin_ns * _CODES + code, end_ns * _CODES + code + 1):
+            place = buffer.next()
+            if place < len(buffer.stamps):
+                buffer.stamps[place] = stamp
 
     def take(self) -> Timeline:
         """Hand out what was stamped since the last time, and go on with an empty buffer.
@@ -131,14 +134,11 @@ class PhaseMeter:
         )
 
     def _stamp(self, code: int) -> None:
-        self._write(self._clock() * _CODES + code)
-
-    def _write(self, stamp: int) -> None:
         buffer = self._buffer
         try:
-            buffer.stamps[buffer.next()] = stamp
+            buffer.stamps[buffer.next()] = self._clock() * _CODES + code
         except IndexError:
-            return  # full; take() counts what had no place
+            return  # full: take() counts what had no place
 
     def _pair(
         self, name: str, stamps: np.ndarray, code: int, now_ns: int

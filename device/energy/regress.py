@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +24,8 @@ _SHORTEST_WINDOW_S = 1e-4
 _LAG_GRID_S = 0.005
 _MOST_ITERATIONS = 12
 _SAME_LAG_S = 2e-5
+# Twice the logarithm of the likelihoods' ratio: noise alone makes 20 of it at most.
+_CLEAR = 40.0
 # What is believed beforehand, in units of the phases' powers (root mean square above idle):
 # little of the phases and of idle power, and that power inside a phase deviates from its mean by
 # some 0.3 in a ramp, 0.15 in a bend and so on.
@@ -41,6 +44,7 @@ class Fit:
         prior_mean: What each coefficient is believed to be beforehand, ``(P,)``.
         precision: How much that counts, relative to one reading, ``(P,)``.
         lag_s: How late the sensor is, without the last column's small change.
+        lag_clear: Whether that lag fits readings clearly better than others do.
         beta: The coefficients, ``(P,)``.
         residuals: What the model leaves of each reading, in watts, ``(N,)``.
     """
@@ -49,6 +53,7 @@ class Fit:
     prior_mean: np.ndarray
     precision: np.ndarray
     lag_s: float
+    lag_clear: bool
     beta: np.ndarray
     residuals: np.ndarray
 
@@ -145,7 +150,7 @@ def fit(design: Design, trace: PowerTrace, lag_s: float | None) -> Fit:
     """
     search = lag_s is None
     grid = np.arange(0.0, MAX_LAG_S + 1e-9, _LAG_GRID_S) if lag_s is None else np.array([lag_s])
-    lag, heights = _coarse(design, trace, grid)
+    lag, heights, clear = _coarse(design, trace, grid)
     beta = np.zeros(design.idle.stop)
     beta[design.firsts] = heights
     noise = float(np.var(trace.watts))
@@ -157,7 +162,7 @@ def fit(design: Design, trace: PowerTrace, lag_s: float | None) -> Fit:
         if abs(after - fitted.lag_s) < _SAME_LAG_S and abs(noise - before) < 0.01 * before:
             break
         fitted = _linear(design, trace, after, beta=fitted.beta, noise=noise, search=search)
-    return fitted
+    return replace(fitted, lag_clear=clear)
 
 
 def _linear(
@@ -186,7 +191,7 @@ def _linear(
     precision = max(noise, (1e-4 * scale_w) ** 2) / spread**2
     gram = columns.T @ columns + np.diag(precision)
     found = np.linalg.solve(gram, columns.T @ trace.watts + precision * mean)
-    return Fit(columns, mean, precision, lag_s, found, trace.watts - columns @ found)
+    return Fit(columns, mean, precision, lag_s, search, found, trace.watts - columns @ found)
 
 
 def _window(trace: PowerTrace, lag_s: float) -> tuple[np.ndarray, np.ndarray]:
@@ -199,8 +204,11 @@ def _degree(spans: np.ndarray) -> int:
     return next(degree for least, degree in _DEGREES if mean >= least)
 
 
-def _coarse(design: Design, trace: PowerTrace, lags: np.ndarray) -> tuple[float, np.ndarray]:
-    """The lag that fits best if power is constant within phases, and the phases' powers then."""
+def _coarse(design: Design, trace: PowerTrace, lags: np.ndarray) -> tuple[float, np.ndarray, bool]:
+    """The lag that fits best if power is constant within phases, and the phases' powers then.
+
+    The last value is whether that lag fits clearly better than the worst one.
+    """
     found = []
     for lag in lags.tolist():
         columns = design.levels(trace, lag)
@@ -209,5 +217,7 @@ def _coarse(design: Design, trace: PowerTrace, lags: np.ndarray) -> tuple[float,
         beta = np.linalg.solve(columns.T @ columns + ridge, columns.T @ trace.watts)
         misfit = float(np.sum((trace.watts - columns @ beta) ** 2))
         found.append((misfit, lag, beta[: len(design.names)]))
-    _, lag, heights = min(found, key=lambda row: row[0])
-    return lag, heights
+    least, lag, heights = min(found, key=lambda row: row[0])
+    most = max(row[0] for row in found)
+    clear = len(trace) * math.log(max(most, 1e-300) / max(least, 1e-300)) > _CLEAR
+    return lag, heights, clear

@@ -81,8 +81,7 @@ def conditions() -> list[tuple[str, str, Scene]]:
         for name, changes in SCENES.items()
     ]
     found += [
-        (sensor, name, Scene(**{**SCENES[name], **readings}))
-        for sensor, name, readings in OTHERS
+        (sensor, name, Scene(**{**SCENES[name], **readings})) for sensor, name, readings in OTHERS
     ]
     return found
 
