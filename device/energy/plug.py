@@ -201,7 +201,11 @@ class PlugSensor(PowerSensor):
         )
         self._plug = plug
         self._host = host
-        self._count = Count(f"plug {plug.url}", None, MOST_WALL_W, _LATE_S) if counts else None
+        self._count = (
+            Count(f"plug {plug.url}", 1.0, None, most_w=MOST_WALL_W, late_s=_LATE_S)
+            if counts
+            else None
+        )
 
     def read(self) -> Sample:
         """Ask the plug once.
