@@ -105,11 +105,9 @@ def test_reads_that_fail_are_counted(profile, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--sensor", "rapl"], 2, "there is no sensor 'rapl'; sensors found: jetson"),
         (["--total", "VDD_IN,VDD_SOC"], 2, "VDD_IN is the whole module"),
         (["--total", "VDD"], 2, "there is no rail VDD"),
         (["--plug", "192.168.1.9"], 2, "setting plug is '192.168.1.9'"),
-        (["--meter-file", "nowhere.csv"], 70, "nowhere.csv cannot be read: No such file"),
         (["--i2c-chip", "ina219"], 2, "setting shunt_ohm is missing"),
         (["--measure-s", "-1"], 2, "--measure-s is -1"),
         (["--measure-s", "nan"], 2, "--measure-s is nan"),
@@ -125,6 +123,28 @@ def test_what_is_refused_is_one_line(arguments, code, said, profile, tmp_path):
     assert line.startswith("slfac profile: ")
     assert said in line
     assert "; " in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--sensor", "rapl"], 2, "there is no sensor 'rapl'; sensors found: jetson"),
+        (["--meter-file", "nowhere.csv"], 70, "nowhere.csv cannot be read: No such file"),
+        (["--scope", "board"], 2, "there are ina2xx@1-0040, ina2xx@1-0041; name the one that"),
+    ],
+)
+def test_a_choice_that_cannot_be_made_is_said_behind_the_list(
+    arguments, code, said, profile, tmp_path
+):
+    board = orin_nano(tmp_path)
+    for address in ("1-0040", "1-0041"):
+        board.hwmon("ina226", address, "extra", power1_input=1_000_000, curr1_input=200)
+    given, out, err = profile(tmp_path, *arguments)
+    assert given == code
+    assert said in err
+    assert "  jetson " in out
+    assert "*" not in out
+    assert "none would be read" in out
 
 
 def test_options_reach_the_settings(profile, tmp_path):

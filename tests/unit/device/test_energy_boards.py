@@ -218,6 +218,14 @@ def test_a_chip_that_gets_another_number_is_found_again(name, tmp_path):
         assert sensor.read().power_w == pytest.approx(first.power_w or 0.0)
 
 
+def test_an_iio_device_that_gets_another_number_is_found_again(tmp_path):
+    sensor = only(nano(tmp_path))
+    sensor.read()
+    folder = tmp_path / "sys/devices/i2c/6-0040"
+    (folder / "iio:device0").rename(folder / "iio:device5")
+    assert sensor.read().power_w == 1.87
+
+
 def test_another_chip_under_the_old_number_is_not_read(tmp_path):
     """Chips without a device folder have nothing but their name and labels."""
     board = Board(tmp_path)
