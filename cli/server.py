@@ -83,6 +83,13 @@ def add_parser(subparsers: Any) -> None:
         choices=("auto", "cpu", "cuda"),
         help="where the back half is (auto: CUDA where torch finds it)",
     )
+    add("--page", metavar="[HOST:]PORT", help="show the run on a web page (no; 127.0.0.1)")
+    add("--prometheus", metavar="[HOST:]PORT", help="metrics for Prometheus (no; 127.0.0.1)")
+    add(
+        "--tensorboard",
+        action=argparse.BooleanOptionalAction,
+        help="write files for TensorBoard to OUT/tensorboard",
+    )
     add("--threads", type=int, metavar="N", help="threads of torch (0: torch decides)")
     add(
         "--allow-factories",
@@ -156,6 +163,8 @@ def _show(event: dict[str, Any]) -> None:
         )
     elif kind == "resumed":
         _say(f"{event['device']} goes on from the beginning of round {event['round'] + 1}")
+    elif kind == "live":
+        _say(", ".join(f"{name} at {event[name]}" for name in _LIVE if name in event))
     elif kind == "joined":
         missing = ", ".join(event["missing"])
         _say(f"{event['device']} joined" + (f"; missing: {missing}" if missing else ""))
@@ -172,6 +181,9 @@ def _show(event: dict[str, Any]) -> None:
             f"{event['devices']} devices, {event['seconds']:.1f} s, "
             f"{event['bytes_up'] / 1e6:.2f} MB up, {event['bytes_down'] / 1e6:.2f} MB down so far"
         )
+
+
+_LIVE = ("page", "prometheus", "tensorboard")
 
 
 def _score(measure: str, value: float) -> str:

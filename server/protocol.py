@@ -86,6 +86,10 @@ class Protocol:
         """All present sessions."""
         return tuple(self._sessions.values())
 
+    def connected(self) -> frozenset[str]:
+        """Names of the devices that have a connection now."""
+        return frozenset(s.name for s in self.sessions() if s.connection is not None)
+
     def on_message(
         self, connection: Connection, device: str, header: Message, body: memoryview
     ) -> None:

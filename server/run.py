@@ -17,11 +17,13 @@ from slfac.server.best import make_watch
 from slfac.server.evaluate import Evaluator
 from slfac.server.exchange import largest_request_bytes
 from slfac.server.limits import raise_open_files
+from slfac.server.live.links import links_of
+from slfac.server.live.live import Live, Shown
 from slfac.server.metrics import Listener, Metrics
 from slfac.server.modes.parallel import Parallel
 from slfac.server.protocol import RunFacts
 from slfac.server.result import DeviceResult, RunResult
-from slfac.server.resume import newest_checkpoint
+from slfac.server.resume import Standing, newest_checkpoint
 from slfac.server.roster import make_roster
 from slfac.server.service import Service
 from slfac.server.settings import ServerSettings
@@ -57,6 +59,7 @@ class Server:
 
     def __init__(self, settings: ServerSettings, listener: Listener | None = None) -> None:
         self._settings = settings
+        self._listener = listener
         raise_open_files()
         device = choose_device(settings.torch_device)
         if settings.threads:
@@ -96,12 +99,18 @@ class Server:
             traffic=standing.traffic if standing else None,
         )
         try:
-            keep_bytes = standing.metrics_bytes if standing else None
-            self._metrics = Metrics(settings.out, listener, keep_bytes=keep_bytes)
+            self.address = self._service.address
+            self._live = self._make_live(standing)
+            try:
+                keep_bytes = standing.metrics_bytes if standing else None
+                self._metrics = Metrics(settings.out, self._tell, keep_bytes=keep_bytes)
+                self._live.start()
+            except BaseException:
+                self._live.close()
+                raise
         except BaseException:
             self._service.close()
             raise
-        self.address = self._service.address
 
     def __enter__(self) -> Server:
         self._service.start()
@@ -122,6 +131,7 @@ class Server:
             self._service.close(farewell)
         finally:
             self._metrics.close()
+            self._live.close(_failure(error))
 
     def run(self) -> RunResult:
         """Train all rounds.
@@ -146,6 +156,8 @@ class Server:
                 rounds=self._settings.rounds,
                 missing=[names[index] for index in members],
             )
+        if self._live.places:
+            self._metrics.write("live", **self._live.places)
         trainer = Trainer(
             settings=self._settings,
             facts=self._facts,
@@ -169,6 +181,24 @@ class Server:
             **self._turned_away(),
         )
         return result
+
+    def _make_live(self, standing: Standing | None) -> Live:
+        settings, names = self._settings, self._facts.roster.names
+        return Live(
+            Shown(
+                page=settings.page,
+                prometheus=settings.prometheus,
+                tensorboard=settings.out / "tensorboard" if settings.tensorboard else None,
+            ),
+            facts=self._facts_for_metrics(),
+            standing=standing,
+            read_links=lambda: links_of(self._service, names),
+        )
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        self._live.listen(event)
+        if self._listener is not None:
+            self._listener(event)
 
     def _turned_away(self) -> dict[str, int]:
         refused_keys, malformed = self._service.refused_keys(), self._service.malformed
@@ -225,3 +255,10 @@ class Server:
             stopped_early=len(rounds) < self._settings.rounds,
             seconds=sum(entry.seconds for entry in rounds),
         )
+
+
+def _failure(error: BaseException | None) -> str:
+    """What the page says of an error that ended the run."""
+    if error is None:
+        return ""
+    return str(error) if isinstance(error, SlfacError) else "the server was stopped"
