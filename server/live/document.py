@@ -45,7 +45,7 @@ def document(picture: Picture, links: Links | None, now_s: float) -> dict[str, A
             "best_round": picture.best_round,
             "steps": picture.steps,
             **_times(picture, now_s),
-            "samples_per_s": _short(picture.samples_per_s(now_s)),
+            "samples_per_s": _short(_speed(picture, now_s)),
             **_bytes(picture, links),
             "by_round": _columns(picture.by_round),
             "by_step": _columns(picture.by_step),
@@ -57,6 +57,13 @@ def document(picture: Picture, links: Links | None, now_s: float) -> dict[str, A
             "malformed": links.malformed if links else None,
             "notices": [list(notice) for notice in reversed(picture.notices)],
         }
+
+
+def _speed(picture: Picture, now_s: float) -> float:
+    """Samples a second now, or in the mean of a run that is over."""
+    if not picture.ended:
+        return picture.samples_per_s(now_s)
+    return sum(device.samples for device in picture.devices.values()) / max(picture.before_s, 1e-3)
 
 
 def _state(picture: Picture) -> str:

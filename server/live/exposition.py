@@ -138,9 +138,7 @@ def _counts(devices: Iterable[DevicePicture]) -> Iterable[Metric]:
     steps = CounterMetricFamily("slfac_steps", "Steps", labels=_LABELS)
     samples = CounterMetricFamily("slfac_samples", "Samples trained on", labels=_LABELS)
     loss = GaugeMetricFamily("slfac_loss", "Loss of the last step", labels=_LABELS)
-    training = GaugeMetricFamily(
-        "slfac_device_training", "1 while it trains", labels=_LABELS
-    )
+    training = GaugeMetricFamily("slfac_device_training", "1 while it trains", labels=_LABELS)
     for device in devices:
         labels = [device.name]
         steps.add_metric(labels, device.steps)

@@ -59,6 +59,7 @@ class Picture:
             "early_stop": self._on_early_stop,
             "evaluation_failed": self._on_failure,
             "checkpoint_failed": self._on_failure,
+            "device": self._on_device,
             "end": self._on_end,
         }
         self.begin({"devices": []}, 0.0)
@@ -198,8 +199,13 @@ class Picture:
     def _on_failure(self, event: Event, _: float) -> None:
         self._note(event, f"{event['event'].replace('_', ' ')}: {event['reason']}")
 
+    def _on_device(self, event: Event, _: float) -> None:
+        device = self.devices.get(event["device"])
+        if device is not None:
+            device.bytes_up, device.bytes_down = event["bytes_up"], event["bytes_down"]
+
     def _on_end(self, event: Event, _: float) -> None:
-        self.ended = "stopped early, for want of gain" if event["stopped_early"] else "finished"
+        self.ended = "stopped early, for want of gain" if event.get("stopped_early") else "finished"
         self.before_s = event["seconds"]
         self._note(event, f"the run has {self.ended}")
 

@@ -5,7 +5,7 @@ import { html, svg } from "./dom.js";
 const LEFT = 44, RIGHT = 12, TOP = 22, BOTTOM = 24;
 
 // series: [{name, className, x, y, dots, thin, area}], with null where nothing is known.
-export function drawLines(host, readout, { series, formatX, formatY, wholeX, fromZero, empty, what }) {
+export function drawLines(host, readout, { series, formatX, formatY, wholeX, fromZero, empty, what, note }) {
   const lines = series.map(known).filter((line) => line.points.length);
   if (!lines.length) {
     host.replaceChildren(html("p", { className: "empty", text: empty }));
@@ -22,7 +22,7 @@ export function drawLines(host, readout, { series, formatX, formatY, wholeX, fro
   drawing.append(...grid(ys, toY, width, formatY), ...labels(xs, toX, height, formatX, wholeX));
   for (const line of lines) drawing.append(...strokes(line, toX, toY, height - BOTTOM));
   drawing.append(...keys(lines));
-  follow(drawing, readout, lines, { toX, height, width, formatX, formatY });
+  follow(drawing, readout, lines, { toX, height, width, formatX, formatY, note });
   host.replaceChildren(drawing);
 }
 
@@ -89,7 +89,7 @@ function keys(lines) {
   if (lines.length < 2) return [];
   let x = LEFT;
   return lines.flatMap((line) => {
-    const swatch = svg("rect", { class: `swatch ${line.className}`, x, y: 3, width: 10, height: 10, rx: 3 });
+    const swatch = svg("rect", { class: `swatch ${line.className}${line.thin ? " thin" : ""}`, x, y: 3, width: 10, height: 10, rx: 3 });
     const text = svg("text", { class: "key", x: x + 15, y: 12 });
     text.textContent = line.name;
     x += 30 + 6.4 * line.name.length;
@@ -105,10 +105,11 @@ function summary(lines, formatX, formatY) {
 }
 
 // Under the pointer, the values of the nearest point.
-function follow(drawing, readout, lines, { toX, height, width, formatX, formatY }) {
+function follow(drawing, readout, lines, { toX, height, width, formatX, formatY, note }) {
   const cursor = svg("line", { class: "cursor", y1: TOP, y2: height - BOTTOM, visibility: "hidden" });
   const main = lines.find((line) => !line.thin) ?? lines[0];
   drawing.append(cursor);
+  if (!readout.textContent) readout.textContent = note;
   drawing.addEventListener("pointermove", (event) => {
     const box = drawing.getBoundingClientRect(), at = ((event.clientX - box.left) / box.width) * width;
     const nearest = (line) => line.points.reduce((a, b) => (Math.abs(toX(a[0]) - at) <= Math.abs(toX(b[0]) - at) ? a : b));
@@ -116,5 +117,5 @@ function follow(drawing, readout, lines, { toX, height, width, formatX, formatY 
     cursor.setAttribute("x1", toX(x)); cursor.setAttribute("x2", toX(x)); cursor.setAttribute("visibility", "visible");
     readout.textContent = `${formatX(x)}: ` + lines.map((line) => `${line.name} ${formatY(nearest(line)[1])}`).join(", ");
   });
-  drawing.addEventListener("pointerleave", () => { cursor.setAttribute("visibility", "hidden"); readout.textContent = ""; });
+  drawing.addEventListener("pointerleave", () => { cursor.setAttribute("visibility", "hidden"); readout.textContent = note; });
 }

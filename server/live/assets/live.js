@@ -1,9 +1,9 @@
 // Asks the server for the run's state about once a second, and draws it.
 
 import { drawLines } from "./chart.js";
-import { byId, html, say } from "./dom.js";
+import { byId, say } from "./dom.js";
 import { drawBytes, drawDevices, drawNotices, drawPhases, drawRounds } from "./parts.js";
-import { NONE, clock, percent, short, times } from "./words.js";
+import { clock, mean, percent, short, tick, times } from "./words.js";
 
 const STATES = { waiting: "waiting for devices", training: "training", ended: "finished", failed: "failed", gone: "the server has gone" };
 const LONGEST_MS = 10000;
@@ -66,27 +66,28 @@ function drawHead(state) {
   const scores = curve.accuracy.filter((value) => value != null);
   say("accuracy", percent(scores.at(-1)));
   say("accuracy-note", scores.length ? `best ${percent(Math.max(...scores))}` : facts.test_samples ? "after the first round" : "no test data");
-  say("loss", short(state.by_step.loss.at(-1) ?? curve.train_loss.at(-1)));
+  say("loss", short(mean(state.by_step.loss.slice(-20)) ?? curve.train_loss.at(-1)));
   say("loss-note", curve.loss.at(-1) == null ? "" : `test ${short(curve.loss.at(-1))}`);
   say("speed", short(state.samples_per_s));
   const sent = state.bytes_up + state.bytes_down, wide = state.float32_bytes_up + state.float32_bytes_down;
   say("ratio", times(wide, sent));
   say("ratio-note", state.steps ? "both ways" : "");
-  const here = state.devices.filter((device) => device.state === "training" && device.connected !== false);
+  say("speed-note", state.ended ? "samples a second, in the mean" : "samples a second");
+  const wanted = state.ended ? "finished" : "training";
+  const here = state.devices.filter((device) => device.state === wanted && (state.ended || device.connected !== false));
   say("count", `${here.length} of ${state.devices.length + state.more_devices}`);
-  say("count-note", "training");
+  say("count-note", wanted);
 }
 
 function drawCurves(state) {
   const rounds = state.by_round, steps = state.by_step, time = state.by_time;
   const balanced = rounds.balanced_accuracy.some((value, index) => value != null && Math.abs(value - rounds.accuracy[index]) > 5e-4);
-  const round = (x) => `round ${Math.round(x)}`;
   drawLines(byId("chart-accuracy"), byId("read-accuracy"), {
     series: [
       { name: "accuracy", className: "s0", x: rounds.round, y: rounds.accuracy, dots: true, area: true },
       ...(balanced ? [{ name: "balanced accuracy", className: "s3", x: rounds.round, y: rounds.balanced_accuracy, dots: true }] : []),
     ],
-    formatX: (x) => String(Math.round(x)), formatY: (y) => `${short(100 * y)} %`, wholeX: true, what: "Accuracy by round",
+    formatX: (x) => String(Math.round(x)), formatY: (y) => `${tick(100 * y)} %`, wholeX: true, what: "Accuracy by round", note: "by round",
     empty: state.facts.test_samples ? "after the first round" : "without test data, nothing is evaluated",
   });
   drawLines(byId("chart-loss"), byId("read-loss"), {
@@ -95,13 +96,12 @@ function drawCurves(state) {
       { name: "training, by round", className: "s1", x: rounds.step, y: rounds.train_loss, dots: true },
       { name: "test", className: "s0", x: rounds.step, y: rounds.loss, dots: true },
     ],
-    formatX: short, formatY: short, fromZero: true, what: "Loss by step of all devices", empty: "before the first step",
+    formatX: tick, formatY: tick, fromZero: true, what: "Loss by step", note: "by step of all devices", empty: "before the first step",
   });
   drawLines(byId("chart-speed"), byId("read-speed"), {
     series: [{ name: "samples a second", className: "s2", x: time.second, y: time.samples_per_s, area: true }],
-    formatX: clock, formatY: short, fromZero: true, what: "Samples a second by time", empty: "in the first seconds of training",
+    formatX: clock, formatY: tick, fromZero: true, what: "Samples a second by time", note: "by time", empty: "in the first seconds of training",
   });
-  void round;
 }
 
 function footer({ facts, refused_keys: refused, malformed }) {
@@ -118,4 +118,3 @@ function footer({ facts, refused_keys: refused, malformed }) {
 document.addEventListener("visibilitychange", () => { if (!document.hidden) poll(); });
 addEventListener("resize", () => { if (last) drawCurves(last); });
 poll();
-void html; void NONE;

@@ -37,3 +37,13 @@ export function clock(seconds) {
 export function milliseconds(value) {
   return value < 10 ? value.toFixed(1) : value.toFixed(0);
 }
+
+// A number of an axis: no more digits than it needs.
+export function tick(value) {
+  return Math.abs(value) >= 1e4 ? short(value) : String(Number(value.toPrecision(3)));
+}
+
+export function mean(values) {
+  const known = values.filter((value) => value != null);
+  return known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : null;
+}
