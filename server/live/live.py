@@ -163,4 +163,4 @@ def _board(folder: Path, standing: Standing | None) -> TensorBoard:
     if standing is None:
         return TensorBoard(folder)
     steps = sum(totals.steps for totals in standing.totals.values())
-    return TensorBoard(folder, rounds=len(standing.rounds), steps=steps)
+    return TensorBoard(folder, goes_on=True, rounds=len(standing.rounds), steps=steps)

@@ -27,20 +27,23 @@ class TensorBoard:
 
     Args:
         folder: Where ``rounds`` and ``steps`` go.
-        rounds: Rounds that were finished before; what was written of later ones is void.
-        steps: Steps of all devices before; likewise.
+        goes_on: Whether a run goes on that may have been written there before.
+        rounds: Its finished rounds; what was written of later ones is void.
+        steps: Its steps, of all devices; likewise.
 
     Raises:
         MissingExtraError: tensorboard is not installed.
         SettingsError: The folder cannot be written.
     """
 
-    def __init__(self, folder: Path, *, rounds: int = 0, steps: int = 0) -> None:
+    def __init__(
+        self, folder: Path, *, goes_on: bool = False, rounds: int = 0, steps: int = 0
+    ) -> None:
         self._summary, writer = _import()
         self._steps = steps
         try:
             self._by_round, self._by_step = (
-                writer(str(folder / name), purge_step=at or None, flush_secs=_FLUSH_S)
+                writer(str(folder / name), purge_step=at if goes_on else None, flush_secs=_FLUSH_S)
                 for name, at in (("rounds", rounds), ("steps", steps))
             )
         except OSError as error:

@@ -26,7 +26,7 @@ _MAX_CONNECTIONS = 32
 _MAX_PER_S = 100
 _CONNECTION_S = 10.0
 _MAX_REQUEST_BYTES = 16 * 1024
-_TICK_S = 0.25
+_TICK_S = 0.1
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (

@@ -61,7 +61,7 @@ class Browser:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             pass_fds=(3, 4),
-            preexec_fn=hand_over,
+            preexec_fn=hand_over,  # noqa: PLW1509 - calls dup2 and nothing else
             env={**os.environ, "HOME": self._home.name},
         )
         os.close(theirs_in)
@@ -118,7 +118,10 @@ class Browser:
         """Set size and colours."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
-            **{"width": width, "height": height, "deviceScaleFactor": scale, "mobile": width < 500},
+            width=width,
+            height=height,
+            deviceScaleFactor=scale,
+            mobile=width < 500,
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
