@@ -16,28 +16,28 @@ _QUIET_GAPS = 4.0
 
 
 @dataclass
-class Spent:
-    """Time spent in one phase.
+class Sums:
+    """Sum and recent mean of a quantity, such as milliseconds in a phase.
 
     Attributes:
-        count: How often.
-        sum_ms: In all.
-        recent_ms: Mean of the last steps, the newest counting most.
+        count: How many there were.
+        sum: Of all.
+        recent: Mean of the last ones, the newest counting most.
     """
 
     count: int = 0
-    sum_ms: float = 0.0
-    recent_ms: float = 0.0
+    sum: float = 0.0
+    recent: float = 0.0
 
-    def add(self, value_ms: float) -> None:
-        """Take note of one step.
+    def add(self, value: float) -> None:
+        """Take note of one.
 
         Args:
-            value_ms: Its time.
+            value: It.
         """
         self.count += 1
-        self.sum_ms += value_ms
-        self.recent_ms += (value_ms - self.recent_ms) / min(self.count, _RECENT_STEPS)
+        self.sum += value
+        self.recent += (value - self.recent) / min(self.count, _RECENT_STEPS)
 
 
 class Rate:
@@ -90,8 +90,10 @@ class DevicePicture:
         bytes_down: What the answers took.
         saved_up: Bytes that encoding saved on smashed data.
         saved_down: Bytes that encoding saved on gradients.
-        phases: Its own phases.
-        server: The server's phases of its steps.
+        phases: Milliseconds of its own phases.
+        server: Milliseconds of the server's phases of its steps.
+        staleness: Trainings between what its smashed data were made from and their use, in
+            modes that have it.
         rate: Samples a second.
     """
 
@@ -107,8 +109,9 @@ class DevicePicture:
     bytes_down: int = 0
     saved_up: int = 0
     saved_down: int = 0
-    phases: dict[str, Spent] = field(default_factory=lambda: {p: Spent() for p in PHASES})
-    server: dict[str, Spent] = field(default_factory=lambda: {p: Spent() for p in SERVER_PHASES})
+    phases: dict[str, Sums] = field(default_factory=lambda: {p: Sums() for p in PHASES})
+    server: dict[str, Sums] = field(default_factory=lambda: {p: Sums() for p in SERVER_PHASES})
+    staleness: Sums = field(default_factory=Sums)
     rate: Rate = field(default_factory=Rate)
 
     def take_up(self, totals: DeviceTotals) -> None:
@@ -123,8 +126,8 @@ class DevicePicture:
         for phase, total_ms in totals.phase_ms.items():
             spent = self.phases.get(phase)
             if spent is not None and totals.steps:
-                spent.count, spent.sum_ms = totals.steps, total_ms
-                spent.recent_ms = total_ms / totals.steps
+                spent.count, spent.sum = totals.steps, total_ms
+                spent.recent = total_ms / totals.steps
 
     def on_step(self, event: dict[str, Any], at_s: float) -> None:
         """Take note of a step.
@@ -137,6 +140,8 @@ class DevicePicture:
         self.round, self.step, self.loss = event["round"], event["step"], event["loss"]
         self.steps += 1
         self.samples += event["samples"]
+        if event.get("staleness") is not None:
+            self.staleness.add(event["staleness"])
         self.bytes_up += event["bytes_up"]
         self.bytes_down += event["bytes_down"]
         self.saved_up += event["float32_smashed_bytes"] - event["smashed_bytes"]

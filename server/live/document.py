@@ -7,17 +7,27 @@ from typing import Any
 
 from slfac.server.ledger import PHASES
 from slfac.server.live.curve import Curve
-from slfac.server.live.device import DevicePicture, Spent
+from slfac.server.live.device import DevicePicture, Sums
 from slfac.server.live.links import Links
 from slfac.server.live.picture import Picture
 
 # A page with more rows is of no use to anyone, and takes long to draw.
 MOST_DEVICES = 128
 _DIGITS = 5
-_FACTS = ("run", "model", "cut", "slfac", "torch", "torch_device", "machine", "test_samples")
+_FACTS = (
+    "run",
+    "model",
+    "cut",
+    "slfac",
+    "torch",
+    "torch_device",
+    "machine",
+    "test_samples",
+    "mode",
+)
 _SETTINGS = (
     *("rounds", "batch_size", "steps_per_round", "optimizer", "schedule", "codec_up"),
-    *("codec_down", "partition", "seed", "mode"),
+    *("codec_down", "partition", "seed"),
 )
 
 
@@ -77,7 +87,7 @@ def _times(picture: Picture, now_s: float) -> dict[str, float | None]:
     left_s = None
     if picture.rounds and not picture.ended:
         total = picture.facts.get("settings", {}).get("rounds", picture.rounds)
-        each_s = picture.round_time.recent_ms / 1e3
+        each_s = picture.round_time.recent / 1e3
         left_s = (total - picture.rounds) * each_s - (now_s - picture.round_began_s)
         left_s = _short(max(left_s, 0.0))
     running_s = 0.0 if picture.ended else now_s - picture.began_s
@@ -117,6 +127,7 @@ def _device(device: DevicePicture, links: Links | None, now_s: float) -> dict[st
         "samples": device.samples,
         "samples_per_s": _short(device.rate.at(now_s)),
         "loss": _short(device.loss),
+        "staleness": _short(device.staleness.recent) if device.staleness.count else None,
         "bytes_up": up,
         "bytes_down": down,
         "float32_bytes_up": up + device.saved_up,
@@ -126,10 +137,10 @@ def _device(device: DevicePicture, links: Links | None, now_s: float) -> dict[st
     }
 
 
-def _spent(phases: dict[str, Spent]) -> dict[str, float | None] | None:
+def _spent(phases: dict[str, Sums]) -> dict[str, float | None] | None:
     if not any(spent.count for spent in phases.values()):
         return None
-    return {phase: _short(spent.recent_ms) for phase, spent in phases.items()}
+    return {phase: _short(spent.recent) for phase, spent in phases.items()}
 
 
 def _columns(curve: Curve) -> dict[str, list[float | None]]:

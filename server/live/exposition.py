@@ -17,7 +17,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector
 
 from slfac.server.ledger import PHASES
-from slfac.server.live.device import SERVER_PHASES, DevicePicture, Spent
+from slfac.server.live.device import SERVER_PHASES, DevicePicture, Sums
 from slfac.server.live.links import Links, ReadLinks
 from slfac.server.live.page import Cached
 from slfac.server.live.picture import Picture
@@ -29,6 +29,7 @@ _SCORES = {
     "loss": ("slfac_test_loss", "Loss on the test data after the last finished round"),
     "accuracy": ("slfac_accuracy", "Accuracy on the test data after the last finished round"),
     "balanced_accuracy": ("slfac_balanced_accuracy", "Mean of the classes' recalls, likewise"),
+    "participation": ("slfac_participation", "Mean share of the devices that a training had"),
     "lr_share": ("slfac_learning_rate_share", "What the schedule multiplied learning rates with"),
 }
 _WHAT = {
@@ -101,7 +102,7 @@ def _run(picture: Picture) -> Iterable[Metric]:
         "slfac_round_seconds",
         "How long a round took",
         count_value=seconds.count,
-        sum_value=seconds.sum_ms / 1e3,
+        sum_value=seconds.sum / 1e3,
     )
     for field, (name, what) in _SCORES.items():
         if (value := picture.last_round.get(field)) is not None:
@@ -147,6 +148,9 @@ def _counts(devices: Iterable[DevicePicture]) -> Iterable[Metric]:
         if device.loss is not None:
             loss.add_metric(labels, device.loss)
     yield from (steps, samples, loss, training)
+    stale = [(device.name, device.staleness) for device in devices if device.staleness.count]
+    if stale:
+        yield _summary("slfac_staleness", "Trainings that a step was behind", stale, 1)
 
 
 def _phases(devices: list[DevicePicture]) -> Iterable[Metric]:
@@ -158,10 +162,10 @@ def _phases(devices: list[DevicePicture]) -> Iterable[Metric]:
         yield _summary(f"slfac_server_{phase}_seconds", f"A step on the server: {phase}", pairs)
 
 
-def _summary(name: str, what: str, pairs: Iterable[tuple[str, Spent]]) -> Metric:
+def _summary(name: str, what: str, pairs: Iterable[tuple[str, Sums]], unit: float = 1e-3) -> Metric:
     family = SummaryMetricFamily(name, what, labels=_LABELS)
     for device, spent in pairs:
-        family.add_metric([device], spent.count, spent.sum_ms / 1e3)
+        family.add_metric([device], spent.count, spent.sum * unit)
     return family
 
 

@@ -8,12 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 from slfac.server.live.curve import Curve
-from slfac.server.live.device import DevicePicture, Spent
+from slfac.server.live.device import DevicePicture, Sums
 from slfac.server.result import RoundResult
 from slfac.server.resume import Standing
 
 Event = dict[str, Any]
-ROUND_COLUMNS = ("round", "train_loss", "loss", "accuracy", "balanced_accuracy", "seconds", "step")
+ROUND_COLUMNS = (
+    *("round", "step", "train_loss", "loss", "accuracy", "balanced_accuracy"),
+    *("participation", "seconds"),
+)
 _MOST_NOTICES = 40
 _MOST_CHARACTERS = 300
 # Steps of all devices between two points of the curve of samples a second.
@@ -78,7 +81,7 @@ class Picture:
         self.rounds, self.steps = 0, 0
         self.last_round: Event = {}
         self.best_round: int | None = None
-        self.round_time = Spent()
+        self.round_time = Sums()
         self.by_round = Curve(*ROUND_COLUMNS)
         self.by_step = Curve("step", "loss")
         self.by_time = Curve("second", "samples_per_s")

@@ -63,6 +63,9 @@ function total(parts) {
 }
 
 export function drawDevices({ devices, more_devices: more }) {
+  // Only where devices do not wait for one another can one be behind.
+  const behind = devices.some((device) => device.staleness != null);
+  byId("behind").hidden = !behind;
   byId("devices").replaceChildren(...devices.map((device) => {
     const away = device.connected === false && (device.state === "training" || device.state === "waiting");
     const state = away ? "away" : device.state;
@@ -73,7 +76,7 @@ export function drawDevices({ devices, more_devices: more }) {
     const sent = device.bytes_up + device.bytes_down, wide = device.float32_bytes_up + device.float32_bytes_down;
     const cells = [
       device.round == null ? "–" : String(device.round + 1), String(device.steps), short(device.samples_per_s),
-      short(device.loss), bytes(device.bytes_up), bytes(device.bytes_down), device.steps ? times(wide, sent) : "–",
+      short(device.loss), ...(behind ? [short(device.staleness)] : []), bytes(device.bytes_up), bytes(device.bytes_down), device.steps ? times(wide, sent) : "–",
     ];
     return html("tr", {}, name, html("td", {}, mark), ...cells.map((text) => html("td", { text })));
   }));
@@ -84,7 +87,8 @@ export function drawDevices({ devices, more_devices: more }) {
 export function drawRounds({ by_round: rounds }) {
   const rows = rounds.round.map((round, index) => [
     String(Math.round(round)), percent(rounds.accuracy[index]), percent(rounds.balanced_accuracy[index]),
-    short(rounds.loss[index]), short(rounds.train_loss[index]), short(rounds.seconds[index]),
+    short(rounds.loss[index]), short(rounds.train_loss[index]), percent(rounds.participation[index]),
+    short(rounds.seconds[index]),
   ]);
   byId("table-rounds").replaceChildren(...rows.map((cells) => html("tr", {}, ...cells.map((text) => html("td", { className: "n", text })))));
 }
