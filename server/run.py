@@ -51,6 +51,8 @@ class Server:
 
     Attributes:
         address: Where it listens, port included.
+        places: Where the run can be watched: URLs of ``page`` and ``prometheus``, and the
+            folder of ``tensorboard``, as far as the settings ask for them.
 
     Raises:
         SlfacError: A branch of it: the bundle, the data, the keys, the address or the device
@@ -102,6 +104,7 @@ class Server:
         try:
             self.address = self._service.address
             self._live = self._make_live(standing)
+            self.places = self._live.places
             try:
                 keep_bytes = standing.metrics_bytes if standing else None
                 self._metrics = Metrics(settings.out, self._tell, keep_bytes=keep_bytes)
@@ -157,8 +160,8 @@ class Server:
                 rounds=self._settings.rounds,
                 missing=[names[index] for index in members],
             )
-        if self._live.places:
-            self._metrics.write("live", **self._live.places)
+        if self.places:
+            self._metrics.write("live", **self.places)
         trainer = Trainer(
             settings=self._settings,
             facts=self._facts,

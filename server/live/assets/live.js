@@ -22,7 +22,7 @@ async function poll() {
   } catch {
     failures += 1;
     pause = Math.min(1000 * failures, LONGEST_MS);
-    if (failures > 1) showState("gone", last?.ended ? STATES.ended : "");
+    if (failures > 1) showState("gone", told(last));
   }
   timer = setTimeout(poll, pause);
 }
@@ -34,7 +34,7 @@ function draw(state) {
   say("title", name);
   document.title = `${percent(state.by_round.accuracy.at(-1))} · ${name} · slfac`;
   say("lead", lead(facts));
-  showState(state.state, state.state === "ended" || state.state === "failed" ? state.ended : "");
+  showState(state.state, told(state));
   drawHead(state);
   drawCurves(state);
   drawBytes(state);
@@ -50,10 +50,15 @@ function lead({ codec_up: up, codec_down: down, mode, optimizer, torch_device: w
   return [up && codec, mode, optimizer, where && `back half on ${where}`].filter(Boolean).join(" · ");
 }
 
+// How a run ended; empty while it goes on.
+function told(state) {
+  return state?.state === "failed" ? `failed: ${state.ended}` : state?.ended ?? "";
+}
+
 function showState(state, note) {
+  const parts = state === "gone" ? [note, STATES.gone] : [note || STATES[state]];
   byId("state").dataset.state = state;
-  const text = note ? (state === "failed" ? `failed: ${note}` : note) : STATES[state];
-  say("state", state === "gone" && note ? `${note}; the server has gone` : text);
+  say("state", parts.filter(Boolean).join("; "));
 }
 
 function drawHead(state) {
