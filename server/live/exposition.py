@@ -24,6 +24,8 @@ from slfac.server.live.picture import Picture
 from slfac.server.live.web import Answer, Route
 
 _LABELS = ("device",)
+# No scraper gets more of the server's time by asking more often.
+_EVERY_S = 0.5
 _SCORES = {
     "train_loss": ("slfac_round_train_loss", "Mean training loss of the last finished round"),
     "loss": ("slfac_test_loss", "Loss on the test data after the last finished round"),
@@ -80,7 +82,7 @@ def metrics_routes(picture: Picture, read_links: ReadLinks) -> dict[str, Route]:
     registry = CollectorRegistry()
     registry.register(RunCollector(picture, read_links))
     ProcessCollector(registry=registry)
-    text = Cached(lambda: generate_latest(registry))
+    text = Cached(lambda: generate_latest(registry), _EVERY_S)
 
     def answer(_: Message) -> Answer:
         return Answer(CONTENT_TYPE_PLAIN_0_0_4, text.get())

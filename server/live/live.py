@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -125,12 +124,12 @@ class Live:
         Args:
             failure: The error that ended the run; empty for none.
         """
-        if failure:
-            self._picture.fail(failure, time.monotonic())
+        wait_s = self._page.watched_s() if self._page is not None else 0.0
         if self._feed is not None:
             self._feed.close()
-        if self._page is not None:
-            threading.Event().wait(self._page.watched_s())
+        if failure:
+            self._picture.fail(failure, time.monotonic())
+        time.sleep(wait_s)
         for server in self._servers:
             server.close()
         if self._board is not None:

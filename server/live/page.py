@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +22,8 @@ _KINDS = {
     ".svg": "image/svg+xml",
 }
 _EVERY_S = 0.4
+# What a busy browser may take longer than it was told to.
+_SLACK_S = 0.5
 _POLL_MS = 1_000
 _SLOWEST_POLL_MS = 10_000
 # Of all browsers together, the page takes this many requests a second.
@@ -35,7 +38,7 @@ class Cached:
         every_s: How old they may be.
     """
 
-    def __init__(self, make: Callable[[], bytes], every_s: float = _EVERY_S) -> None:
+    def __init__(self, make: Callable[[], bytes], every_s: float) -> None:
         self._make = make
         self._every_s = every_s
         self._lock = threading.Lock()
@@ -62,9 +65,9 @@ class Page:
     def __init__(self, picture: Picture, read_links: ReadLinks | None) -> None:
         self._picture = picture
         self._read_links = read_links
-        self._state = Cached(self._write_state)
+        self._state = Cached(self._write_state, _EVERY_S)
         self._asked = 0
-        self._asked_at_s = 0.0
+        self._asked_at_s = -math.inf
         self._poll_ms = _POLL_MS
         self._written_s = time.monotonic()
 
@@ -80,8 +83,8 @@ class Page:
     def watched_s(self) -> float:
         """For how long browsers must be waited for so that they see the end; 0 without any."""
         pause_s = self._poll_ms / 1e3
-        watched = time.monotonic() - self._asked_at_s < 2 * pause_s
-        return pause_s + _EVERY_S if watched else 0.0
+        watched = time.monotonic() - self._asked_at_s < 2 * pause_s + _SLACK_S
+        return pause_s + _EVERY_S + _SLACK_S if watched else 0.0
 
     def _on_state(self, _: Message) -> Answer:
         # Two threads may count as one: the number only sets the pace.

@@ -139,6 +139,9 @@ class _Listener(socketserver.TCPServer):
             if now_s > until_s:
                 _cut(request)
 
+    def handle_error(self, *_: Any) -> None:
+        _log.debug("a request could not be taken", exc_info=True)
+
     def server_close(self) -> None:
         super().server_close()
         for request in tuple(self._open):
