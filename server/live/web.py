@@ -1,7 +1,7 @@
 """A small web server that can be flooded without harm to the process it is in.
 
 Each connection is one request, has ten seconds and a thread. There are at most 32 at a time,
-and at most a hundred are taken in a second; the rest wait in the kernel, or are closed.
+and at most fifty are taken in a second; the rest wait in the kernel, or are closed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from slfac.server.live.address import ListenAddress, is_loopback, named_host
 from slfac.wire.errors import AddressError
 
 _MAX_CONNECTIONS = 32
-_MAX_PER_S = 100
+_MAX_PER_S = 50
 _CONNECTION_S = 10.0
 _MAX_REQUEST_BYTES = 16 * 1024
 _TICK_S = 0.1

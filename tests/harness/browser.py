@@ -98,6 +98,7 @@ class Browser:
     def open(self, url: str) -> None:
         """Go to a page."""
         self.call("Page.navigate", url=url)
+        self.await_true(f"document.readyState == 'complete' && location.href == {url!r}")
 
     def value(self, expression: str) -> object:
         """What a JavaScript expression is."""

@@ -1,5 +1,6 @@
 """A real browser draws what the server holds, and asks nobody else."""
 
+import itertools
 from urllib.parse import urlsplit
 
 import pytest
@@ -26,6 +27,7 @@ def show(browser, monkeypatch):
     """Opens the page of a made-up run, and checks at the end what the browser thought of it."""
     monkeypatch.setattr("slfac.server.live.page._POLL_MS", 100)
     monkeypatch.setattr("slfac.server.live.page._EVERY_S", 0.05)
+    monkeypatch.setattr("slfac.server.live.page._SLACK_S", 0.0)
     lives = []
 
     def start(*events):
@@ -165,18 +167,17 @@ def test_names_and_reasons_are_text_whatever_they_hold(show, browser):
     assert browser.value("document.title") != "taken"
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [360, 768, 1600])
-def test_it_fits_any_screen_in_both_colours(show, browser, width, dark):
+def test_it_fits_any_screen_in_both_colours(show, browser):
     show(*a_run("a-device-with-quite-a-long-name-1", "b"))
-    browser.screen(width, 800, dark=dark)
-    browser.await_true(f"innerWidth == {width} && document.querySelector('.stack')")
-    assert browser.value("document.documentElement.scrollWidth") <= width
-    shade = browser.value(
-        "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)"
-    )
-    assert (max(shade) < 64) == dark
-    assert (min(shade) > 192) != dark
+    for width, dark in itertools.product([360, 768, 1600], [False, True]):
+        browser.screen(width, 800, dark=dark)
+        browser.await_true(f"innerWidth == {width} && document.querySelector('.stack')")
+        assert browser.value("document.documentElement.scrollWidth") <= width
+        shade = browser.value(
+            "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)"
+        )
+        assert (max(shade) < 64) == dark
+        assert (min(shade) > 192) != dark
 
 
 def test_who_cannot_see_it_is_told(show, browser):
@@ -214,12 +215,13 @@ def test_devices_that_do_not_wait_show_how_far_they_are_behind(show, browser):
     assert texts(browser, "#devices td:nth-child(7)") == ["3.00", "\u2013"]
 
 
-def test_a_failure_is_named(show, browser):
+def test_a_failure_is_named(show, browser, monkeypatch):
     live = show(*a_run("a"))
     browser.value(
         "new MutationObserver(() => (window.seen ??= []).push(document.getElementById('state')"
         ".dataset.state)).observe(document.getElementById('state'), {attributes: true})"
     )
+    monkeypatch.setattr("slfac.server.live.page._SLACK_S", 2.0)
     live.close("training diverged; lower the learning rate")
     browser.await_true("document.getElementById('state').dataset.state == 'gone'")
     expected = "failed: training diverged; lower the learning rate; the server has gone"
