@@ -114,9 +114,7 @@ class Front:
         )
         self._sessions = forward, backward
 
-    def forward(
-        self, x: np.ndarray, draws: State | None = None, part: int = 0
-    ) -> list[np.ndarray]:
+    def forward(self, x: np.ndarray, draws: State | None = None, part: int = 0) -> list[np.ndarray]:
         """Run the forward graph and keep its residuals.
 
         Args:
