@@ -324,6 +324,7 @@ class Exchange:
             device=arrived.index,
             round=header.round,
             step=header.step,
+            part=header.part,
             layer=layer,
             direction="down",
         )
