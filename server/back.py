@@ -217,7 +217,7 @@ class BackHalf:
             )
         if self._accumulated < samples:
             for gradient in gradients:
-                gradient *= samples / self._accumulated
+                gradient.mul_(samples / self._accumulated)
         self.optimizer.step()
 
     @memory_errors("the back half is evaluated")

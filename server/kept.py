@@ -87,7 +87,7 @@ class KeptReplies:
         self._places.setdefault(key, {})[step, part] = place
         self._ends[key] = offset + len(data)
 
-    def find(  # noqa: PLR0917 - the fields of the request, in their order
+    def find(
         self, index: int, round_: int, step: int, session: int, seq: int, *, part: int = 0
     ) -> Frames | None:
         """The reply to a part of a step that was trained already.
