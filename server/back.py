@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,10 +70,13 @@ class Outcome:
         loss: Mean loss of its own samples in the call.
         gradients: Gradient of the mean loss of its whole step, one tensor per smashed tensor,
             where the back half is.
+        staleness: Updates of the back half by other devices since the device's last
+            gradient; None where a step waits for all.
     """
 
     loss: float
     gradients: tuple[torch.Tensor, ...]
+    staleness: int | None = None
 
 
 class BackHalf:
@@ -103,12 +107,22 @@ class BackHalf:
         device: torch.device = CPU,
     ) -> None:
         self._manifest = bundle.manifest
+        self._spec = optimizer
         self.device = device
-        self.module = _moved(_build(bundle, allow), device)
-        parameters = list(self.module.parameters())
+        self._take(_moved(_build(bundle, allow), device))
+
+    def copy(self) -> BackHalf:
+        """A back half of equal weights, with a fresh optimiser of its own."""
+        twin = copy.copy(self)
+        twin._take(copy.deepcopy(self.module))
+        return twin
+
+    def _take(self, module: torch.nn.Module) -> None:
+        self.module = module
+        parameters = list(module.parameters())
         # A cut behind the last layer with weights leaves nothing to train here.
         parameters = parameters or [torch.nn.Parameter(torch.zeros(0))]
-        self.optimizer = make_torch_optimizer(optimizer, parameters)
+        self.optimizer = make_torch_optimizer(self._spec, parameters)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._accumulated = 0
 
@@ -144,11 +158,12 @@ class BackHalf:
 
         Returns:
             One outcome per device, in the same order; None for a device that was left out.
+            With all of them left out, the weights are as before.
 
         Raises:
-            TrainingError: All devices were left out, a gradient of the weights is not
-                finite, or torch failed on the batch; the weights are as before. Or the
-                memory of the device is full, and the step is not to be made again.
+            TrainingError: A gradient of the weights is not finite, or torch failed on the
+                batch; the weights are as before. Or the memory of the device is full, and
+                the step is not to be made again.
         """
         self.module.train()
         if portion is None or portion.first:

@@ -18,7 +18,8 @@ from slfac.server.evaluate import Evaluator
 from slfac.server.exchange import largest_request_bytes
 from slfac.server.limits import raise_open_files
 from slfac.server.metrics import Listener, Metrics
-from slfac.server.modes.parallel import Parallel
+from slfac.server.modes.factory import make_mode
+from slfac.server.overlap import choose_micro_batches
 from slfac.server.protocol import RunFacts
 from slfac.server.result import DeviceResult, RunResult
 from slfac.server.resume import newest_checkpoint
@@ -73,11 +74,13 @@ class Server:
             )
         enrolled = AllowList(settings.keys).names() if settings.keys is not None else None
         roster = make_roster(settings.devices, enrolled)
+        self._back = BackHalf(bundle, settings.optimizer, settings.allow_factories, device)
+        micro_batches = choose_micro_batches(settings, bundle.manifest, self._back.module)
         self._facts = RunFacts(
             boot=uuid.uuid4().hex,
             run=standing.run if standing else uuid.uuid4().hex[:12],
             bundle=bundle,
-            plan=settings.plan(),
+            plan=settings.plan(micro_batches),
             roster=roster,
             grace_s=settings.grace_s,
         )
@@ -85,9 +88,9 @@ class Server:
             Evaluator(bundle, settings.data, settings.threads) if settings.data else None
         )
         self._watch = make_watch(bundle.manifest, settings.best_by, settings.early_stop)
-        self._back = BackHalf(bundle, settings.optimizer, settings.allow_factories, device)
         if self._resumed is not None:
             self._resumed.restore_back(self._back)
+        self._mode = make_mode(settings.mode, self._back, settings.seed)
         self._service = Service(
             address=settings.bind,
             keys=settings.keys,
@@ -150,8 +153,7 @@ class Server:
             settings=self._settings,
             facts=self._facts,
             service=self._service,
-            mode=Parallel(self._back),
-            back=self._back,
+            mode=self._mode,
             evaluator=self._evaluator,
             watch=self._watch,
             metrics=self._metrics,
@@ -193,6 +195,7 @@ class Server:
             "bundle": self._facts.bundle.id,
             "model": manifest.model,
             "cut": manifest.cut,
+            "mode": self._mode.name,
             "devices": list(self._facts.roster.names),
             "test_samples": len(self._evaluator) if self._evaluator else None,
             "settings": settings.model_dump(mode="json"),
