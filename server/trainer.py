@@ -175,7 +175,8 @@ class Trainer:
         if header.run != self._facts.run:
             raise ProtocolError(f"a request for run {header.run!r} came, this is {self._facts.run}")
         self._here.heard(index)
-        if not header.part:
+        # The line of a step that is not over stays open, also while its device makes it again.
+        if not (header.part or self._training.is_amid(index)):
             self.ledger.timings(index, header.timings)
         if header.kind == "resume":
             self._on_resume(arrived)

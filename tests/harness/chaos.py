@@ -76,9 +76,11 @@ class Chaos:
 
     Args:
         site: Keys, bundle and data.
+        settings: What is other than in :data:`SETTINGS`.
     """
 
     site: Site
+    settings: dict[str, object] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
     address: str = "tcp://127.0.0.1:*"
 
@@ -136,7 +138,7 @@ class Chaos:
         again = (self.out / "checkpoint").exists()
         how = ["--resume", str(self.out), "--allow-factories", "harness.dropping"]
         if not again:
-            pairs = {"--bundle": self.site.bundle, "--out": self.out, **SETTINGS}
+            pairs = {"--bundle": self.site.bundle, "--out": self.out, **SETTINGS, **self.settings}
             how = [str(part) for pair in pairs.items() for part in pair]
         keys = ("--keys", str(self.site.keys("server")))
         process = start_cli("server", *how, *keys, "--bind", self.address)
@@ -207,15 +209,24 @@ def fresh_site(bundle: Path, data: Path) -> Iterator[Site]:
 
 
 def bundle_with_everything(folder: Path) -> Path:
-    """A front with dropout and BatchNorm, and a back half with both."""
+    """A front with dropout and BatchNorm, and a back half with both; images of 12x12."""
+    return _export("resting_cnn", folder, cut="pool", size=12)
+
+
+def bundle_for_parts(folder: Path) -> Path:
+    """A front with dropout, and a back half with the same; images of 8x8."""
+    return _export("dropping_cnn", folder, cut="relu", size=8)
+
+
+def _export(model: str, folder: Path, *, cut: str, size: int) -> Path:
     from slfac.export import export_bundle
     from slfac.wire.manifest import Preprocessing
 
     export_bundle(
-        model="harness.dropping:resting_cnn",
+        model=f"harness.dropping:{model}",
         kwargs={},
-        cut="pool",
-        input_shape=(1, 12, 12),
+        cut=cut,
+        input_shape=(1, size, size),
         out=folder,
         num_classes=10,
         seed=0,
@@ -229,20 +240,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m harness.chaos")
     parser.add_argument("--schedules", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--micro-batches", type=int, default=1)
     args = parser.parse_args()
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        bundle = bundle_with_everything(root / "bundle")
-        data = write_digits(root / "digits", train=240, test=60, size=12)
+        in_parts = args.micro_batches > 1
+        make, size = (bundle_for_parts, 8) if in_parts else (bundle_with_everything, 12)
+        bundle = make(root / "bundle")
+        data = write_digits(root / "digits", train=240, test=60, size=size)
+        settings = {"--micro-batches": args.micro_batches}
         with fresh_site(bundle, data) as site:
-            expected = Chaos(site).run(Schedule())
+            expected = Chaos(site, settings).run(Schedule())
         _say(f"{'schedule':>8} {'killed, at line of metrics':60} {'cuts':>4} {'s':>6}  weights")
         for seed in range(args.seed, args.seed + args.schedules):
             schedule = random_schedule(seed)
             start_s = time.monotonic()
             with fresh_site(bundle, data) as site:
-                given = Chaos(site).run(schedule)
+                given = Chaos(site, settings).run(schedule)
             same = given == expected
             failed += not same
             kills = " ".join(f"{kill.victim}@{kill.lines}" for kill in schedule.kills)
