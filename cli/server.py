@@ -171,6 +171,8 @@ def _show(event: dict[str, Any]) -> None:
     elif kind == "round":
         accuracy = event["accuracy"]
         scored = f", accuracy {accuracy:.2%}" if accuracy is not None else ""
+        if event["participation"] < 1:
+            scored += f", {event['participation']:.0%} of batches in time"
         _say(
             f"round {event['round'] + 1}/{event['rounds']}: "
             f"training loss {event['train_loss']:.4f}{scored}, "
