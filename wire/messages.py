@@ -242,7 +242,8 @@ class Reply(Struct, array_like=True, frozen=True, tag=4):
         round: Round to work in from now on.
         directive: ``train`` (go on), ``stop`` (the run is over), ``join`` (resume in
             ``round`` instead, or join).
-        loss: Mean loss of the samples of the device's request; NaN where there is none.
+        loss: Mean loss of the request's samples, or of the whole step where its parts are
+            trained as one; NaN where there is none.
         decode_ms: Server time spent decoding this request.
         train_ms: Server time of the step it was part of.
         encode_ms: Server time spent encoding this reply.
