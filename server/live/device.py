@@ -92,6 +92,7 @@ class DevicePicture:
         saved_down: Bytes that encoding saved on gradients.
         phases: Milliseconds of its own phases.
         server: Milliseconds of the server's phases of its steps.
+        whole: Milliseconds of its whole steps.
         staleness: Trainings between what its smashed data were made from and their use, in
             modes that have it.
         rate: Samples a second.
@@ -111,6 +112,7 @@ class DevicePicture:
     saved_down: int = 0
     phases: dict[str, Sums] = field(default_factory=lambda: {p: Sums() for p in PHASES})
     server: dict[str, Sums] = field(default_factory=lambda: {p: Sums() for p in SERVER_PHASES})
+    whole: Sums = field(default_factory=Sums)
     staleness: Sums = field(default_factory=Sums)
     rate: Rate = field(default_factory=Rate)
 
@@ -140,8 +142,9 @@ class DevicePicture:
         self.round, self.step, self.loss = event["round"], event["step"], event["loss"]
         self.steps += 1
         self.samples += event["samples"]
-        if event.get("staleness") is not None:
-            self.staleness.add(event["staleness"])
+        for sums, name in ((self.staleness, "staleness"), (self.whole, "step_ms")):
+            if event.get(name) is not None:
+                sums.add(event[name])
         self.bytes_up += event["bytes_up"]
         self.bytes_down += event["bytes_down"]
         self.saved_up += event["float32_smashed_bytes"] - event["smashed_bytes"]

@@ -134,6 +134,7 @@ def _device(device: DevicePicture, links: Links | None, now_s: float) -> dict[st
         "float32_bytes_down": down + device.saved_down,
         "phase_ms": _spent(device.phases),
         "server_ms": _spent(device.server),
+        "step_ms": _short(device.whole.recent) if device.whole.count else None,
     }
 
 

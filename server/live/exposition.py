@@ -156,6 +156,8 @@ def _counts(devices: Iterable[DevicePicture]) -> Iterable[Metric]:
 
 
 def _phases(devices: list[DevicePicture]) -> Iterable[Metric]:
+    whole = [(device.name, device.whole) for device in devices]
+    yield _summary("slfac_step_seconds", "A device's whole step", whole)
     for phase in PHASES:
         pairs = [(device.name, device.phases[phase]) for device in devices]
         yield _summary(f"slfac_{phase}_seconds", f"A device's step: {_WHAT[phase]}", pairs)

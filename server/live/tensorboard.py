@@ -17,9 +17,18 @@ from typing import Any
 from slfac.wire.errors import MissingExtraError, SettingsError
 
 _FLUSH_S = 10
-_ROUND = ("train_loss", "loss", "accuracy", "balanced_accuracy", "seconds", "devices", "lr_share")
+_ROUND = (
+    "train_loss",
+    "loss",
+    "accuracy",
+    "balanced_accuracy",
+    "seconds",
+    "devices",
+    "lr_share",
+    "participation",
+)
 _ROUND_BYTES = ("bytes_up", "bytes_down", "float32_bytes_up", "float32_bytes_down")
-_STEP = ("loss", "bytes_up", "bytes_down")
+_STEP = ("loss", "bytes_up", "bytes_down", "step_ms", "staleness")
 
 
 class TensorBoard:

@@ -47,6 +47,7 @@ def step_event(device: str, *, round_: int = 0, step: int = 0, **changes: object
         "float32_gradient_bytes": 9000,
         "server_ms": dict.fromkeys(SERVER_PHASES, 2.0),
         "phase_ms": dict.fromkeys(PHASES, 3.0),
+        "step_ms": 25.0,
     }
     return event("step", **{**values, **changes})
 

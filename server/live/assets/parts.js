@@ -48,7 +48,7 @@ export function drawPhases({ devices }) {
     // Bars of devices compare: the slowest has the full width.
     stack.style.width = `${(100 * total(parts)) / longest}%`;
     return html("div", { className: "phase" }, html("span", { text: device.name }), html("div", {}, stack),
-      html("span", { text: `${milliseconds(total(parts))} ms` }));
+      html("span", { text: `${milliseconds(device.step_ms ?? total(parts))} ms` }));
   }));
 }
 

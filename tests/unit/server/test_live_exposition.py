@@ -71,6 +71,7 @@ def test_what_the_events_and_the_sockets_say_is_there():
         found["slfac_malformed_messages_total", None],
     ) == (3, 2)
     assert found["slfac_wait_seconds_sum", "a"] == pytest.approx(4 * 3e-3)
+    assert found["slfac_step_seconds_sum", "a"] == pytest.approx(4 * 25e-3)
     assert found["slfac_server_train_seconds_sum", "b"] == pytest.approx(2e-3)
     assert (found["slfac_staleness_sum", "a"], found["slfac_staleness_count", "a"]) == (6, 4)
     ended = values(exposed(*EVENTS, event("end", seconds=1.0, stopped_early=False)))

@@ -58,6 +58,7 @@ def test_sums_of_steps():
     assert (one["bytes_up"], one["bytes_down"]) == (8800, 4800)
     assert (one["float32_bytes_up"], one["float32_bytes_down"]) == (8 * 9100, 8 * 9100)
     assert one["phase_ms"] == dict.fromkeys(PHASES, 3.0)
+    assert one["step_ms"] == 25.0
     assert one["server_ms"] == {"decode": 2.0, "train": 2.0, "encode": 2.0}
     # A step of each every half second.
     assert one["samples_per_s"] == pytest.approx(32)

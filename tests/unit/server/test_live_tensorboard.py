@@ -24,6 +24,7 @@ def test_rounds_and_steps_are_written(tmp_path):
     assert by_step["loss/a"] == [(0, 0.5), (2, 1.5), (4, 2.5)]
     assert by_step["loss/b"] == [(1, 0.5), (3, 1.5), (5, 2.5)]
     assert by_step["device_ms/a/backward"][0] == (0, 3.0)
+    assert by_step["step_ms/a"][0] == (0, 25.0)
     assert by_step["server_ms/b/train"][0] == (1, 2.0)
     assert not by_step.keys() & by_round.keys()
 
