@@ -83,6 +83,11 @@ def add_parser(subparsers: Any) -> None:
         choices=("auto", "cpu", "cuda"),
         help="where the back half is (auto: CUDA where torch finds it)",
     )
+    add(
+        "--precision",
+        choices=("float32", "bf16", "auto"),
+        help="of the back half; auto: bf16 on a GPU whose hardware has it (float32)",
+    )
     add("--threads", type=int, metavar="N", help="threads of torch (0: torch decides)")
     add(
         "--allow-factories",

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from slfac import __version__
-from slfac.server.accelerator import choose_device
+from slfac.server.accelerator import choose_device, choose_precision
 from slfac.server.back import BackHalf
 from slfac.server.best import make_watch
 from slfac.server.evaluate import Evaluator
@@ -85,7 +85,10 @@ class Server:
             Evaluator(bundle, settings.data, settings.threads) if settings.data else None
         )
         self._watch = make_watch(bundle.manifest, settings.best_by, settings.early_stop)
-        self._back = BackHalf(bundle, settings.optimizer, settings.allow_factories, device)
+        precision = choose_precision(settings.precision, device)
+        self._back = BackHalf(
+            bundle, settings.optimizer, settings.allow_factories, device, precision
+        )
         if self._resumed is not None:
             self._resumed.restore_back(self._back)
         self._service = Service(
@@ -190,6 +193,7 @@ class Server:
             "machine": platform.machine(),
             "threads": torch.get_num_threads(),
             "torch_device": str(self._back.device),
+            "precision": str(self._back.precision).removeprefix("torch."),
             "bundle": self._facts.bundle.id,
             "model": manifest.model,
             "cut": manifest.cut,

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from slfac.codec import make_codec
 from slfac.codec.schedule import make_schedule
 from slfac.codec.spec import Fields, parse_spec
-from slfac.server.accelerator import TorchDevice
+from slfac.server.accelerator import Precision, TorchDevice
 from slfac.server.best import BestBy, parse_early_stop
 from slfac.server.optim import check_optimizer
 from slfac.server.resume import newest_checkpoint
@@ -70,6 +70,8 @@ class ServerSettings(BaseModel):
         step_timeout_s: How long a device may keep the others waiting for its next request.
         torch_device: Where the back half is: ``cpu``, ``cuda``, or ``auto`` for CUDA where
             torch finds it.
+        precision: In which precision the back half computes, weights aside: ``float32``,
+            ``bf16``, or ``auto`` for bf16 on a GPU whose hardware has it.
         threads: Threads of torch and of the evaluation; 0 leaves it to them.
         allow_factories: What may build a bundle's back half: ``package.module:callable``,
             or ``package.module`` for all that is defined in there. A bundle chooses the
@@ -104,6 +106,7 @@ class ServerSettings(BaseModel):
     idle_timeout_s: Annotated[float, Field(gt=0)] = 600.0
     step_timeout_s: Annotated[float, Field(gt=0)] = 600.0
     torch_device: TorchDevice = "auto"
+    precision: Precision = "float32"
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     allow_factories: tuple[str, ...] = DEFAULT_ALLOWED
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from harness.offline import RUN, arrive, collect, front_parts, kept_bundle, request, step_parts
 from slfac.server import server_settings
-from slfac.server.back import BackHalf
+from slfac.server.accelerator import choose_precision
+from slfac.server.back import CPU, BackHalf
 from slfac.server.best import make_watch
 from slfac.server.events import Arrived, Left
 from slfac.server.metrics import Metrics
@@ -120,7 +121,10 @@ def run_script(
         **{"rounds": 2, "codec_down": "none", "optimizer": "sgd:lr=0.01", **changes},
     )
     facts = RunFacts("boot", RUN, kept_bundle(), settings.plan(), Roster(names), 10.0)
-    back = BackHalf(facts.bundle, settings.optimizer, settings.allow_factories)
+    precision = choose_precision(settings.precision, CPU)
+    back = BackHalf(
+        facts.bundle, settings.optimizer, settings.allow_factories, precision=precision
+    )
     found = newest_checkpoint(settings.out) if resume else None
     if found is not None:
         found.restore_back(back)
