@@ -78,6 +78,12 @@ def add_parser(subparsers: Any) -> None:
     add("--grace-s", type=float, metavar="S", help="how long a lost device may stay away (60)")
     add("--idle-timeout-s", type=float, metavar="S", help="give up without devices after (600)")
     add("--step-timeout-s", type=float, metavar="S", help="go on without a silent device (600)")
+    _add_place(parser)
+
+
+def _add_place(parser: argparse.ArgumentParser) -> None:
+    """Register where the back half is, and what may build it."""
+    add = parser.add_argument
     add(
         "--torch-device",
         choices=("auto", "cpu", "cuda"),

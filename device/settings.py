@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from slfac.device.places import default_cache, default_journal
+from slfac.wire.addresses import check_server_address
 from slfac.wire.errors import SettingsError
-from slfac.wire.sockets import check_address
 
 _FIELD = re.compile(r"(.*) - at `\$\.(\w+)`")
 
@@ -80,7 +80,7 @@ def device_settings(**values: Any) -> DeviceSettings:
             f"setting name is {settings.name!r}, but keys are given",
             "leave it out: the server knows this device by the name its key is enrolled under",
         )
-    check_address(settings.server, insecure=settings.keys is None)
+    check_server_address(settings.server, insecure=settings.keys is None)
     return settings
 
 

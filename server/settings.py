@@ -19,11 +19,11 @@ from slfac.server.accelerator import Precision, TorchDevice
 from slfac.server.best import BestBy, parse_early_stop
 from slfac.server.optim import check_optimizer
 from slfac.server.resume import newest_checkpoint
+from slfac.wire.addresses import check_address
 from slfac.wire.errors import AddressError, SettingsError
 from slfac.wire.factories import DEFAULT_ALLOWED
 from slfac.wire.keys import NAME
 from slfac.wire.messages import Partition, Plan
-from slfac.wire.sockets import check_address
 
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 _REMEDY = "`slfac server --help` lists what is allowed"

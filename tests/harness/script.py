@@ -122,9 +122,7 @@ def run_script(
     )
     facts = RunFacts("boot", RUN, kept_bundle(), settings.plan(), Roster(names), 10.0)
     precision = choose_precision(settings.precision, CPU)
-    back = BackHalf(
-        facts.bundle, settings.optimizer, settings.allow_factories, precision=precision
-    )
+    back = BackHalf(facts.bundle, settings.optimizer, settings.allow_factories, precision=precision)
     found = newest_checkpoint(settings.out) if resume else None
     if found is not None:
         found.restore_back(back)

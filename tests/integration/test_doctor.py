@@ -6,6 +6,7 @@ import socket
 import numpy as np
 import pytest
 
+from harness.network import LOOPBACK
 from harness.relay import Relay
 from harness.site import Site, run_site, start_cli
 from slfac import __version__
@@ -223,18 +224,11 @@ def test_a_name_of_which_one_address_listens(monkeypatch):
     assert name.found == "127.0.0.1 (IPv4), 127.0.0.2 (IPv4)"
     assert port_.level == "warning"
     assert "not of 127.0.0.2: nobody listens there" in port_.found
+    assert port_.remedy.endswith("give the address as a number, 127.0.0.1")
     assert handshake.level == "unknown"
 
 
-def has_ipv6():
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
-        return False
-    return True
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"] if has_ipv6() else ["127.0.0.1"])
+@pytest.mark.parametrize("host", LOOPBACK)
 def test_addresses_of_both_kinds(host):
     family, kind, place = (
         (socket.AF_INET6, "IPv6", "[::1]") if ":" in host else (socket.AF_INET, "IPv4", host)

@@ -90,7 +90,7 @@ def test_auto_is_bf16_only_on_a_gpu_that_computes_in_it(name, device, has_bf16, 
 
 
 def test_fp16_is_not_offered(tmp_path):
-    with pytest.raises(SettingsError, match="setting precision is 'fp16': .*'float32', 'bf16'"):
+    with pytest.raises(SettingsError, match=r"setting precision is 'fp16': .*'float32', 'bf16'"):
         server_settings(bundle="b", out=tmp_path, keys=tmp_path, precision="fp16")
 
 
