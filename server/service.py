@@ -32,6 +32,8 @@ _FORGET_AFTER_S = 60.0
 _NEVER = math.inf
 _ENROLL = "on the server: `slfac keys list`, `slfac keys enroll NAME device.key`"
 _JOIN = "restart the server: it counts the devices that are enrolled, or named, at its start"
+# Who measures its link to a server without keys, to which devices are known by their HELLO.
+NOBODY = ""
 _log = logging.getLogger(__name__)
 
 
@@ -260,7 +262,7 @@ class Service:
         device = self._device(head, header, known)
         now_s = time.monotonic()
         renamed = known is not None and known.device != device
-        if device not in self._traffic or renamed:
+        if not self._may_speak(device, header, known) or renamed:
             stranger = Connection(identity, "", 0, heard_s=now_s)
             self._turn_away(known or stranger, device, header)
             return None
@@ -296,7 +298,20 @@ class Service:
             return self._gate.name_of(public) if isinstance(public, str) else None
         if known is not None:
             return known.device
+        if isinstance(header, Probe):
+            return NOBODY
         return header.device if isinstance(header, Hello) else None
+
+    def _may_speak(
+        self,
+        device: str | None,
+        header: Message | ProtocolError,
+        known: Connection | None,
+    ) -> bool:
+        if self._gate is None and device == NOBODY:
+            # Whatever a device without a key calls itself: it may measure the link.
+            return known.probes if known is not None else isinstance(header, Probe)
+        return device in self._traffic
 
     def _send(self) -> None:
         for connection in tuple(self._connections.values()):

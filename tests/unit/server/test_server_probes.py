@@ -112,6 +112,51 @@ def test_a_device_that_is_not_of_the_run_is_told_so(connect):
     assert "'late' is not part of this run" in refusal.reason
 
 
+@pytest.fixture
+def keyless():
+    """Speaks to a server without keys: a function that opens a connection of its own."""
+    service = Service(
+        address="tcp://127.0.0.1:*", keys=None, facts=FACTS, max_request_bytes=1 << 20
+    )
+    service.start()
+    with contextlib.closing(service), zmq.Context() as context, contextlib.ExitStack() as opened:
+
+        def connect():
+            socket = opened.enter_context(context.socket(zmq.DEALER))
+            socket.linger = 0
+            socket.connect(service.address)
+
+            def ask(message):
+                socket.send_multipart([encode_header(message), b""])
+                assert socket.poll(WAIT_S * 1000), "the server says nothing"
+                return decode_header(socket.recv_multipart()[0])
+
+            return ask
+
+        yield connect
+
+
+def test_a_server_without_keys_answers_whoever_can_reach_it(keyless):
+    device, one, other = keyless(), keyless(), keyless()
+    assert isinstance(device(HELLO), Welcome)
+    for seq in range(3):
+        assert (one(Probe(5, seq, 0)).seq, other(Probe(6, seq, 0)).session) == (seq, 6)
+    assert isinstance(device(Probe(5, 1, 0)), Refusal)
+
+
+def test_who_has_probed_a_server_without_keys_does_not_become_a_device(keyless):
+    ask = keyless()
+    assert isinstance(ask(Probe(5, 1, 0)), Echo)
+    refusal = ask(HELLO)
+    assert "a probe and another message came on one connection" in refusal.reason
+
+
+@pytest.mark.parametrize("name", ["", "b"])
+def test_a_server_without_keys_takes_devices_of_the_run_alone(keyless, name):
+    refusal = keyless()(Hello(SESSION, False, WINDOW_BYTES, "0", name, ""))
+    assert f"device {name!r} is not part of this run" in refusal.reason
+
+
 @pytest.mark.parametrize("messages", [(HELLO, Probe(5, 1, 0)), (Probe(5, 1, 0), HELLO)])
 def test_a_connection_is_for_probes_or_for_a_session(messages):
     events = []
