@@ -45,6 +45,12 @@ def add_parser(subparsers: Any) -> None:
     add("--journal", type=Path, metavar="DIR", help="where each round's beginning is taken down")
     add("--connect-timeout-s", type=float, metavar="S", help="how long to try at first (60)")
     add("--reconnect-timeout-s", type=float, metavar="S", help="how long after a break (300)")
+    add(
+        "--wait-enrolled-s",
+        type=float,
+        metavar="S",
+        help="how long to wait until the server lets this key in (0: give up at once)",
+    )
     add("--threads", type=int, metavar="N", help="threads of onnxruntime (1)")
     add("--low-memory", action="store_true", help="hold less memory, at the cost of time")
     add(

@@ -32,6 +32,8 @@ class DeviceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             killed goes on.
         connect_timeout_s: How long to try to reach the server at the start.
         reconnect_timeout_s: How long to try again after the link broke.
+        wait_enrolled_s: How long to try again where the server refuses this device, until
+            someone enrolls its key; 0 gives up at once.
         threads: Threads of onnxruntime.
         low_memory: Hold less memory, at the cost of time.
         provider: What computes the front: the CPU, an Nvidia GPU, or the GPU where it
@@ -48,6 +50,7 @@ class DeviceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     journal: Path = msgspec.field(default_factory=default_journal)
     connect_timeout_s: Annotated[float, Meta(ge=0)] = 60.0
     reconnect_timeout_s: Annotated[float, Meta(ge=0)] = 300.0
+    wait_enrolled_s: Annotated[float, Meta(ge=0)] = 0.0
     threads: Annotated[int, Meta(ge=1, le=64)] = 1
     low_memory: bool = False
     provider: Literal["cpu", "cuda", "auto"] = "cpu"

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from slfac import __version__
 from slfac.server.bundle_reply import BundleReply
 from slfac.server.connection import Connection, Session
 from slfac.server.events import Arrived, Event, Left, Lost, Restarted
@@ -226,6 +227,7 @@ class Protocol:
             bundle=facts.bundle.id,
             window_bytes=WINDOW_BYTES,
             plan=facts.plan,
+            software=__version__,
         )
 
     def _collect(

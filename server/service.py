@@ -262,7 +262,7 @@ class Service:
         device = self._device(head, header, known)
         now_s = time.monotonic()
         renamed = known is not None and known.device != device
-        if not self._may_speak(device, header, known) or renamed:
+        if device is None or renamed or not self._may_speak(device, header, known):
             stranger = Connection(identity, "", 0, heard_s=now_s)
             self._turn_away(known or stranger, device, header)
             return None
@@ -304,7 +304,7 @@ class Service:
 
     def _may_speak(
         self,
-        device: str | None,
+        device: str,
         header: Message | ProtocolError,
         known: Connection | None,
     ) -> bool:

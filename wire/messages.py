@@ -173,6 +173,7 @@ class Welcome(Struct, array_like=True, frozen=True, tag=2):
         bundle: Id of the bundle to train.
         window_bytes: Payload bytes the server takes in before it grants more.
         plan: The run's settings.
+        software: Release of slfac on the server; empty where older writers leave it out.
     """
 
     session: U63
@@ -185,6 +186,7 @@ class Welcome(Struct, array_like=True, frozen=True, tag=2):
     bundle: BundleId
     window_bytes: U32
     plan: Plan
+    software: Text = ""
 
 
 class Request(Struct, array_like=True, frozen=True, tag=3):

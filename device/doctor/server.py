@@ -13,8 +13,8 @@ import zmq
 from slfac import __version__
 from slfac.device.connection import Connection, Disconnected
 from slfac.device.doctor.finding import Finding
-from slfac.device.doctor.probing import Exchange, Prober
 from slfac.device.doctor.reach import check_port, resolve
+from slfac.device.probing import Exchange, Prober
 from slfac.device.routes import Fixed
 from slfac.wire.addresses import check_server_address, split_address
 from slfac.wire.errors import AddressError, KeyFileError, RefusedError, SlfacError

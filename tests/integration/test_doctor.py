@@ -10,7 +10,7 @@ from harness.network import LOOPBACK
 from harness.relay import Relay
 from harness.site import Site, run_site, start_cli
 from slfac import __version__
-from slfac.device.doctor import probing
+from slfac.device import probing
 from slfac.device.doctor import server as doctor_server
 from slfac.device.doctor.server import check_server
 from slfac.server import probes, protocol, service

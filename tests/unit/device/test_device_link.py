@@ -9,7 +9,9 @@ import pytest
 import zmq
 
 from harness.offline import plan
+from slfac.device.caller import Patience
 from slfac.device.link import Link
+from slfac.device.routes import Fixed
 from slfac.wire.errors import AuthError, LinkError, ProtocolError
 from slfac.wire.frame import decode_header, encode_header
 from slfac.wire.messages import Hello, Reply, Section, Welcome
@@ -27,12 +29,11 @@ def link(port):
 
         def make(connect_timeout_s=20.0, reconnect_timeout_s=20.0):
             device = Link(
-                address=f"tcp://127.0.0.1:{port}",
+                where=Fixed(f"tcp://127.0.0.1:{port}"),
                 keys=None,
                 name="d",
                 bundle_id="",
-                connect_timeout_s=connect_timeout_s,
-                reconnect_timeout_s=reconnect_timeout_s,
+                patience=Patience(connect_timeout_s, reconnect_timeout_s),
                 on_status=str,
             )
             made.callback(device.close)
@@ -67,7 +68,7 @@ class HangsUp:
                 with device, contextlib.suppress(OSError):
                     if self._shakes_hands:
                         device.sendall(GREETING + bytes([4, len(READY)]) + READY)
-                        while len(device.recv(4096)) < 40:
+                        while 0 < len(device.recv(4096)) < 40:
                             pass
 
 
