@@ -13,6 +13,7 @@ import shutil
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -105,12 +106,12 @@ class KeptReplies:
         path = self._path(index, round_)
         try:
             with path.open("rb") as file:
-                file.seek(place.offset)
-                data = file.read(sum(place.sizes))
+                data = _bodies(file, place)
         except OSError as error:
             raise TrainingError(f"cannot read {path}: {error.strerror}") from error
-        if zlib.crc32(data) != place.crc:
-            raise TrainingError(f"{path} is damaged", "resume from the checkpoint before")
+        except ValueError as error:
+            remedy = "resume from the checkpoint before"
+            raise TrainingError(f"{path} {error}", remedy) from error
         bodies, start = [], 0
         for size in place.sizes:
             bodies.append(data[start : start + size])
@@ -225,12 +226,20 @@ def check_sealed(path: Path, places: Sequence[Place]) -> None:
     """
     with path.open("rb") as file:
         for place in places:
-            file.seek(place.offset)
-            data = file.read(sum(place.sizes))
-            if len(data) < sum(place.sizes):
-                raise ValueError(f"{path.name} is cut short")
-            if zlib.crc32(data) != place.crc:
-                raise ValueError(f"{path.name} is damaged")
+            try:
+                _bodies(file, place)
+            except ValueError as error:
+                raise ValueError(f"{path.name} {error}") from error
+
+
+def _bodies(file: BinaryIO, place: Place) -> bytes:
+    file.seek(place.offset)
+    data = file.read(sum(place.sizes))
+    if len(data) < sum(place.sizes):
+        raise ValueError("is cut short")
+    if zlib.crc32(data) != place.crc:
+        raise ValueError("is damaged")
+    return data
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -17,8 +17,9 @@ from slfac.codec.schedule import make_schedule
 from slfac.codec.spec import Fields, parse_spec
 from slfac.server.accelerator import Precision, TorchDevice
 from slfac.server.best import BestBy, parse_early_stop
+from slfac.server.modes.factory import parse_mode
 from slfac.server.optim import check_optimizer
-from slfac.server.resume import newest_checkpoint
+from slfac.server.resume import has_ended, newest_checkpoint
 from slfac.wire.addresses import check_address
 from slfac.wire.errors import AddressError, SettingsError
 from slfac.wire.factories import DEFAULT_ALLOWED
@@ -50,6 +51,8 @@ class ServerSettings(BaseModel):
         min_devices: Start with this many once ``join_timeout_s`` is over, which must then be
             set; 0 means all.
         join_timeout_s: How long to wait for the others then; 0 means for ever.
+        mode: Way of split learning: ``parallel``, ``sfl-v1``, ``sfl-v2``, ``relay`` or
+            ``async:staleness=4``; ``auto`` is what the bundle was made for.
         rounds: Rounds to train.
         steps_per_round: Steps of a device in a round; 0 means one pass of its data.
         batch_size: Samples a device puts into one step.
@@ -68,6 +71,8 @@ class ServerSettings(BaseModel):
         grace_s: How long a lost connection may take to come back.
         idle_timeout_s: How long the run goes on without any device.
         step_timeout_s: How long a device may keep the others waiting for its next request.
+        step_deadline_s: How long a step waits for the batches of all, from the first on; then
+            it is made without the late ones. 0 means for ever.
         torch_device: Where the back half is: ``cpu``, ``cuda``, or ``auto`` for CUDA where
             torch finds it.
         precision: In which precision the back half computes, weights aside: ``float32``,
@@ -89,6 +94,7 @@ class ServerSettings(BaseModel):
     devices: tuple[Name, ...] = ()
     min_devices: Annotated[int, Field(ge=0)] = 0
     join_timeout_s: Annotated[float, Field(ge=0)] = 0.0
+    mode: str = "auto"
     rounds: Annotated[int, Field(ge=1, le=10**6)] = 10
     steps_per_round: Annotated[int, Field(ge=0, le=10**9)] = 0
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 32
@@ -105,6 +111,7 @@ class ServerSettings(BaseModel):
     grace_s: Annotated[float, Field(ge=0)] = 60.0
     idle_timeout_s: Annotated[float, Field(gt=0)] = 600.0
     step_timeout_s: Annotated[float, Field(gt=0)] = 600.0
+    step_deadline_s: Annotated[float, Field(ge=0)] = 0.0
     torch_device: TorchDevice = "auto"
     precision: Precision = "float32"
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
@@ -112,7 +119,8 @@ class ServerSettings(BaseModel):
 
     def stored(self) -> dict[str, Any]:
         """JSON values from which the run can be taken up again, from any working folder."""
-        values = self.model_dump(mode="json", exclude={"out", "resume"})
+        # Whose code may run is for the one to say who starts a server, not for a file.
+        values = self.model_dump(mode="json", exclude={"out", "resume", "allow_factories"})
         for name in ("bundle", "keys", "data"):
             path: Path | None = getattr(self, name)
             values[name] = str(path.resolve()) if path is not None else None
@@ -176,6 +184,7 @@ def checked_settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> S
     except (AddressError, SettingsError) as error:
         raise type(error)(origins.get("bind", "") + error.what, error.remedy) from error
     checks: dict[str, Callable[[str], object]] = {
+        "mode": parse_mode,
         "codec_up": make_codec,
         "codec_down": make_codec,
         "optimizer": check_optimizer,
@@ -195,6 +204,7 @@ def checked_settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> S
         except SettingsError as error:
             what = f"{origins.get(name, '')}setting {name} is {spec!r}: {error.what}"
             raise SettingsError(what, error.remedy or _REMEDY) from error
+    _check_deadline(settings, origins)
     return settings
 
 
@@ -222,6 +232,15 @@ def _check_together(settings: ServerSettings, origins: Mapping[str, str]) -> Non
             )
 
 
+def _check_deadline(settings: ServerSettings, origins: Mapping[str, str]) -> None:
+    if settings.step_deadline_s and not parse_mode(settings.mode).together:
+        raise SettingsError(
+            f"{origins.get('step_deadline_s', '')}setting step_deadline_s is "
+            f"{settings.step_deadline_s:g}, but in mode {settings.mode} no step waits for all",
+            "leave it out, or use mode parallel or sfl-v2",
+        )
+
+
 # What may be another after a restart: nothing of it bears on the weights.
 _FREE = {
     "out", "resume", "bind", "keys", "insecure", "data", "rounds", "bundle", "grace_s",
@@ -240,11 +259,15 @@ def _resumed(values: Mapping[str, Any]) -> dict[str, Any]:
                 f"setting {name} is {value!r}, and the run in {values['out']} has {kept!r}",
                 "leave it out, or start a new run with another --out",
             )
-    rounds = values.get("rounds")
-    if isinstance(rounds, int) and rounds < len(standing.rounds):
+    rounds, finished = values.get("rounds"), len(standing.rounds)
+    if (rounds or finished) == finished and has_ended(Path(values["out"])):
         raise SettingsError(
-            f"setting rounds is {rounds}, and the run in {values['out']} has finished "
-            f"{len(standing.rounds)}",
+            f"the run in {values['out']} is over after {finished} rounds",
+            f"--rounds {finished + 1} would go on with it",
+        )
+    if isinstance(rounds, int) and rounds < finished:
+        raise SettingsError(
+            f"setting rounds is {rounds}, and the run in {values['out']} has finished {finished}",
             "leave it out, or give more",
         )
     # Devices that were enrolled since are not in it.

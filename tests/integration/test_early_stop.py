@@ -81,6 +81,6 @@ def test_a_link_that_cannot_be_made_is_said_and_does_not_end_the_run(scored, sit
     (site.root / "out" / "checkpoint" / "best" / "a folder of somebody's").mkdir(parents=True)
     server, _, _ = scored(3.0, 4.0)
     (event,) = server.of_kind("checkpoint_failed")
-    assert event["round"] == 0
+    assert event["finished_rounds"] == 1
     assert "cannot link" in event["reason"]
     assert len(server.finished().rounds) == 2

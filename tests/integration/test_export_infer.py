@@ -21,6 +21,8 @@ from slfac.data import apply, open_dataset
 from slfac.export import export_bundle, export_infer
 from slfac.server.back import BackHalf
 from slfac.server.checkpoint import mark_best, write_checkpoint
+from slfac.server.kept import KeptReplies
+from slfac.server.modes.parallel import Parallel
 from slfac.wire.bundle import open_bundle
 from slfac.wire.factories import DEFAULT_ALLOWED
 from slfac.wire.manifest import Preprocessing
@@ -64,7 +66,12 @@ class Trained:
             {n: torch.from_numpy(self.moved(rng, n, v.numpy())) for n, v in state.items()}
         )
         self.round = write_checkpoint(
-            folder, finished_rounds=3, front=front, back=back, facts={"bundle": self.bundle.id}
+            folder,
+            finished_rounds=3,
+            front=front,
+            mode=Parallel(back),
+            kept=KeptReplies(folder),
+            facts={"bundle": self.bundle.id},
         )
         self.checkpoint = self.round.parent
 

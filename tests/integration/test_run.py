@@ -192,7 +192,7 @@ def test_checkpoint_holds_the_front_that_devices_got(site):
     }
     state = json.loads((result.checkpoint / "state.json").read_text())
     assert state["finished_rounds"] == 2
-    assert state["score"]["accuracy"] == pytest.approx(result.accuracy, abs=1e-6)
+    assert state["rounds"][-1]["score"]["accuracy"] == pytest.approx(result.accuracy, abs=1e-6)
     best = result.checkpoint.parent / "best"
     assert best.readlink().name == f"round-{result.best.round + 1:06d}"
     assert sorted(p.name for p in result.checkpoint.parent.iterdir()) == [

@@ -17,6 +17,7 @@ from slfac.server.evaluate import Score
 from slfac.server.kept import KeptReplies
 from slfac.server.ledger import DeviceTotals
 from slfac.server.metrics import METRICS_NAME, Metrics
+from slfac.server.modes.parallel import Parallel
 from slfac.server.result import RoundResult
 from slfac.server.resume import Standing, newest_checkpoint
 from slfac.server.scores import ClassScores
@@ -74,7 +75,7 @@ def write(out, finished, back=None, **changes):
         out,
         finished_rounds=finished,
         front=kept_bundle().front_state(),
-        back=back or BackHalf(kept_bundle(), SGD, ALLOW),
+        mode=Parallel(back or BackHalf(kept_bundle(), SGD, ALLOW)),
         kept=kept,
         facts=standing(out, finished, **changes).as_json(),
     )
@@ -264,6 +265,28 @@ def test_fewer_rounds_than_are_finished_are_refused(tmp_path):
     with pytest.raises(SettingsError, match=r"setting rounds is 2, and the run in .* finished 3"):
         server_settings(resume=True, out=tmp_path, rounds=2)
     assert server_settings(resume=True, out=tmp_path, rounds=3).rounds == 3
+
+
+def test_a_run_that_is_over_keeps_its_metrics_unless_it_is_to_go_on(tmp_path):
+    write(tmp_path, 9)
+    metrics = Metrics(tmp_path)
+    metrics.write("round", round=8)
+    # Killed here, a server still has to send the last front to who missed it.
+    assert server_settings(resume=True, out=tmp_path).rounds == 9
+    metrics.write("end", run="run-1")
+    metrics.close()
+    with pytest.raises(SettingsError, match=r"is over after 9 rounds; --rounds 10 would go on"):
+        server_settings(resume=True, out=tmp_path)
+    with pytest.raises(SettingsError, match="is over after 9 rounds"):
+        server_settings(resume=True, out=tmp_path, rounds=9)
+    assert server_settings(resume=True, out=tmp_path, rounds=10).rounds == 10
+
+
+@pytest.mark.parametrize("text", ["", "\n", "{}", "[]", "3", '{"event": "en', "\xff"])
+def test_metrics_without_an_end_say_of_no_run_that_it_is_over(tmp_path, text):
+    write(tmp_path, 9)
+    (tmp_path / METRICS_NAME).write_text(text, encoding="latin-1")
+    assert server_settings(resume=True, out=tmp_path).rounds == 9
 
 
 def test_another_bundle_is_refused(tmp_path):
