@@ -209,6 +209,7 @@ class _Agent:
         self._finished = True
 
     def _summary(self) -> Summary:
+        self._link.settle()
         return Summary(
             torch_imported="torch" in foreign_modules(),
             peak_rss_bytes=peak_rss_bytes(),

@@ -67,6 +67,9 @@ class Connection:
         keys: The device's keys; None on loopback without keys.
         sent: Counts what is sent.
         received: Counts what is received.
+
+    Attributes:
+        address: As given.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class Connection:
         sent: Meter,
         received: Meter,
     ) -> None:
-        self._address = address
+        self.address = address
         self._keys = keys
         self._sent = sent
         self._received = received
@@ -139,7 +142,7 @@ class Connection:
             if now_s >= status_s:
                 status_s = now_s + _SLOW_S
                 state = "listens but does not answer" if connected else "does not answer yet"
-                on_status(f"{self._address} {state}; trying for {deadline_s - now_s:.0f} s more")
+                on_status(f"{self.address} {state}; trying for {deadline_s - now_s:.0f} s more")
 
     def send(self, head: bytes, body: Buffer) -> bool:
         """Send one message if the socket takes it now.
@@ -215,13 +218,13 @@ class Connection:
     def _refused(self) -> NotEnrolledError:
         key = self._keys.own.public.decode("ascii") if self._keys is not None else "-"
         return NotEnrolledError(
-            f"the server at {self._address} refused this device's key {key}",
+            f"the server at {self.address} refused this device's key {key}",
             "on the server: `slfac keys enroll NAME device.key`",
         )
 
     def _hung_up(self) -> AuthError:
         return AuthError(
-            f"the server at {self._address} hung up during the handshake: its key is not the one "
+            f"the server at {self.address} hung up during the handshake: its key is not the one "
             "in server.key, it runs without keys, or it is no slfac server",
             "copy server.key from the server's key folder again, and check host and port",
         )
@@ -229,7 +232,7 @@ class Connection:
     def _silent(self, *, connected: bool, timeout_s: float) -> LinkError:
         if connected:
             return ProtocolError(
-                f"something listens at {self._address}, but it is no slfac server",
+                f"something listens at {self.address}, but it is no slfac server",
                 "check host and port",
             )
-        return UnreachableError(f"at {self._address}", timeout_s)
+        return UnreachableError(f"at {self.address}", timeout_s)

@@ -11,12 +11,14 @@ import zmq
 
 from slfac import __version__
 from slfac.device.caller import Caller, Patience, Where
+from slfac.device.clock_meter import ClockMeter
 from slfac.device.connection import Connection, Disconnected
 from slfac.wire.errors import ProtocolError, RefusedError
 from slfac.wire.keys import DeviceKeys
 from slfac.wire.messages import (
     Bye,
     Chunk,
+    Clock,
     Credit,
     Hello,
     Kind,
@@ -33,6 +35,7 @@ from slfac.wire.meter import Meter
 from slfac.wire.transfer import WINDOW_BYTES, Inbox, Outbox, Part, Transfer, cut_transfer
 
 _POLL_S = 0.25
+_CLOCK_WAIT_S = 1.0
 
 
 class SessionLost(Exception):  # noqa: N818 - a condition that the agent handles, not an error
@@ -96,6 +99,7 @@ class Link:
             sent=self.sent,
             received=self.received,
         )
+        self._clock = ClockMeter(self._context, keys, sent=self.sent, received=self.received)
         self._connection: Connection | None = None
         self._outbox = Outbox(WINDOW_BYTES)
         self._inbox: Inbox[Reply] = Inbox(0)
@@ -160,6 +164,7 @@ class Link:
             samples=samples,
             timings=timings or Timings(),
             sections=(),
+            clock=self._measured(kind),
         )
         frames = cut_transfer(header, parts)
         started_s = time.perf_counter()
@@ -167,7 +172,7 @@ class Link:
             try:
                 self._outbox.put_frames(frames)
                 self._inbox.max_bytes = max_reply_bytes
-                sent_s, reply = self._converse()
+                sent_s, reply = self._converse(kind)
             except Disconnected:
                 self._resume()
                 continue
@@ -190,12 +195,17 @@ class Link:
         )
         self._flush(self._connection)
 
+    def settle(self) -> None:
+        """Wait for what is measured beside the training: only then are the counts whole."""
+        self._clock.close()
+
     def close(self) -> None:
         """Close the connection; what was said still leaves."""
+        self.settle()
         self._drop(linger_ms=1000)
         self._context.term()
 
-    def _converse(self) -> tuple[float, Transfer[Reply]]:
+    def _converse(self, kind: Kind) -> tuple[float, Transfer[Reply]]:
         """Send what is queued and take in messages until the reply is complete."""
         connection = self._connection
         if connection is None:
@@ -205,6 +215,9 @@ class Link:
             drained = self._flush(connection)
             if drained and not sent_s:
                 sent_s = time.perf_counter()
+                if kind == "front":
+                    # Until all fronts are in, nothing else crosses the link.
+                    self._clock.begin(connection.address, self._session)
             message = connection.receive(_POLL_S if drained else 0.002)
             if message is None:
                 continue
@@ -246,6 +259,13 @@ class Link:
             raise SessionLost
         self._on_status("connected again")
 
+    def _measured(self, kind: Kind) -> tuple[Clock, ...]:
+        """What is to be said of the server's clock; only joining may wait for it."""
+        if kind not in ("join", "resume", "front"):
+            return ()
+        found = self._clock.take(0.0 if kind == "front" else _CLOCK_WAIT_S)
+        return (found,) if found is not None else ()
+
     def _call(self, *, resume: bool) -> Welcome:
         self._drop()
         hello = Hello(
@@ -260,6 +280,7 @@ class Link:
         self._inbox = Inbox(0)
         self._outbox = Outbox(welcome.window_bytes)
         self._look_at(welcome)
+        self._clock.begin(self._connection.address, self._session)
         return welcome
 
     def _look_at(self, welcome: Welcome) -> None:

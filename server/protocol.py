@@ -87,6 +87,15 @@ class Protocol:
         """All present sessions."""
         return tuple(self._sessions.values())
 
+    def device_of(self, session_id: int) -> str:
+        """Name of the device whose present session has an id; empty for none.
+
+        Args:
+            session_id: The session.
+        """
+        names = (one.name for one in self._sessions.values() if one.id == session_id)
+        return next(names, "")
+
     def on_message(
         self, connection: Connection, device: str, header: Message, body: memoryview
     ) -> None:
@@ -205,8 +214,21 @@ class Protocol:
             if session is not None:
                 self._end(session)
                 self._emit(Restarted(index=index))
-            session = Session(id=hello.session, index=index, name=device, connection=connection)
+            session = Session(
+                id=hello.session,
+                index=index,
+                name=device,
+                connection=connection,
+                software=hello.software,
+            )
             self._sessions[index] = session
+            if hello.software != __version__:
+                _log.warning(
+                    "device %s runs slfac %r, this server %r: install the same release on both",
+                    device,
+                    hello.software,
+                    __version__,
+                )
         if session.connection is not None:
             # An earlier connection that nobody has found broken yet speaks for it no more.
             session.connection.end_session()
@@ -271,7 +293,9 @@ class Protocol:
         if header.kind == "bundle":
             self.reply(session.index, session.id, header.seq, self._bundle_frames(header))
         else:
-            self._emit(Arrived(session.index, session.id, transfer, request_bytes))
+            self._emit(
+                Arrived(session.index, session.id, transfer, request_bytes, session.software)
+            )
 
     def _bundle_frames(self, request: Request) -> Frames:
         if self._bundle is None:

@@ -236,8 +236,8 @@ class Service:
         if connection is None:
             return
         now_s = time.monotonic()
-        if not connection.probes:
-            traffic = self._traffic[connection.device]
+        if connection.counted:
+            traffic = self._traffic[connection.counted]
             traffic.up.add(len(head), len(body), curve=self._curve)
             traffic.connected_s += now_s - connection.heard_s
         connection.heard_s = now_s
@@ -269,9 +269,10 @@ class Service:
         if known is None:
             known = Connection(identity, device, self._max_request_bytes, heard_s=now_s)
             known.probes = isinstance(header, Probe)
+            known.counted = self._counted(device, header)
             self._connections[identity] = known
-            if not known.probes:
-                self._traffic[device].connections += 1
+            if known.counted:
+                self._traffic[known.counted].connections += 1
         return known
 
     def _turn_away(
@@ -301,6 +302,13 @@ class Service:
         if isinstance(header, Probe):
             return NOBODY
         return header.device if isinstance(header, Hello) else None
+
+    def _counted(self, device: str, header: Message | ProtocolError) -> str:
+        """In whose traffic a new connection is counted: of probes, those of the run's sessions."""
+        if not isinstance(header, Probe):
+            return device
+        owner = self._protocol.device_of(header.session)
+        return owner if device in (owner, NOBODY) else ""
 
     def _may_speak(
         self,
@@ -334,8 +342,8 @@ class Service:
                 self._unreachable.add(connection.identity)
                 return
             connection.outbox.pop()
-            if connection.device and not connection.probes:
-                down = self._traffic[connection.device].down
+            if connection.counted:
+                down = self._traffic[connection.counted].down
                 down.add(len(head), len(body), curve=self._curve)
 
     def _cut_unreachable(self) -> None:

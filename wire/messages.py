@@ -73,6 +73,18 @@ class Timings(Struct, array_like=True, frozen=True):
     update_ms: Millis = 0.0
 
 
+class Clock(Struct, array_like=True, frozen=True):
+    """How far the server's clock is from a device's.
+
+    Attributes:
+        offset_ms: The server's clock minus the device's, give or take half the round trip.
+        round_trip_ms: Of the probe that said so, the quickest of several.
+    """
+
+    offset_ms: Annotated[float, Meta(ge=-1e15, le=1e15)]
+    round_trip_ms: Millis
+
+
 class Partition(Struct, array_like=True, frozen=True):
     """Which part of a data set that all devices hold is this device's.
 
@@ -204,6 +216,8 @@ class Request(Struct, array_like=True, frozen=True, tag=3):
         samples: Samples behind it: of the batch, or of the whole round.
         timings: Phases of the step before this one.
         sections: What the payload holds, in order.
+        clock: What the device last measured, where it has not said so yet; nothing where
+            older writers leave it out.
     """
 
     session: U63
@@ -215,6 +229,7 @@ class Request(Struct, array_like=True, frozen=True, tag=3):
     samples: U32
     timings: Timings
     sections: Annotated[tuple[Section, ...], Meta(max_length=MAX_SECTIONS)]
+    clock: Annotated[tuple[Clock, ...], Meta(max_length=1)] = ()
 
 
 class Reply(Struct, array_like=True, frozen=True, tag=4):
@@ -316,7 +331,8 @@ class Probe(Struct, array_like=True, frozen=True, tag=10):
     """Device -> server: answer at once, so that I can measure the link.
 
     Attributes:
-        session: Random number of the one that measures; it stands for no session.
+        session: The device's, in whose traffic the probe is then counted; or a random number
+            that stands for none.
         seq: Counts its probes.
         reply_bytes: Length of the body that the answer is to have.
     """

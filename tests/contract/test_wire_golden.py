@@ -18,6 +18,7 @@ from slfac.wire.frame import decode_header, encode_header
 from slfac.wire.messages import (
     Bye,
     Chunk,
+    Clock,
     Credit,
     Echo,
     Hello,
@@ -50,7 +51,7 @@ CASES = {
     "hello": Hello(SESSION, False, 1 << 20, "0.1.0", "pi-1", ""),
     "hello-resume": Hello(1, True, 131072, "0.1.0", "device", BUNDLE),
     "welcome": Welcome(
-        SESSION, False, "9f8e7d6c", "20260101-a1b2", "pi-1", 0, 3, BUNDLE, 1 << 20, PLAN
+        SESSION, False, "9f8e7d6c", "20260101-a1b2", "pi-1", 0, 3, BUNDLE, 1 << 20, PLAN, "0.1.0"
     ),
     "welcome-dirichlet": Welcome(
         2**63 - 1,
@@ -79,6 +80,7 @@ CASES = {
         9600,
         TIMINGS,
         (Section("front", "front", "safetensors", (), "", 70000, 5),),
+        (Clock(-1234.5, 0.75),),
     ),
     "reply-step": Reply(
         SESSION,
@@ -109,7 +111,12 @@ CASES = {
     "echo": Echo(SESSION, 3, "0.1.0", 1_800_000_000_123_456_789),
 }
 # Frames of writers that knew fewer fields; what they leave out reads as its default.
-OLDER = ("bye-without-provider", "welcome-without-schedule")
+OLDER = (
+    "bye-without-provider",
+    "request-without-clock",
+    "welcome-without-schedule",
+    "welcome-without-software",
+)
 
 
 def described(value):

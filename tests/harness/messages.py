@@ -34,6 +34,7 @@ def sections(most):
 
 
 TIMINGS = st.builds(m.Timings, *[MILLIS] * 8)
+CLOCK = st.builds(m.Clock, st.floats(-1e15, 1e15), MILLIS)
 PLAN = st.builds(
     m.Plan,
     rounds=st.integers(1, 10**6),
@@ -57,9 +58,15 @@ MESSAGES = {
         m.Hello, U63, st.booleans(), U32, text(64), text(64), st.just("") | BUNDLE_ID
     ),
     "Welcome": st.builds(
-        m.Welcome, U63, st.booleans(), text(64), text(64), text(64), U32, U32, BUNDLE_ID, U32, PLAN
+        m.Welcome,
+        *(U63, st.booleans(), text(64), text(64), text(64), U32, U32, BUNDLE_ID, U32, PLAN),
+        text(64),
     ),
-    "Request": st.builds(m.Request, U63, U63, text(64), KIND, U32, U32, U32, TIMINGS, sections(16)),
+    "Request": st.builds(
+        m.Request,
+        *(U63, U63, text(64), KIND, U32, U32, U32, TIMINGS, sections(16)),
+        st.lists(CLOCK, max_size=1).map(tuple),
+    ),
     "Reply": st.builds(
         m.Reply,
         U63,

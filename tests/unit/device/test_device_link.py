@@ -14,7 +14,7 @@ from slfac.device.link import Link
 from slfac.device.routes import Fixed
 from slfac.wire.errors import AuthError, LinkError, ProtocolError
 from slfac.wire.frame import decode_header, encode_header
-from slfac.wire.messages import Hello, Reply, Section, Welcome
+from slfac.wire.messages import Hello, Probe, Reply, Section, Welcome
 
 pytestmark = pytest.mark.device
 
@@ -100,6 +100,8 @@ class Answers:
                 continue
             identity, head, _ = self._router.recv_multipart()
             told = decode_header(head)
+            if isinstance(told, Probe):
+                continue
             if isinstance(told, Hello):
                 answer = Welcome(
                     told.session, told.resume, "b", "r", "d", 0, 1, "0" * 64, 1 << 20, plan()
