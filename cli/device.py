@@ -14,10 +14,11 @@ _EPILOG = """\
 examples:
   slfac device --server tcp://10.0.0.5:5555 --keys keys --data mnist
   slfac device --server tcp://10.0.0.5:5555 --keys keys --data mnist --provider auto
+  slfac device --discover --keys keys --data mnist --wait-enrolled-s 3600
 
 The bundle is fetched from the server unless --bundle holds it already. Data is an IDX
 folder, a .npz file or an image folder (docs/data.md). A GPU needs another build of
-onnxruntime (docs/gpu.md).
+onnxruntime (docs/gpu.md). Addresses, IPv6 and --discover: docs/network.md.
 """
 
 
@@ -35,7 +36,13 @@ def add_parser(subparsers: Any) -> None:
         run=run,
     )
     add = parser.add_argument
-    add("--server", required=True, metavar="ADDRESS", help="tcp://HOST:PORT of the server")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--server", metavar="ADDRESS", help="tcp://HOST:PORT of the server")
+    where.add_argument(
+        "--discover",
+        action="store_true",
+        help="find the server on this network, if it runs with --announce",
+    )
     add("--data", required=True, type=Path, metavar="PATH", help="training data")
     add("--keys", type=Path, metavar="DIR", help="this device's key folder")
     add("--insecure", action="store_true", help="work without keys, on loopback only")

@@ -49,6 +49,11 @@ def add_parser(subparsers: Any) -> None:
     add("--out", metavar="DIR", help="where metrics and checkpoints go")
     add("--resume", metavar="DIR", help="go on with the run in DIR, with its settings")
     add("--bind", metavar="ADDRESS", help="tcp://HOST:PORT to listen on (tcp://0.0.0.0:5555)")
+    add(
+        "--announce",
+        action=argparse.BooleanOptionalAction,
+        help="make it known on its network, for devices with --discover",
+    )
     add("--keys", metavar="DIR", help="the server's key folder")
     add(
         "--insecure",

@@ -10,6 +10,7 @@ import onnxruntime
 
 from slfac.device.bundles import get_bundle
 from slfac.device.caller import Patience
+from slfac.device.discovery import Discovered
 from slfac.device.front import Front
 from slfac.device.guard import foreign_modules
 from slfac.device.journal import Journal
@@ -90,7 +91,7 @@ class _Agent:
             require_provider(CUDA)
         self._held = open_bundle(settings.bundle, "device") if settings.bundle is not None else None
         keys = device_keys(settings.keys) if settings.keys is not None else None
-        where = Fixed(settings.server)
+        where = Discovered(keys, on_status) if settings.discover else Fixed(settings.server)
         self._link = Link(
             where=where,
             keys=keys,

@@ -20,7 +20,8 @@ class DeviceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Everything a device can be told; the rest comes from its server.
 
     Attributes:
-        server: Address of the server, ``tcp://HOST:PORT``.
+        server: Address of the server, ``tcp://HOST:PORT``; empty to discover it.
+        discover: Find the server on the network by mDNS; with keys, only one of this key.
         data: Data set with a train split: IDX folder, ``.npz`` or image folder.
         keys: Its key folder; None needs ``insecure``.
         insecure: Work without keys, on loopback only.
@@ -40,8 +41,9 @@ class DeviceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             passes a self-test and else the CPU.
     """
 
-    server: str
     data: Path
+    server: str = ""
+    discover: bool = False
     keys: Path | None = None
     insecure: bool = False
     name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}\Z")] = "device"
@@ -83,7 +85,16 @@ def device_settings(**values: Any) -> DeviceSettings:
             f"setting name is {settings.name!r}, but keys are given",
             "leave it out: the server knows this device by the name its key is enrolled under",
         )
-    check_server_address(settings.server, insecure=settings.keys is None)
+    if settings.discover and settings.server:
+        raise SettingsError(
+            f"setting server is {settings.server!r}, but discover is set", "leave one of them out"
+        )
+    if not settings.discover and not settings.server:
+        raise SettingsError(
+            "setting server is missing", "pass --server ADDRESS, or --discover to find it"
+        )
+    if settings.server:
+        check_server_address(settings.server, insecure=settings.keys is None)
     return settings
 
 

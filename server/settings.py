@@ -45,6 +45,7 @@ class ServerSettings(BaseModel):
         out: Folder for metrics and checkpoints.
         resume: Go on with the run in ``out``.
         bind: ``tcp://HOST:PORT`` to listen on; port ``*`` takes any free one.
+        announce: Make the server known on its network by mDNS, for devices that discover it.
         keys: The server's key folder; None needs ``insecure``.
         insecure: Work without keys, on loopback only.
         devices: Names of the devices in the run; empty means every enrolled one.
@@ -89,6 +90,7 @@ class ServerSettings(BaseModel):
     out: Path
     resume: bool = False
     bind: str = "tcp://0.0.0.0:5555"
+    announce: bool = False
     keys: Path | None = None
     insecure: bool = False
     devices: tuple[Name, ...] = ()
@@ -243,7 +245,7 @@ def _check_deadline(settings: ServerSettings, origins: Mapping[str, str]) -> Non
 
 # What may be another after a restart: nothing of it bears on the weights.
 _FREE = {
-    "out", "resume", "bind", "keys", "insecure", "data", "rounds", "bundle", "grace_s",
+    "out", "resume", "bind", "announce", "keys", "insecure", "data", "rounds", "bundle", "grace_s",
     "join_timeout_s", "idle_timeout_s", "step_timeout_s", "torch_device", "threads",
     "allow_factories",
 }  # fmt: skip

@@ -60,7 +60,9 @@ def check_server_address(address: str, *, insecure: bool = False) -> str:
     """
     check_address(address, insecure=insecure)
     host, port = _parsed(address)
-    if host in _EVERYWHERE or port in ("*", "0"):
+    number = _number(host)
+    is_group = number is not None and number.is_multicast
+    if host in _EVERYWHERE or is_group or port in ("*", "0"):
         raise AddressError(
             f"address {address!r} is no server's",
             "give the server's own address and port, such as tcp://10.0.0.5:5555",
