@@ -91,7 +91,8 @@ class _Agent:
             require_provider(CUDA)
         self._held = open_bundle(settings.bundle, "device") if settings.bundle is not None else None
         keys = device_keys(settings.keys) if settings.keys is not None else None
-        where = Discovered(keys, on_status) if settings.discover else Fixed(settings.server)
+        address = settings.server
+        where = Fixed(address) if address is not None else Discovered(keys, on_status)
         self._link = Link(
             where=where,
             keys=keys,

@@ -15,7 +15,7 @@ import zmq
 
 from slfac.device.connection import Connection, Disconnected
 from slfac.device.probing import Prober
-from slfac.wire.errors import LinkError
+from slfac.wire.errors import SlfacError
 from slfac.wire.keys import DeviceKeys
 from slfac.wire.messages import Clock
 from slfac.wire.meter import Meter
@@ -102,7 +102,7 @@ class ClockMeter:
             connection = Connection(
                 self._context, address, self._keys, sent=sent, received=received
             )
-        except (LinkError, zmq.ZMQError) as error:
+        except (SlfacError, zmq.ZMQError) as error:
             _log.debug("clock offset not measured: %s", error)
             return
         try:
@@ -112,7 +112,7 @@ class ClockMeter:
             self._found = Clock(
                 offset_ms=best.offset_ns / 1e6, round_trip_ms=best.round_trip_ns / 1e6
             )
-        except (LinkError, Disconnected) as error:
+        except (SlfacError, Disconnected) as error:
             # Training does not depend on it, and a server of an older release has no answer.
             _log.debug("clock offset not measured: %s", error)
         finally:

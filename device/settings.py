@@ -20,7 +20,7 @@ class DeviceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Everything a device can be told; the rest comes from its server.
 
     Attributes:
-        server: Address of the server, ``tcp://HOST:PORT``; empty to discover it.
+        server: Address of the server, ``tcp://HOST:PORT``; None to discover it.
         discover: Find the server on the network by mDNS; with keys, only one of this key.
         data: Data set with a train split: IDX folder, ``.npz`` or image folder.
         keys: Its key folder; None needs ``insecure``.
@@ -42,7 +42,7 @@ class DeviceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
 
     data: Path
-    server: str = ""
+    server: str | None = None
     discover: bool = False
     keys: Path | None = None
     insecure: bool = False
@@ -85,15 +85,15 @@ def device_settings(**values: Any) -> DeviceSettings:
             f"setting name is {settings.name!r}, but keys are given",
             "leave it out: the server knows this device by the name its key is enrolled under",
         )
-    if settings.discover and settings.server:
+    if settings.discover and settings.server is not None:
         raise SettingsError(
             f"setting server is {settings.server!r}, but discover is set", "leave one of them out"
         )
-    if not settings.discover and not settings.server:
+    if not settings.discover and settings.server is None:
         raise SettingsError(
             "setting server is missing", "pass --server ADDRESS, or --discover to find it"
         )
-    if settings.server:
+    if settings.server is not None:
         check_server_address(settings.server, insecure=settings.keys is None)
     return settings
 

@@ -189,7 +189,7 @@ def test_names_that_are_none_do_not_end_the_search(standing, monkeypatch):
 
 def test_a_whole_run_of_devices_that_were_told_no_address(site):
     with site.server(announce=True) as server:
-        devices = [site.device(name, "", discover=True).start() for name in site.names]
+        devices = [site.device(name, None, discover=True).start() for name in site.names]
         for device in devices:
             device.finish()
     run = server.finished().run
