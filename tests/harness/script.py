@@ -58,10 +58,10 @@ class Script:
     def traffic(self, _name):
         return Traffic()
 
-    def join(self, index, session=None):
+    def join(self, index, session=None, **changes):
         self.sessions[index] = session or index + 1
         self.seqs[index] = 0
-        self.ask(index, "join")
+        self.ask(index, "join", **changes)
 
     def ask(self, index, kind, parts=(), **changes):
         self.seqs[index] += 1
@@ -77,9 +77,9 @@ class Script:
         self.ask(index, "step", step_parts(x, target), samples=samples, run=run)
         self.steps[index] += 1
 
-    def front(self, index, samples=2, **changes):
+    def front(self, index, samples=2, clock=(), **changes):
         state = {**kept_bundle().front_state(), **changes}
-        self.ask(index, "front", front_parts(state), samples=samples)
+        self.ask(index, "front", front_parts(state), samples=samples, clock=clock)
 
     def obey(self, index, steps=1):
         """A device that does what it should: its steps, its front, goodbye."""
