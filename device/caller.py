@@ -81,6 +81,7 @@ class Caller:
         on_status: Told what it is waiting for.
         sent: Counts what is sent.
         received: Counts what is received.
+        wake: A descriptor that ends a wait of the connections while it is readable.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Caller:
         on_status: Callable[[str], None],
         sent: Meter,
         received: Meter,
+        wake: int,
     ) -> None:
         self._context = context
         self._where = where
@@ -101,6 +103,7 @@ class Caller:
         self._on_status = on_status
         self._sent = sent
         self._received = received
+        self._wake = wake
         self._said_s = 0.0
 
     def call(self, hello: Hello, *, known: bool) -> tuple[Connection, Welcome]:
@@ -146,7 +149,12 @@ class Caller:
     def _greet(self, hello: Hello, deadline_s: float, *, known: bool) -> tuple[Connection, Welcome]:
         address = self._where.find(max(deadline_s - time.monotonic(), 0.0))
         connection = Connection(
-            self._context, address, self._keys, sent=self._sent, received=self._received
+            self._context,
+            address,
+            self._keys,
+            sent=self._sent,
+            received=self._received,
+            wake=self._wake,
         )
         try:
             connection.open(

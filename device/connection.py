@@ -67,6 +67,7 @@ class Connection:
         keys: The device's keys; None on loopback without keys.
         sent: Counts what is sent.
         received: Counts what is received.
+        wake: A descriptor that ends a wait in :meth:`receive` while it is readable.
 
     Attributes:
         address: As given.
@@ -80,6 +81,7 @@ class Connection:
         *,
         sent: Meter,
         received: Meter,
+        wake: int | None = None,
     ) -> None:
         self.address = address
         self._keys = keys
@@ -91,6 +93,8 @@ class Connection:
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
+        if wake is not None:
+            self._poller.register(wake, zmq.POLLIN)
 
     def open(
         self,

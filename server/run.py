@@ -22,6 +22,7 @@ from slfac.server.exchange import largest_request_bytes
 from slfac.server.limits import raise_open_files
 from slfac.server.metrics import Listener, Metrics
 from slfac.server.modes.factory import make_mode
+from slfac.server.overlap import choose_micro_batches
 from slfac.server.protocol import RunFacts
 from slfac.server.result import DeviceResult, RunResult
 from slfac.server.resume import newest_checkpoint
@@ -79,11 +80,16 @@ class Server:
             )
         enrolled = AllowList(settings.keys).names() if settings.keys is not None else None
         roster = make_roster(settings.devices, enrolled)
+        precision = choose_precision(settings.precision, device)
+        self._back = BackHalf(
+            bundle, settings.optimizer, settings.allow_factories, device, precision
+        )
+        micro_batches = choose_micro_batches(settings, bundle.manifest, self._back.module)
         self._facts = RunFacts(
             boot=uuid.uuid4().hex,
             run=standing.run if standing else uuid.uuid4().hex[:12],
             bundle=bundle,
-            plan=settings.plan(),
+            plan=settings.plan(micro_batches),
             roster=roster,
             grace_s=settings.grace_s,
         )
@@ -91,10 +97,6 @@ class Server:
             Evaluator(bundle, settings.data, settings.threads) if settings.data else None
         )
         self._watch = make_watch(bundle.manifest, settings.best_by, settings.early_stop)
-        precision = choose_precision(settings.precision, device)
-        self._back = BackHalf(
-            bundle, settings.optimizer, settings.allow_factories, device, precision
-        )
         if self._resumed is not None:
             self._resumed.restore_back(self._back)
         self._mode = make_mode(settings.mode, self._back, settings.seed)

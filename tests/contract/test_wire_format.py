@@ -237,7 +237,11 @@ def named(values, names):
     # A default that is not empty is quoted right before these words.
     kept = re.compile(r".*?(?:`([^`]*)`)? where older writers leave it out")
     absent = [
-        [] if row[1].startswith("array") else match[1] or ""
+        []
+        if row[1].startswith("array")
+        else float(match[1])
+        if row[1].startswith(("int", "float"))
+        else match[1] or ""
         for row in names
         if (match := kept.fullmatch(row[2]))
     ]

@@ -33,7 +33,8 @@ def sections(most):
     return st.lists(section, max_size=most).map(tuple)
 
 
-TIMINGS = st.builds(m.Timings, *[MILLIS] * 8)
+TIMINGS = st.builds(m.Timings, *[MILLIS] * 9)
+PARTS = st.integers(1, m.MAX_PARTS)
 CLOCK = st.builds(m.Clock, st.floats(-1e15, 1e15), MILLIS)
 PLAN = st.builds(
     m.Plan,
@@ -50,6 +51,8 @@ PLAN = st.builds(
         beta=st.floats(0, 1e6, exclude_min=True),
         min_samples=st.integers(2, 10**6),
     ),
+    micro_batches=PARTS,
+    stream_blocks=PARTS,
 )
 SUMMARY = st.builds(m.Summary, st.booleans(), U63, U63, U63, text(64), text(64), text(64), U32)
 KIND = st.sampled_from(["bundle", "join", "step", "front"])
@@ -64,8 +67,19 @@ MESSAGES = {
     ),
     "Request": st.builds(
         m.Request,
-        *(U63, U63, text(64), KIND, U32, U32, U32, TIMINGS, sections(16)),
-        st.lists(CLOCK, max_size=1).map(tuple),
+        U63,
+        U63,
+        text(64),
+        KIND,
+        U32,
+        U32,
+        U32,
+        TIMINGS,
+        sections(16),
+        part=st.integers(0, m.MAX_PARTS - 1),
+        parts=PARTS,
+        step_samples=U32,
+        clock=st.lists(CLOCK, max_size=1).map(tuple),
     ),
     "Reply": st.builds(
         m.Reply,
