@@ -44,7 +44,7 @@ def test_measures_parts_and_blocks_over_a_link(tmp_path, capsys):
         ("--link", "fast", "setting link is 'fast'"),
         ("--parts", 17, "parts holds 17"),
         ("--blocks", 1, "blocks holds 1"),
-        ("--steps", 3, "steps is 3"),
+        ("--steps", 5, "steps is 5"),
         ("--delay-ms", -1, "delay_ms is -1"),
     ],
 )

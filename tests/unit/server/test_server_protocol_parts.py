@@ -71,7 +71,8 @@ def test_a_part_that_is_not_the_next_one_is_refused(parted, changes):
     assert len(parted.events) == 1
 
 
-def test_a_run_without_parts_takes_none(ends):
+def test_a_run_without_parts_takes_none():
+    ends = Ends()
     with pytest.raises(ProtocolError, match="part 0 of 2 of a step request came"):
         ask_part(ends, ends.connect(), 0, parts=2)
 
