@@ -96,6 +96,10 @@ class Protocol:
         names = (one.name for one in self._sessions.values() if one.id == session_id)
         return next(names, "")
 
+    def connected(self) -> frozenset[str]:
+        """Names of the devices that have a connection now."""
+        return frozenset(s.name for s in self.sessions() if s.connection is not None)
+
     def on_message(
         self, connection: Connection, device: str, header: Message, body: memoryview
     ) -> None:

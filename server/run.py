@@ -20,12 +20,14 @@ from slfac.server.best import make_watch
 from slfac.server.evaluate import Evaluator
 from slfac.server.exchange import largest_request_bytes
 from slfac.server.limits import raise_open_files
+from slfac.server.live.links import links_of
+from slfac.server.live.live import Live, Shown
 from slfac.server.metrics import Listener, Metrics
 from slfac.server.modes.factory import make_mode
 from slfac.server.overlap import choose_micro_batches
 from slfac.server.protocol import RunFacts
 from slfac.server.result import DeviceResult, RunResult
-from slfac.server.resume import newest_checkpoint
+from slfac.server.resume import Standing, newest_checkpoint
 from slfac.server.roster import make_roster
 from slfac.server.service import Service
 from slfac.server.settings import ServerSettings
@@ -54,6 +56,8 @@ class Server:
 
     Attributes:
         address: Where it listens, port included.
+        places: Where the run can be watched: URLs of ``page`` and ``prometheus``, and the
+            folder of ``tensorboard``, as far as the settings ask for them.
 
     Raises:
         SlfacError: A branch of it: the bundle, the data, the keys, the address or the device
@@ -62,6 +66,7 @@ class Server:
 
     def __init__(self, settings: ServerSettings, listener: Listener | None = None) -> None:
         self._settings = settings
+        self._listener = listener
         raise_open_files()
         if settings.announce:
             require_zeroconf()
@@ -108,20 +113,27 @@ class Server:
             traffic=standing.traffic if standing else None,
         )
         try:
-            keep_bytes = standing.metrics_bytes if standing else None
-            self._metrics = Metrics(settings.out, listener, keep_bytes=keep_bytes)
+            self.address = self._service.address
+            self._live = self._make_live(standing)
+            self.places = self._live.places
+            try:
+                keep_bytes = standing.metrics_bytes if standing else None
+                self._metrics = Metrics(settings.out, self._tell, keep_bytes=keep_bytes)
+                self._live.start()
+            except BaseException:
+                self._live.close()
+                raise
         except BaseException:
             self._service.close()
             raise
-        self.address = self._service.address
         self._announcement = contextlib.ExitStack()
 
     def __enter__(self) -> Server:
         self._service.start()
         try:
             self._announcement.enter_context(self._announced())
-        except BaseException:
-            self._close(None)
+        except BaseException as error:
+            self._close(None, error)
             raise
         return self
 
@@ -143,10 +155,13 @@ class Server:
             farewell = (error.what, error.remedy)
         elif error is not None:
             farewell = ("the server was stopped", "start it again, then this device")
-        self._close(farewell)
+        self._close(farewell, error)
 
-    def _close(self, farewell: tuple[str, str] | None) -> None:
-        with contextlib.closing(self._metrics), self._announcement:
+    def _close(self, farewell: tuple[str, str] | None, error: BaseException | None) -> None:
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._live.close, _failure(error))
+            stack.enter_context(contextlib.closing(self._metrics))
+            stack.enter_context(self._announcement)
             self._service.close(farewell)
 
     def run(self) -> RunResult:
@@ -172,6 +187,8 @@ class Server:
                 rounds=self._settings.rounds,
                 missing=[names[index] for index in members],
             )
+        if self.places:
+            self._metrics.write("live", **self.places)
         trainer = Trainer(
             settings=self._settings,
             facts=self._facts,
@@ -194,6 +211,24 @@ class Server:
             **self._turned_away(),
         )
         return result
+
+    def _make_live(self, standing: Standing | None) -> Live:
+        settings, names = self._settings, self._facts.roster.names
+        return Live(
+            Shown(
+                page=settings.page,
+                prometheus=settings.prometheus,
+                tensorboard=settings.out / "tensorboard" if settings.tensorboard else None,
+            ),
+            facts=self._facts_for_metrics(),
+            standing=standing,
+            read_links=lambda: links_of(self._service, names),
+        )
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        self._live.listen(event)
+        if self._listener is not None:
+            self._listener(event)
 
     def _turned_away(self) -> dict[str, int]:
         refused_keys, malformed = self._service.refused_keys(), self._service.malformed
@@ -252,3 +287,10 @@ class Server:
             stopped_early=len(rounds) < self._settings.rounds,
             seconds=sum(entry.seconds for entry in rounds),
         )
+
+
+def _failure(error: BaseException | None) -> str:
+    """What the page says of an error that ended the run."""
+    if error is None:
+        return ""
+    return str(error) if isinstance(error, SlfacError) else "the server was stopped"

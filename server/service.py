@@ -53,6 +53,7 @@ class Service:
         events: What the trainer must know, in order.
         address: Where the socket listens, port included.
         malformed: Messages that were not of two frames.
+        connected: Devices that have a connection, four times a second.
 
     Raises:
         AddressError: The address cannot be bound.
@@ -87,6 +88,7 @@ class Service:
             raise
         self.address = self._router.get_string(zmq.LAST_ENDPOINT)
         self.malformed = 0
+        self.connected: frozenset[str] = frozenset()
         self._max_request_bytes = max_request_bytes
         self._protocol = Protocol(facts, self.events.put)
         self._connections: dict[bytes, Connection] = {}
@@ -185,6 +187,7 @@ class Service:
             if now_s - ticked_s >= _TICK_MS / 1e3:
                 ticked_s = now_s
                 self._protocol.tick(now_s)
+                self.connected = self._protocol.connected()
                 self._forget(now_s)
             self._send()
             if self._finish_by_s < _NEVER and self._is_done(now_s):

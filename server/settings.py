@@ -17,6 +17,7 @@ from slfac.codec.schedule import make_schedule
 from slfac.codec.spec import Fields, parse_spec
 from slfac.server.accelerator import Precision, TorchDevice
 from slfac.server.best import BestBy, parse_early_stop
+from slfac.server.live.address import check_listen
 from slfac.server.modes.factory import parse_mode
 from slfac.server.optim import check_optimizer
 from slfac.server.resume import has_ended, newest_checkpoint
@@ -26,6 +27,8 @@ from slfac.wire.factories import DEFAULT_ALLOWED
 from slfac.wire.keys import NAME
 from slfac.wire.messages import MAX_PARTS, Partition, Plan
 
+# A port alone may be a number.
+Listen = Annotated[str, Field(coerce_numbers_to_str=True)]
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 _REMEDY = "`slfac server --help` lists what is allowed"
 _SHORT = reprlib.Repr()
@@ -83,6 +86,9 @@ class ServerSettings(BaseModel):
         precision: In which precision the back half computes, weights aside: ``float32``,
             ``bf16``, or ``auto`` for bf16 on a GPU whose hardware has it.
         threads: Threads of torch and of the evaluation; 0 leaves it to them.
+        page: ``[HOST:]PORT`` of a web page that shows the run; 127.0.0.1 without HOST.
+        prometheus: ``[HOST:]PORT`` where a Prometheus server may read metrics; likewise.
+        tensorboard: Write files for TensorBoard to ``out/tensorboard``.
         allow_factories: What may build a bundle's back half: ``package.module:callable``,
             or ``package.module`` for all that is defined in there. A bundle chooses the
             arguments, so the default is factories that are made for that.
@@ -123,6 +129,9 @@ class ServerSettings(BaseModel):
     torch_device: TorchDevice = "auto"
     precision: Precision = "float32"
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    page: Listen = ""
+    prometheus: Listen = ""
+    tensorboard: bool = False
     allow_factories: tuple[str, ...] = DEFAULT_ALLOWED
 
     def stored(self) -> dict[str, Any]:
@@ -203,6 +212,8 @@ def checked_settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> S
         "codec_down": make_codec,
         "optimizer": check_optimizer,
         "partition": parse_partition,
+        "page": check_listen,
+        "prometheus": check_listen,
         "schedule": partial(
             make_schedule, rounds=settings.rounds, steps_per_round=settings.steps_per_round
         ),
@@ -283,7 +294,7 @@ def _check_micro_batches(settings: ServerSettings, origins: Mapping[str, str]) -
 _FREE = {
     "out", "resume", "bind", "announce", "keys", "insecure", "data", "rounds", "bundle", "grace_s",
     "join_timeout_s", "idle_timeout_s", "step_timeout_s", "torch_device", "threads",
-    "allow_factories",
+    "allow_factories", "page", "prometheus", "tensorboard",
 }  # fmt: skip
 
 
