@@ -49,6 +49,11 @@ def add_parser(subparsers: Any) -> None:
     add("--out", metavar="DIR", help="where metrics and checkpoints go")
     add("--resume", metavar="DIR", help="go on with the run in DIR, with its settings")
     add("--bind", metavar="ADDRESS", help="tcp://HOST:PORT to listen on (tcp://0.0.0.0:5555)")
+    add(
+        "--announce",
+        action=argparse.BooleanOptionalAction,
+        help="make it known on its network, for devices with --discover",
+    )
     add("--keys", metavar="DIR", help="the server's key folder")
     add(
         "--insecure",
@@ -77,10 +82,21 @@ def add_parser(subparsers: Any) -> None:
     add("--idle-timeout-s", type=float, metavar="S", help="give up without devices after (600)")
     add("--step-timeout-s", type=float, metavar="S", help="go on without a silent device (600)")
     add("--step-deadline-s", type=float, metavar="S", help="make steps without the late (never)")
+    _add_place(parser)
+
+
+def _add_place(parser: argparse.ArgumentParser) -> None:
+    """Register where the back half is, and what may build it."""
+    add = parser.add_argument
     add(
         "--torch-device",
         choices=("auto", "cpu", "cuda"),
         help="where the back half is (auto: CUDA where torch finds it)",
+    )
+    add(
+        "--precision",
+        choices=("float32", "bf16", "auto"),
+        help="of the back half; auto: bf16 on a GPU whose hardware has it (float32)",
     )
     add("--threads", type=int, metavar="N", help="threads of torch (0: torch decides)")
     add(

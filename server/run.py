@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import platform
 import uuid
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
 
 import torch
 
 from slfac import __version__
-from slfac.server.accelerator import choose_device
+from slfac.server.accelerator import choose_device, choose_precision
+from slfac.server.announce import announced
 from slfac.server.back import BackHalf
 from slfac.server.best import make_watch
 from slfac.server.evaluate import Evaluator
@@ -30,8 +33,9 @@ from slfac.server.service import Service
 from slfac.server.settings import ServerSettings
 from slfac.server.trainer import Trainer
 from slfac.wire.bundle import open_bundle
+from slfac.wire.discovery import require_zeroconf
 from slfac.wire.errors import SettingsError, SlfacError
-from slfac.wire.keys import AllowList
+from slfac.wire.keys import AllowList, server_keys
 from slfac.wire.sockets import HEARTBEAT_MS
 
 _log = logging.getLogger(__name__)
@@ -57,13 +61,15 @@ class Server:
 
     Raises:
         SlfacError: A branch of it: the bundle, the data, the keys, the address or the device
-            for torch cannot be used.
+            for torch cannot be used, or a package is missing.
     """
 
     def __init__(self, settings: ServerSettings, listener: Listener | None = None) -> None:
         self._settings = settings
         self._listener = listener
         raise_open_files()
+        if settings.announce:
+            require_zeroconf()
         device = choose_device(settings.torch_device)
         if settings.threads:
             torch.set_num_threads(settings.threads)
@@ -79,7 +85,10 @@ class Server:
             )
         enrolled = AllowList(settings.keys).names() if settings.keys is not None else None
         roster = make_roster(settings.devices, enrolled)
-        self._back = BackHalf(bundle, settings.optimizer, settings.allow_factories, device)
+        precision = choose_precision(settings.precision, device)
+        self._back = BackHalf(
+            bundle, settings.optimizer, settings.allow_factories, device, precision
+        )
         micro_batches = choose_micro_batches(settings, bundle.manifest, self._back.module)
         self._facts = RunFacts(
             boot=uuid.uuid4().hex,
@@ -117,10 +126,23 @@ class Server:
         except BaseException:
             self._service.close()
             raise
+        self._announcement = contextlib.ExitStack()
 
     def __enter__(self) -> Server:
         self._service.start()
+        try:
+            self._announcement.enter_context(self._announced())
+        except BaseException as error:
+            self._close(None, error)
+            raise
         return self
+
+    def _announced(self) -> AbstractContextManager[None]:
+        settings = self._settings
+        if not settings.announce:
+            return contextlib.nullcontext()
+        key = server_keys(settings.keys).public if settings.keys is not None else None
+        return announced(self.address, run=self._facts.run, key=key)
 
     def __exit__(
         self,
@@ -133,11 +155,14 @@ class Server:
             farewell = (error.what, error.remedy)
         elif error is not None:
             farewell = ("the server was stopped", "start it again, then this device")
-        try:
+        self._close(farewell, error)
+
+    def _close(self, farewell: tuple[str, str] | None, error: BaseException | None) -> None:
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._live.close, _failure(error))
+            stack.enter_context(contextlib.closing(self._metrics))
+            stack.enter_context(self._announcement)
             self._service.close(farewell)
-        finally:
-            self._metrics.close()
-            self._live.close(_failure(error))
 
     def run(self) -> RunResult:
         """Train all rounds.
@@ -225,6 +250,7 @@ class Server:
             "machine": platform.machine(),
             "threads": torch.get_num_threads(),
             "torch_device": str(self._back.device),
+            "precision": str(self._back.precision).removeprefix("torch."),
             "bundle": self._facts.bundle.id,
             "model": manifest.model,
             "cut": manifest.cut,

@@ -15,17 +15,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from slfac.codec import make_codec
 from slfac.codec.schedule import make_schedule
 from slfac.codec.spec import Fields, parse_spec
-from slfac.server.accelerator import TorchDevice
+from slfac.server.accelerator import Precision, TorchDevice
 from slfac.server.best import BestBy, parse_early_stop
 from slfac.server.live.address import check_listen
 from slfac.server.modes.factory import parse_mode
 from slfac.server.optim import check_optimizer
 from slfac.server.resume import has_ended, newest_checkpoint
+from slfac.wire.addresses import check_address
 from slfac.wire.errors import AddressError, SettingsError
 from slfac.wire.factories import DEFAULT_ALLOWED
 from slfac.wire.keys import NAME
 from slfac.wire.messages import MAX_PARTS, Partition, Plan
-from slfac.wire.sockets import check_address
 
 # A port alone may be a number.
 Listen = Annotated[str, Field(coerce_numbers_to_str=True)]
@@ -48,6 +48,7 @@ class ServerSettings(BaseModel):
         out: Folder for metrics and checkpoints.
         resume: Go on with the run in ``out``.
         bind: ``tcp://HOST:PORT`` to listen on; port ``*`` takes any free one.
+        announce: Make the server known on its network by mDNS, for devices that discover it.
         keys: The server's key folder; None needs ``insecure``.
         insecure: Work without keys, on loopback only.
         devices: Names of the devices in the run; empty means every enrolled one.
@@ -82,6 +83,8 @@ class ServerSettings(BaseModel):
             it is made without the late ones. 0 means for ever.
         torch_device: Where the back half is: ``cpu``, ``cuda``, or ``auto`` for CUDA where
             torch finds it.
+        precision: In which precision the back half computes, weights aside: ``float32``,
+            ``bf16``, or ``auto`` for bf16 on a GPU whose hardware has it.
         threads: Threads of torch and of the evaluation; 0 leaves it to them.
         page: ``[HOST:]PORT`` of a web page that shows the run; 127.0.0.1 without HOST.
         prometheus: ``[HOST:]PORT`` where a Prometheus server may read metrics; likewise.
@@ -97,6 +100,7 @@ class ServerSettings(BaseModel):
     out: Path
     resume: bool = False
     bind: str = "tcp://0.0.0.0:5555"
+    announce: bool = False
     keys: Path | None = None
     insecure: bool = False
     devices: tuple[Name, ...] = ()
@@ -123,6 +127,7 @@ class ServerSettings(BaseModel):
     step_timeout_s: Annotated[float, Field(gt=0)] = 600.0
     step_deadline_s: Annotated[float, Field(ge=0)] = 0.0
     torch_device: TorchDevice = "auto"
+    precision: Precision = "float32"
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     page: Listen = ""
     prometheus: Listen = ""
@@ -287,7 +292,7 @@ def _check_micro_batches(settings: ServerSettings, origins: Mapping[str, str]) -
 
 # What may be another after a restart: nothing of it bears on the weights.
 _FREE = {
-    "out", "resume", "bind", "keys", "insecure", "data", "rounds", "bundle", "grace_s",
+    "out", "resume", "bind", "announce", "keys", "insecure", "data", "rounds", "bundle", "grace_s",
     "join_timeout_s", "idle_timeout_s", "step_timeout_s", "torch_device", "threads",
     "allow_factories", "page", "prometheus", "tensorboard",
 }  # fmt: skip

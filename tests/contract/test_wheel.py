@@ -55,7 +55,10 @@ def test_the_wheel_says_who_it_is(wheel):
     metadata = wheel[f"{folder}/METADATA"].decode()
     assert f"Version: {__version__}" in metadata
     assert "Requires-Python: >=3.10" in metadata
-    for extra in ("device", "images", "server", "tensorboard", "export", "testbed", "all"):
+    for extra in (
+        *("device", "images", "discovery", "server", "tensorboard"),
+        *("export", "testbed", "all"),
+    ):
         assert f"Provides-Extra: {extra}\n" in metadata
     # Nothing is installed without an extra.
     assert not [
