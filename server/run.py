@@ -112,21 +112,22 @@ class Server:
             max_request_bytes=largest_request_bytes(bundle.manifest, settings.batch_size),
             traffic=standing.traffic if standing else None,
         )
-        try:
-            self.address = self._service.address
-            self._live = self._make_live(standing)
-            self.places = self._live.places
-            try:
-                keep_bytes = standing.metrics_bytes if standing else None
-                self._metrics = Metrics(settings.out, self._tell, keep_bytes=keep_bytes)
-                self._live.start()
-            except BaseException:
-                self._live.close()
-                raise
-        except BaseException:
-            self._service.close()
-            raise
+        self.address = self._service.address
+        self._open(standing)
+        self.places = self._live.places
         self._announcement = contextlib.ExitStack()
+
+    def _open(self, standing: Standing | None) -> None:
+        """Open what shows and records the run; where one of it fails, nothing stays open."""
+        keep_bytes = standing.metrics_bytes if standing else None
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._service.close)
+            self._live = self._make_live(standing)
+            undo.callback(self._live.close)
+            self._metrics = Metrics(self._settings.out, self._tell, keep_bytes=keep_bytes)
+            undo.callback(self._metrics.close)
+            self._live.start()
+            undo.pop_all()
 
     def __enter__(self) -> Server:
         self._service.start()
