@@ -257,6 +257,7 @@ class Server:
             "mode": self._mode.name,
             "devices": list(self._facts.roster.names),
             "test_samples": len(self._evaluator) if self._evaluator else None,
+            "micro_batches": self._facts.plan.micro_batches,
             "settings": settings.model_dump(mode="json"),
         }
 
