@@ -240,7 +240,9 @@ def _build(bundle: Bundle, allow: Sequence[str]) -> torch.nn.Module:
         factory = import_allowed(spec.factory, allow)
         if spec.cut:
             rebuild = importlib.import_module(_REBUILD).back_half
-            module = rebuild(factory, spec.kwargs, spec.cut, bundle.manifest.input.shape)
+            head = bundle.manifest.head
+            head_cut = head.cut if head else ""
+            module = rebuild(factory, spec.kwargs, spec.cut, bundle.manifest.input.shape, head_cut)
         else:
             module = factory(**spec.kwargs)
         if not isinstance(module, torch.nn.Module):

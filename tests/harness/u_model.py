@@ -1,0 +1,38 @@
+"""A small network to cut twice, with BatchNorm and dropout in each of its three parts."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import nn
+
+
+def u_cnn(*, num_classes: int) -> nn.Module:
+    """Three blocks, of which the last ends in a classifier.
+
+    Args:
+        num_classes: Width of the output.
+
+    Returns:
+        The model, for images ``(1, 12, 12)``: to be cut at ``pool`` and at ``pool2``.
+    """
+    return nn.Sequential(
+        OrderedDict(
+            conv=nn.Conv2d(1, 8, 3, padding=1),
+            norm=nn.BatchNorm2d(8),
+            relu=nn.ReLU(),
+            drop=nn.Dropout(0.2),
+            pool=nn.MaxPool2d(2),
+            conv2=nn.Conv2d(8, 8, 3, padding=1),
+            norm2=nn.BatchNorm2d(8),
+            relu2=nn.ReLU(),
+            drop2=nn.Dropout(0.2),
+            pool2=nn.MaxPool2d(2),
+            flatten=nn.Flatten(),
+            fc=nn.Linear(72, 16),
+            norm3=nn.BatchNorm1d(16),
+            relu3=nn.ReLU(),
+            drop3=nn.Dropout(0.2),
+            out=nn.Linear(16, num_classes),
+        )
+    )
