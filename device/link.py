@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -132,6 +133,9 @@ class Link:
         step: int = 0,
         samples: int = 0,
         timings: Timings | None = None,
+        loss: float = math.nan,
+        accuracy: float = math.nan,
+        balanced_accuracy: float = math.nan,
     ) -> Exchanged:
         """Send a request until it is answered, over as many connections as it takes.
 
@@ -143,6 +147,9 @@ class Link:
             step: The device's step.
             samples: Samples behind the payload.
             timings: Phases of the step before.
+            loss: Mean loss of those samples, where it was computed here.
+            accuracy: Share of them classified correctly, likewise.
+            balanced_accuracy: Mean of the classes' recalls on them, likewise.
 
         Returns:
             The reply and how long it took.
@@ -163,6 +170,9 @@ class Link:
             samples=samples,
             timings=timings or Timings(),
             sections=(),
+            loss=loss,
+            accuracy=accuracy,
+            balanced_accuracy=balanced_accuracy,
         )
         frames = cut_transfer(header, parts)
         started_s = time.perf_counter()

@@ -7,6 +7,7 @@ normative.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -23,8 +24,8 @@ BundleId = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Dim = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Millis = Annotated[float, Meta(ge=0, le=1e12)]
 Role = Literal["smashed", "gradient", "target", "front", "bundle"]
-Kind = Literal["bundle", "join", "resume", "step", "front"]
-Directive = Literal["train", "stop", "join"]
+Kind = Literal["bundle", "join", "resume", "step", "head", "front", "evaluate", "score"]
+Directive = Literal["train", "stop", "join", "evaluate"]
 
 
 class Section(Struct, array_like=True, frozen=True):
@@ -196,12 +197,18 @@ class Request(Struct, array_like=True, frozen=True, tag=3):
         run: Id of the run.
         kind: ``bundle`` (send me the bundle), ``join`` (let me in at the next round),
             ``resume`` (take me back; I have what I was at the beginning of ``round``),
-            ``step`` (smashed data and targets), ``front`` (the round is done here).
+            ``step`` (smashed data, and targets where the loss is the server's), ``head``
+            (gradients of what the middle gave for that step), ``front`` (the round is done
+            here), ``evaluate`` (smashed data of samples that nobody trains on), ``score``
+            (what they came to).
         round: Round, from 0.
         step: The device's own step since it joined, from 0.
-        samples: Samples behind it: of the batch, or of the whole round.
+        samples: Samples behind it: of the batch, of the whole round, or of the test split.
         timings: Phases of the step before this one.
         sections: What the payload holds, in order.
+        loss: Mean loss of those samples where the device computes it; else NaN.
+        accuracy: Share of them classified correctly, with ``score``; else NaN.
+        balanced_accuracy: Mean of the classes' recalls on them, with ``score``; else NaN.
     """
 
     session: U63
@@ -213,6 +220,9 @@ class Request(Struct, array_like=True, frozen=True, tag=3):
     samples: U32
     timings: Timings
     sections: Annotated[tuple[Section, ...], Meta(max_length=MAX_SECTIONS)]
+    loss: float = math.nan
+    accuracy: float = math.nan
+    balanced_accuracy: float = math.nan
 
 
 class Reply(Struct, array_like=True, frozen=True, tag=4):
@@ -224,7 +234,7 @@ class Reply(Struct, array_like=True, frozen=True, tag=4):
         kind: The request's.
         round: Round to work in from now on.
         directive: ``train`` (go on), ``stop`` (the run is over), ``join`` (resume in
-            ``round`` instead, or join).
+            ``round`` instead, or join), ``evaluate`` (evaluate this front first).
         loss: Mean loss of the device's own batch; NaN where there is none.
         decode_ms: Server time spent decoding this request.
         train_ms: Server time of the step it was part of.
