@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from slfac.server.back import Outcome
 from slfac.server.exchange import Answer, Decoded
 from slfac.server.metrics import Metrics
 from slfac.wire.messages import Timings
@@ -23,6 +24,10 @@ class DeviceTotals:
         gradient_bytes: Encoded gradients sent.
         gradient_values: float32 values they stand for.
         phase_ms: Time per phase.
+        target_bytes: Encoded targets received.
+        front_bytes_up: Fronts received, with their messages' headers.
+        front_bytes_down: Fronts sent, likewise.
+        late: Trainings that were made without it, because its batch was not in.
     """
 
     steps: int = 0
@@ -32,6 +37,10 @@ class DeviceTotals:
     gradient_bytes: int = 0
     gradient_values: int = 0
     phase_ms: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
+    target_bytes: int = 0
+    front_bytes_up: int = 0
+    front_bytes_down: int = 0
+    late: int = 0
 
     @property
     def saved_bytes_up(self) -> int:
@@ -62,15 +71,25 @@ class Ledger:
         self.totals = {name: DeviceTotals() for name in names}
 
     def step(
-        self, decoded: Decoded, answer: Answer, *, loss: float, round_: int, train_ms: float
+        self,
+        decoded: Decoded,
+        answer: Answer,
+        outcome: Outcome,
+        *,
+        round_: int,
+        training: int,
+        place: int,
+        train_ms: float,
     ) -> None:
         """Take note of a step that was answered.
 
         Args:
             decoded: The request.
             answer: The reply.
-            loss: The device's loss.
+            outcome: What the training gave the device.
             round_: The round.
+            training: Which training of the round it was part of.
+            place: Its place in the order of that training.
             train_ms: Time of the training step.
         """
         step = decoded.step
@@ -78,6 +97,7 @@ class Ledger:
         totals = self.totals[self._names[step.arrived.index]]
         totals.steps += 1
         totals.samples += header.samples
+        totals.target_bytes += step.target_bytes
         totals.smashed_bytes += step.smashed_bytes
         totals.smashed_values += step.smashed_values
         totals.gradient_bytes += answer.gradient_bytes
@@ -85,9 +105,11 @@ class Ledger:
         self._open[step.arrived.index] = {
             "round": round_,
             "step": header.step,
+            "training": training,
+            "place": place,
             "device": self._names[step.arrived.index],
             "samples": header.samples,
-            "loss": loss,
+            "loss": outcome.loss,
             "bytes_up": step.arrived.request_bytes,
             "bytes_down": answer.bytes,
             "smashed_bytes": step.smashed_bytes,
@@ -100,6 +122,28 @@ class Ledger:
                 "encode": answer.encode_ms,
             },
         }
+        if outcome.staleness is not None:
+            self._open[step.arrived.index]["staleness"] = outcome.staleness
+
+    def front(self, index: int, *, bytes_up: int = 0, bytes_down: int = 0) -> None:
+        """Take note of a front that came or went.
+
+        Args:
+            index: The device.
+            bytes_up: Bytes of a request that holds one.
+            bytes_down: Bytes of a reply that holds one.
+        """
+        totals = self.totals[self._names[index]]
+        totals.front_bytes_up += bytes_up
+        totals.front_bytes_down += bytes_down
+
+    def late(self, index: int) -> None:
+        """Take note that a training was made without a device that it was for.
+
+        Args:
+            index: The device.
+        """
+        self.totals[self._names[index]].late += 1
 
     def timings(self, index: int, timings: Timings | None) -> None:
         """Write a device's last step, now that its timings are known, or never will be.
