@@ -22,7 +22,7 @@ examples:
 Codecs: none, fp16, slfac:theta=0.9,bmin=2,bmax=8. Optimisers: sgd:lr=0.05,momentum=0.9,
 adam:lr=0.001, adamw:lr=0.001, each with clip_norm=1 or clip_value=0.1. Schedules: constant,
 linear:final=0, cosine:warmup=2,final=0.01, step:every=10,factor=0.1 (docs/guide.md).
-Modes: parallel, sfl-v1, sfl-v2, relay, async:staleness=4 (docs/modes.md).
+Modes: parallel, sfl-v1, sfl-v2, relay, async:staleness=4, u-shaped (docs/modes.md).
 Partitions: own, iid, dirichlet:beta=0.5 (docs/data.md).
 
 A file for --config holds the same settings, with _ for - (docs/server.toml). What is given
@@ -71,6 +71,11 @@ def add_parser(subparsers: Any) -> None:
     add("--partition", metavar="SPEC", help="how data is shared out (own)")
     add("--seed", type=int, metavar="N", help="seed of everything random (0)")
     add("--data", metavar="PATH", help="data set with a test split, to evaluate each round")
+    add(
+        "--evaluate",
+        action=argparse.BooleanOptionalAction,
+        help="in mode u-shaped, let devices evaluate each round on their test splits (yes)",
+    )
     add(
         "--best-by",
         choices=("auto", "balanced_accuracy", "accuracy", "loss"),

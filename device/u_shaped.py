@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from slfac.codec import Codec, StreamKey, decode, make_codec
+from slfac.codec import Codec, StreamKey, make_codec
 from slfac.device.evaluation import Score
 from slfac.device.front import Front
 from slfac.device.head import Head
 from slfac.device.link import Exchanged, Link
+from slfac.device.sections import decode_tensors, encode_tensors, most_bytes
 from slfac.device.stopwatch import Stopwatch
 from slfac.wire.bundle import Bundle, State
-from slfac.wire.errors import CodecError, TrainingError
-from slfac.wire.manifest import TensorSpec
-from slfac.wire.messages import Reply, Role, Timings
-from slfac.wire.sizes import most_bytes
-from slfac.wire.transfer import Part, Transfer
+from slfac.wire.errors import TrainingError
+from slfac.wire.messages import Reply, Timings
+from slfac.wire.transfer import Part
 
-Key = Callable[[int], StreamKey]
+
+@dataclass(frozen=True)
+class Step:
+    """A step to make.
+
+    Attributes:
+        x: ``(B, ...) float32``, preprocessed.
+        target: The batch's targets; they go nowhere.
+        draws: The random numbers of front and head, by name.
+        round: Its round.
+        number: Its number.
+        keys: Gives the key of a stream of codecs by its number.
+        before: Timings of the step before.
+    """
+
+    x: np.ndarray
+    target: np.ndarray
+    draws: State
+    round: int
+    number: int
+    keys: Callable[[int], StreamKey]
+    before: Timings
 
 
 class UShaped:
@@ -38,32 +60,23 @@ class UShaped:
 
     def __init__(self, link: Link, bundle: Bundle, front: Front, head: Head) -> None:
         self._link = link
-        self._manifest = bundle.manifest
+        self._smashed = bundle.manifest.smashed
         self._front = front
         self._head = head
+        self._given = head.spec.inputs
         self._plain = make_codec("none")
 
-    def step(  # noqa: PLR0917 - what a step is made of
-        self,
-        x: np.ndarray,
-        target: np.ndarray,
-        draws: State,
-        codecs: Sequence[Codec],
-        key: Key,
-        place: tuple[int, int],
-        before: Timings,
-        watch: Stopwatch,
-    ) -> tuple[float, State]:
+    @property
+    def streams(self) -> int:
+        """Streams of codecs upwards."""
+        return len(self._smashed) + len(self._given)
+
+    def step(self, step: Step, codecs: Sequence[Codec], watch: Stopwatch) -> tuple[float, State]:
         """Make a step up to its gradients.
 
         Args:
-            x: ``(B, ...) float32``, preprocessed.
-            target: The batch's targets; they go nowhere.
-            draws: The random numbers of front and head.
-            codecs: One for each stream, upwards.
-            key: Gives the key of a stream.
-            place: Round and step.
-            before: Timings of the step before.
+            step: The step.
+            codecs: One for each stream.
             watch: Times the phases.
 
         Returns:
@@ -74,51 +87,41 @@ class UShaped:
             LinkError: The server refused, or did not come back.
             CodecError: A reply cannot be decoded.
         """
-        front, spec, count = self._front, self._head.spec, len(self._manifest.smashed)
-        sizes = {"round_": place[0], "step": place[1], "samples": len(x)}
+        samples, first = len(step.x), len(self._smashed)
         with watch.phase("forward"):
-            smashed = front.forward(x, draws)
+            smashed = self._front.forward(step.x, step.draws)
         with watch.phase("encode"):
-            parts = _encode("smashed", self._manifest.smashed, smashed, codecs[:count], key, 0)
-        exchanged = self._link.request(
-            "step",
-            parts,
-            max_reply_bytes=most_bytes(spec.inputs, copies=2 * len(x)),
-            timings=before,
-            **sizes,
-        )
-        _add(watch, exchanged)
+            parts = encode_tensors("smashed", self._smashed, smashed, codecs[:first], step.keys)
+        reply = self._ask(step, parts, watch)
         with watch.phase("decode"):
-            given = _decode(exchanged.reply, "smashed", spec.inputs, len(x))
+            given = decode_tensors(reply.reply, "smashed", self._given, samples)
         with watch.phase("forward"):
-            made = self._head.step(front.state(), given, target, draws)
-        if not np.isfinite(made.loss):
+            made = self._head.step(self._front.state(), given, step.target, step.draws)
+        if not math.isfinite(made.loss):
             raise TrainingError(
-                f"the loss of step {place[1]} is not finite", "lower the learning rate"
+                f"the loss of step {step.number} is not finite", "lower the learning rate"
             )
         with watch.phase("encode"):
-            parts = _encode("gradient", spec.inputs, made.crossing, codecs[count:], key, count)
-        exchanged = self._link.request(
-            "head",
-            parts,
-            max_reply_bytes=most_bytes(self._manifest.smashed, copies=2 * len(x)),
-            loss=made.loss,
-            **sizes,
-        )
-        _add(watch, exchanged)
+            parts = encode_tensors(
+                "gradient", self._given, made.crossing, codecs[first:], step.keys, first=first
+            )
+        reply = self._ask(step, parts, watch, loss=made.loss)
         with watch.phase("decode"):
-            crossing = _decode(exchanged.reply, "gradient", self._manifest.smashed, len(x))
+            crossing = decode_tensors(reply.reply, "gradient", self._smashed, samples)
         with watch.phase("backward"):
-            gradients = front.backward(crossing)
-        front.buffers.update(made.buffers)
+            gradients = self._front.backward(crossing)
+        self._front.buffers.update(made.buffers)
         return made.loss, {**gradients, **made.gradients}
 
-    def middle(self, smashed: list[np.ndarray], place: tuple[int, int]) -> list[np.ndarray]:
-        """Let the server evaluate the middle; nothing is compressed, and no stream moves on.
+    def middle(self, smashed: list[np.ndarray], round_: int, step: int) -> list[np.ndarray]:
+        """Let the server evaluate the middle.
+
+        Nothing is compressed, so that no stream of codecs moves on.
 
         Args:
             smashed: ``(B, ...) float32`` a smashed tensor.
-            place: Round and next step.
+            round_: The present round.
+            step: The next step.
 
         Returns:
             What the middle gives.
@@ -127,25 +130,26 @@ class UShaped:
             LinkError: The server refused, or did not come back.
             CodecError: The reply cannot be decoded.
         """
-        count = len(smashed[0])
-        codecs = [self._plain] * len(smashed)
-        parts = _encode("smashed", self._manifest.smashed, smashed, codecs, None, 0)
-        reply = self._link.request(
+        samples, codecs = len(smashed[0]), [self._plain] * len(smashed)
+        key = StreamKey(round=round_, step=step)
+        parts = encode_tensors("smashed", self._smashed, smashed, codecs, lambda _: key)
+        exchanged = self._link.request(
             "evaluate",
             parts,
-            max_reply_bytes=most_bytes(self._head.spec.inputs, copies=count),
-            round_=place[0],
-            step=place[1],
-            samples=count,
-        ).reply
-        return _decode(reply, "smashed", self._head.spec.inputs, count)
+            max_reply_bytes=most_bytes(self._given, copies=samples),
+            round_=round_,
+            step=step,
+            samples=samples,
+        )
+        return decode_tensors(exchanged.reply, "smashed", self._given, samples)
 
-    def report(self, score: Score, place: tuple[int, int]) -> Reply:
+    def report(self, score: Score, round_: int, step: int) -> Reply:
         """Say how good the model is on this device's test samples.
 
         Args:
             score: What the evaluation came to.
-            place: Round and next step.
+            round_: The present round.
+            step: The next step.
 
         Returns:
             Header of the reply, which says how to go on.
@@ -153,56 +157,35 @@ class UShaped:
         Raises:
             LinkError: The server refused, or did not come back.
         """
-        return self._link.request(
+        exchanged = self._link.request(
             "score",
             max_reply_bytes=0,
-            round_=place[0],
-            step=place[1],
+            round_=round_,
+            step=step,
             samples=score.samples,
             loss=score.loss,
             accuracy=score.accuracy,
             balanced_accuracy=score.balanced_accuracy,
-        ).reply.header
+        )
+        return exchanged.reply.header
 
-
-def _add(watch: Stopwatch, exchanged: Exchanged) -> None:
-    watch.add("send", exchanged.send_ms)
-    watch.add("wait", exchanged.wait_ms)
-
-
-def _encode(  # noqa: PLR0917 - what a section is made of
-    role: Role,
-    specs: Iterable[TensorSpec],
-    tensors: Sequence[np.ndarray],
-    codecs: Sequence[Codec],
-    key: Key | None,
-    first: int,
-) -> list[Part]:
-    parts = []
-    for layer, (spec, tensor, codec) in enumerate(zip(specs, tensors, codecs, strict=True), first):
-        try:
-            data = codec.encode(tensor, key=key(layer) if key is not None else None)
-        except CodecError as error:
-            raise TrainingError(
-                f"{role} {spec.name!r} cannot be sent: {error.what}",
-                "check the data, or lower the learning rate",
-            ) from error
-        parts.append(Part(role, spec.name, data, codec.spec, tensor.shape, str(tensor.dtype)))
-    return parts
-
-
-def _decode(
-    reply: Transfer[Reply], role: Role, specs: Iterable[TensorSpec], batch: int
-) -> list[np.ndarray]:
-    tensors = []
-    for spec in specs:
-        shape = (batch, *spec.shape)
-        _, data = reply.part(role, spec.name)
-        tensor = decode(data, max_values=int(np.prod(shape)))
-        if tensor.shape != shape or tensor.dtype != np.float32:
-            raise CodecError(
-                f"{role} {spec.name!r} is {tensor.shape} {tensor.dtype}, "
-                f"{shape} float32 was expected"
-            )
-        tensors.append(tensor)
-    return tensors
+    def _ask(
+        self, step: Step, parts: list[Part], watch: Stopwatch, loss: float = math.nan
+    ) -> Exchanged:
+        """Send the first half of a step, or the second, which has a loss."""
+        second = not math.isnan(loss)
+        exchanged = self._link.request(
+            "head" if second else "step",
+            parts,
+            max_reply_bytes=most_bytes(
+                self._smashed if second else self._given, copies=2 * len(step.x)
+            ),
+            round_=step.round,
+            step=step.number,
+            samples=len(step.x),
+            timings=Timings() if second else step.before,
+            loss=loss,
+        )
+        watch.add("send", exchanged.send_ms)
+        watch.add("wait", exchanged.wait_ms)
+        return exchanged

@@ -68,6 +68,7 @@ class BackHalf:
         device: Where to train.
 
     Attributes:
+        manifest: The bundle's.
         module: The torch module.
         optimizer: Its optimiser.
         device: Where both are.
@@ -84,7 +85,7 @@ class BackHalf:
         allow: Sequence[str],
         device: torch.device = CPU,
     ) -> None:
-        self._manifest = bundle.manifest
+        self.manifest = bundle.manifest
         self._spec = optimizer
         self.device = device
         self._take(_moved(_build(bundle, allow), device))
@@ -145,7 +146,7 @@ class BackHalf:
                 outcomes = dict(zip(taken, _outcomes(losses.detach(), inputs, sizes), strict=True))
                 return [outcomes.get(i) for i in range(len(batches))]
             # BatchNorm has taken the left-out samples into its statistics by now.
-            _restore(buffers)
+            restore_tensors(buffers)
             taken = [i for i, keep in zip(taken, finite, strict=True) if keep]
         return [None] * len(batches)
 
@@ -158,7 +159,7 @@ class BackHalf:
         whole = np.concatenate([batch.target for batch in batches])
         target = torch.from_numpy(whole).to(self.device)
         try:
-            losses = per_sample_loss(self._manifest.loss, self.module(*inputs), target)
+            losses = per_sample_loss(self.manifest.loss, self.module(*inputs), target)
         except torch.cuda.OutOfMemoryError:
             raise
         except (RuntimeError, ValueError) as error:
@@ -170,8 +171,22 @@ class BackHalf:
         return inputs, losses
 
     def _update(self, losses: torch.Tensor) -> None:
+        self.apply_gradients([losses.mean()], None)
+
+    def apply_gradients(
+        self, outputs: Sequence[torch.Tensor], upstream: Sequence[torch.Tensor] | None
+    ) -> None:
+        """Backward, and a step of the optimiser.
+
+        Args:
+            outputs: What was made of the weights.
+            upstream: The gradient of each; None for a loss.
+
+        Raises:
+            TrainingError: A gradient of the weights is not finite; they are as before.
+        """
         self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(losses.mean())
+        torch.autograd.backward(outputs, upstream)
         gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
         if not all(bool(gradient.isfinite().all()) for gradient in gradients):
             raise TrainingError(
@@ -200,7 +215,7 @@ class BackHalf:
         self.module.eval()
         output = self.module(*(torch.from_numpy(array).to(self.device) for array in smashed))
         expected = torch.from_numpy(target).to(self.device)
-        loss = float(per_sample_loss(self._manifest.loss, output, expected).sum())
+        loss = float(per_sample_loss(self.manifest.loss, output, expected).sum())
         return loss, output.argmax(1).cpu().numpy()
 
 
@@ -212,7 +227,12 @@ def _is_sane(batch: Batch) -> bool:
 
 
 @torch.no_grad()
-def _restore(tensors: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+def restore_tensors(tensors: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    """Give tensors back the values that they had.
+
+    Args:
+        tensors: Each with its value.
+    """
     for tensor, before in tensors:
         tensor.copy_(before)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import abc
 import time
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 
 from slfac.codec.schedule import make_schedule
 from slfac.server.back import Outcome
@@ -11,7 +12,7 @@ from slfac.server.events import Arrived
 from slfac.server.exchange import Decoded, Exchange, Step
 from slfac.server.kept import KeptReplies
 from slfac.server.ledger import Ledger
-from slfac.server.modes.base import Mode, Turn
+from slfac.server.modes.base import Mode, StepMode, Turn
 from slfac.server.settings import ServerSettings
 from slfac.wire.errors import CodecError, ProtocolError, TrainingError
 from slfac.wire.transfer import Frames
@@ -21,7 +22,7 @@ _NEVER = float("inf")
 _LEAST_PATIENCE_S = 0.01
 
 
-class Training:
+class Training(abc.ABC):
     """Collects the steps of a round, trains on them, and keeps the answers.
 
     Args:
@@ -87,7 +88,7 @@ class Training:
 
     @property
     def is_waited_for(self) -> bool:
-        """Whether a batch is in that was not trained on."""
+        """Whether something is in that was not trained on."""
         return bool(self._steps)
 
     def take(self, arrived: Arrived) -> Frames | None:
@@ -103,19 +104,24 @@ class Training:
             CodecError: A payload cannot be decoded.
             ProtocolError: It is of another round, or does not fit the model.
         """
+        frames = self._kept_answer(arrived)
+        if frames is None:
+            if not self._steps:
+                self._waiting_since_s = time.monotonic()
+            self._steps[arrived.index] = self._exchange.read_step(arrived)
+        return frames
+
+    def _kept_answer(self, arrived: Arrived, phase: int = 0) -> Frames | None:
         index, header = arrived.index, arrived.transfer.header
         if header.round == self._round:
             # Its journal has the beginning of this round by now.
             self._kept.confirm(index, self._round)
-        frames = self._kept.find(index, header.round, header.step, header.session, header.seq)
-        if frames is not None:
-            return frames
-        if header.round != self._round:
+        frames = self._kept.find(
+            index, header.round, header.step, header.session, header.seq, phase
+        )
+        if frames is None and header.round != self._round:
             raise ProtocolError(f"a step of round {header.round} came in round {self._round}")
-        if not self._steps:
-            self._waiting_since_s = time.monotonic()
-        self._steps[index] = self._exchange.read_step(arrived)
-        return None
+        return frames
 
     def drop(self, index: int) -> None:
         """Drop a device's step that was not trained on.
@@ -161,6 +167,7 @@ class Training:
             )
         )
 
+    @abc.abstractmethod
     def train(
         self, order: tuple[int, ...], active: Set[int]
     ) -> Iterator[tuple[Arrived, Frames | None]]:
@@ -177,15 +184,63 @@ class Training:
         Raises:
             TrainingError: Training diverged.
         """
-        decoded = self._exchange.decode([self._steps.pop(index) for index in order])
-        self._waiting_since_s = time.monotonic()
+
+    def _scale_rate(self, decoded: Iterable[Decoded]) -> None:
         steps = (one.step.arrived.transfer.header.step for one in decoded)
         # Who was late is behind the others.
         self.share = min(self._schedule.share(self._round, step) for step in steps)
         self._mode.scale_rate(self.share)
+
+    def _book(self, index: int, samples: int, loss: float) -> None:
+        """Take note of what was trained for a device."""
+        self.samples[index] = self.samples.get(index, 0) + samples
+        self._loss_sum += loss * samples
+        self._loss_samples += samples
+
+    def _count(self, order: tuple[int, ...], active: Set[int]) -> None:
+        self._trainings += 1
+        late = active - {*order} if self._mode.together else frozenset()
+        for index in late:
+            self._ledger.late(index)
+        self._participation += len(order) / (len(order) + len(late))
+
+    def _overdue_s(self) -> float:
+        return self._waiting_since_s + self._deadline_s - time.monotonic()
+
+
+class StepTraining(Training):
+    """Training where a step is one request.
+
+    Args:
+        settings: The server's settings.
+        mode: The way of split learning.
+        exchange: Reads requests and writes replies.
+        kept: Where replies are kept.
+        ledger: Sums over steps.
+    """
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        *,
+        mode: StepMode,
+        exchange: Exchange,
+        kept: KeptReplies,
+        ledger: Ledger,
+    ) -> None:
+        super().__init__(settings, mode=mode, exchange=exchange, kept=kept, ledger=ledger)
+        self._trainer = mode
+
+    def train(
+        self, order: tuple[int, ...], active: Set[int]
+    ) -> Iterator[tuple[Arrived, Frames | None]]:
+        """Train on steps; see :meth:`Training.train`."""
+        decoded = self._exchange.decode([self._steps.pop(index) for index in order])
+        self._waiting_since_s = time.monotonic()
+        self._scale_rate(decoded)
         start_s = time.perf_counter()
         batches = {index: one.batch for index, one in zip(order, decoded, strict=True)}
-        outcomes = self._mode.train(batches)
+        outcomes = self._trainer.train(batches)
         train_ms = (time.perf_counter() - start_s) * 1e3
         self._count(order, active)
         done = []
@@ -220,17 +275,4 @@ class Training:
                 place=place,
                 train_ms=train_ms,
             )
-            samples = len(decoded.batch.target)
-            self.samples[index] = self.samples.get(index, 0) + samples
-            self._loss_sum += outcome.loss * samples
-            self._loss_samples += samples
-
-    def _count(self, order: tuple[int, ...], active: Set[int]) -> None:
-        self._trainings += 1
-        late = active - {*order} if self._mode.together else frozenset()
-        for index in late:
-            self._ledger.late(index)
-        self._participation += len(order) / (len(order) + len(late))
-
-    def _overdue_s(self) -> float:
-        return self._waiting_since_s + self._deadline_s - time.monotonic()
+            self._book(index, len(decoded.batch.target), outcome.loss)
