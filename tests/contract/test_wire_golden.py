@@ -42,6 +42,8 @@ SESSION = 0x123456789ABCDEF
 TIMINGS = Timings(0.25, 4.5, 1.125, 2.0, 30.75, 0.5, 5.25, 0.125)
 SMASHED = Section("smashed", "pool1", "slfac", (32, 16, 14, 14), "float32", 12345, 0xDEADBEEF)
 TARGET = Section("target", "target", "none", (32,), "int64", 262, 0x01020304)
+MIDDLE = Section("smashed", "middle", "slfac", (32, 64), "float32", 2345, 0x0BADCAFE)
+MIDDLE_GRADIENT = Section("gradient", "middle", "slfac", (32, 64), "float32", 3456, 0x0BADF00D)
 FILE = Section("bundle", "manifest.json", "", (), "", 4096, 0)
 PLAN = Plan(
     10, 32, 0, "sgd:lr=0.05,momentum=0.9", "slfac", "none", 7, Partition(), "cosine:warmup=2"
@@ -80,6 +82,17 @@ CASES = {
         TIMINGS,
         (Section("front", "front", "safetensors", (), "", 70000, 5),),
     ),
+    "request-head": Request(
+        SESSION, 3, "r", "head", 0, 1, 32, Timings(), (MIDDLE_GRADIENT,), 2.25
+    ),
+    "request-evaluate": Request(SESSION, 4, "r", "evaluate", 9, 300, 32, Timings(), (SMASHED,)),
+    "request-score": Request(
+        SESSION, 5, "r", "score", 9, 300, 1000, Timings(), (), 0.75, 0.5, 0.375
+    ),
+    "reply-outputs": Reply(
+        SESSION, 2, "step", 0, "train", math.nan, 0.5, 4.25, 0.75, (MIDDLE,)
+    ),
+    "reply-evaluate": Reply(SESSION, 301, "front", 9, "evaluate", math.nan, 0.0, 0.0, 0.0, ()),
     "reply-step": Reply(
         SESSION,
         2,
@@ -109,7 +122,14 @@ CASES = {
     "echo": Echo(SESSION, 3, "0.1.0", 1_800_000_000_123_456_789),
 }
 # Frames of writers that knew fewer fields; what they leave out reads as its default.
-OLDER = ("bye-without-provider", "welcome-without-schedule")
+OLDER = (
+    "bye-without-provider",
+    "request-front-without-loss",
+    "request-join-without-loss",
+    "request-resume-without-loss",
+    "request-step-without-loss",
+    "welcome-without-schedule",
+)
 
 
 def described(value):

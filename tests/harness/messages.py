@@ -51,7 +51,8 @@ PLAN = st.builds(
     ),
 )
 SUMMARY = st.builds(m.Summary, st.booleans(), U63, U63, U63, text(64), text(64), text(64), U32)
-KIND = st.sampled_from(["bundle", "join", "step", "front"])
+KIND = st.sampled_from(["bundle", "join", "step", "head", "front", "evaluate", "score"])
+FLOAT = st.floats(allow_nan=False)
 MESSAGES = {
     "Hello": st.builds(
         m.Hello, U63, st.booleans(), U32, text(64), text(64), st.just("") | BUNDLE_ID
@@ -59,15 +60,29 @@ MESSAGES = {
     "Welcome": st.builds(
         m.Welcome, U63, st.booleans(), text(64), text(64), text(64), U32, U32, BUNDLE_ID, U32, PLAN
     ),
-    "Request": st.builds(m.Request, U63, U63, text(64), KIND, U32, U32, U32, TIMINGS, sections(16)),
+    "Request": st.builds(
+        m.Request,
+        U63,
+        U63,
+        text(64),
+        KIND,
+        U32,
+        U32,
+        U32,
+        TIMINGS,
+        sections(16),
+        FLOAT,
+        FLOAT,
+        FLOAT,
+    ),
     "Reply": st.builds(
         m.Reply,
         U63,
         U63,
         KIND,
         U32,
-        st.sampled_from(["train", "stop"]),
-        st.floats(allow_nan=False),
+        st.sampled_from(["train", "stop", "evaluate"]),
+        FLOAT,
         MILLIS,
         MILLIS,
         MILLIS,
