@@ -8,7 +8,8 @@
 # make results-rate, results-rivals  accuracy against bytes on validation images, hours;
 #   then results-test
 # make results-link  time to a target accuracy at 5 Mbit/s; results-ablation: the paper's;
-#   results-resnet18: the test set again, with another model; results-finetune
+#   results-resnet18: the test set again, with another model; results-finetune;
+#   results-modes: ways of split learning beside torch
 
 # The CPU build of torch that constraints.txt pins is found most surely on 3.11.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
@@ -22,7 +23,7 @@ BIN := .venv/bin
 FASHION ?= /usr/share/datasets/fashion-mnist
 
 .PHONY: results results-codec results-front results-rate results-test results-rivals results-link \
-	results-ablation results-resnet18 results-finetune \
+	results-ablation results-resnet18 results-finetune results-modes \
 	demo test test-main test-others lint bench chaos install clean
 
 demo: .venv/.installed
@@ -89,6 +90,10 @@ results-finetune: .venv/.installed
 		--result docs/results/finetune-efficientnet.json
 	$(BIN)/slfac experiment finetune --case text --train 1000 --test 400 --seed 0,1,2 \
 		--result docs/results/finetune-text.json
+
+# Every mode of split learning beside torch; some fifteen minutes.
+results-modes: .venv/.dev
+	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m harness.modes --data $(FASHION) $(MODES)
 
 # A device's training step beside torch's; nothing else should be running.
 results-front: .venv/.installed

@@ -1,5 +1,7 @@
 """A run whose processes are killed ends with the weights of one that nobody disturbed."""
 
+import functools
+
 import pytest
 
 from harness.chaos import (
@@ -32,22 +34,35 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def undisturbed(bundle, digits):
-    with fresh_site(bundle, digits) as site:
-        chaos = Chaos(site)
-        weights = chaos.run(Schedule())
-        assert len([e for e in chaos.events() if e["event"] == "step"]) == ROUNDS * 5 * 3
-        return weights
+    """What a run ends with that nobody disturbs, by mode."""
+
+    @functools.cache
+    def weights(mode):
+        with fresh_site(bundle, digits) as site:
+            chaos = Chaos(site, mode)
+            ended = chaos.run(Schedule())
+            assert len([e for e in chaos.events() if e["event"] == "step"]) == ROUNDS * 5 * 3
+            return ended
+
+    return weights
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)  # each start of a server takes seconds
 @pytest.mark.parametrize(
-    "schedule", [BOUNDARIES, random_schedule(0), random_schedule(5)], ids=["boundaries", "0", "5"]
+    ("mode", "schedule"),
+    [
+        ("parallel", BOUNDARIES),
+        ("parallel", random_schedule(0)),
+        ("relay", random_schedule(5)),
+        ("sfl-v1", random_schedule(6)),
+    ],
+    ids=["boundaries", "0", "relay", "sfl-v1"],
 )
-def test_kills_and_cuts_leave_no_trace_in_the_weights(schedule, bundle, digits, undisturbed):
+def test_kills_and_cuts_leave_no_trace_in_the_weights(mode, schedule, bundle, digits, undisturbed):
     with fresh_site(bundle, digits) as site:
-        chaos = Chaos(site)
-        assert chaos.run(schedule) == undisturbed
+        chaos = Chaos(site, mode)
+        assert chaos.run(schedule) == undisturbed(mode)
         events = chaos.events()
     kinds = [event["event"] for event in events]
     # The metrics are those of one run: what was made again stands there once.

@@ -24,6 +24,8 @@ WAIT_S = 240
 DEVICES = 3
 ROUNDS = 12
 STEPS = 5
+# Those whose weights do not depend on who was first.
+MODES = ("parallel", "sfl-v1", "sfl-v2", "relay")
 SETTINGS = {
     "--rounds": ROUNDS,
     "--batch-size": 16,
@@ -76,9 +78,11 @@ class Chaos:
 
     Args:
         site: Keys, bundle and data.
+        mode: The way of split learning.
     """
 
     site: Site
+    mode: str = "parallel"
     processes: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
     address: str = "tcp://127.0.0.1:*"
 
@@ -136,7 +140,12 @@ class Chaos:
         again = (self.out / "checkpoint").exists()
         how = ["--resume", str(self.out), "--allow-factories", "harness.dropping"]
         if not again:
-            pairs = {"--bundle": self.site.bundle, "--out": self.out, **SETTINGS}
+            pairs = {
+                "--bundle": self.site.bundle,
+                "--out": self.out,
+                "--mode": self.mode,
+                **SETTINGS,
+            }
             how = [str(part) for pair in pairs.items() for part in pair]
         keys = ("--keys", str(self.site.keys("server")))
         process = start_cli("server", *how, *keys, "--bind", self.address)
@@ -161,8 +170,8 @@ class Chaos:
             rounds = written.count(b'{"event": "round"')
             if written.count(b"\n") >= kill.lines and rounds >= kill.rounds:
                 return
-            ended = [n for n, process in self.processes.items() if process.poll() is not None]
-            assert not ended, f"{ended} ended early"
+            for name, process in self.processes.items():
+                assert process.poll() is None, f"{name} ended early: {process.communicate()}"
             # Another process writes the file, and tells nobody.
             time.sleep(0.002)
         raise AssertionError(f"{kill} never came")
@@ -193,7 +202,8 @@ def random_schedule(seed: int) -> Schedule:
     rng.shuffle(victims)
     lines = sorted(rng.sample(range(8, last), len(victims)))
     kills = tuple(
-        Kill(victim, at, rng.uniform(0, 0.05)) for victim, at in zip(victims, lines, strict=True)
+        Kill(victim, at, pause_s=rng.uniform(0, 0.05))
+        for victim, at in zip(victims, lines, strict=True)
     )
     cuts = tuple(sorted(rng.sample(range(30_000, 600_000), rng.randint(1, 3))))
     return Schedule(kills, cuts)
@@ -235,20 +245,23 @@ def main() -> int:
         root = Path(folder)
         bundle = bundle_with_everything(root / "bundle")
         data = write_digits(root / "digits", train=240, test=60, size=12)
-        with fresh_site(bundle, data) as site:
-            expected = Chaos(site).run(Schedule())
-        _say(f"{'schedule':>8} {'killed, at line of metrics':60} {'cuts':>4} {'s':>6}  weights")
+        expected = {}
+        for mode in MODES:
+            with fresh_site(bundle, data) as site:
+                expected[mode] = Chaos(site, mode).run(Schedule())
+        killed = "killed, at line of metrics"
+        _say(f"{'schedule':>8} {'mode':8} {killed:60} {'cuts':>4} {'s':>6}  weights")
         for seed in range(args.seed, args.seed + args.schedules):
-            schedule = random_schedule(seed)
+            schedule, mode = random_schedule(seed), MODES[seed % len(MODES)]
             start_s = time.monotonic()
             with fresh_site(bundle, data) as site:
-                given = Chaos(site).run(schedule)
-            same = given == expected
+                given = Chaos(site, mode).run(schedule)
+            same = given == expected[mode]
             failed += not same
             kills = " ".join(f"{kill.victim}@{kill.lines}" for kill in schedule.kills)
             took_s = time.monotonic() - start_s
             word = "the same" if same else "DIFFERENT"
-            _say(f"{seed:>8} {kills:60} {len(schedule.cuts):>4} {took_s:>6.1f}  {word}")
+            _say(f"{seed:>8} {mode:8} {kills:60} {len(schedule.cuts):>4} {took_s:>6.1f}  {word}")
     return 1 if failed else 0
 
 
