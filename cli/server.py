@@ -70,18 +70,7 @@ def add_parser(subparsers: Any) -> None:
     add("--codec-down", metavar="SPEC", help="codec of the gradients")
     add("--partition", metavar="SPEC", help="how data is shared out (own)")
     add("--seed", type=int, metavar="N", help="seed of everything random (0)")
-    add("--data", metavar="PATH", help="data set with a test split, to evaluate each round")
-    add(
-        "--evaluate",
-        action=argparse.BooleanOptionalAction,
-        help="in mode u-shaped, let devices evaluate each round on their test splits (yes)",
-    )
-    add(
-        "--best-by",
-        choices=("auto", "balanced_accuracy", "accuracy", "loss"),
-        help="score that chooses checkpoint/best (auto: balanced accuracy, or loss)",
-    )
-    add("--early-stop", metavar="SPEC", help="end without gain: patience=3,min_delta=0.001 (no)")
+    _add_evaluation(parser)
     add("--grace-s", type=float, metavar="S", help="how long a lost device may stay away (60)")
     add("--idle-timeout-s", type=float, metavar="S", help="give up without devices after (600)")
     add("--step-timeout-s", type=float, metavar="S", help="go on without a silent device (600)")
@@ -98,6 +87,22 @@ def add_parser(subparsers: Any) -> None:
         type=_names,
         help="factories (MODULE or MODULE:NAME) that may build back halves (slfac's own)",
     )
+
+
+def _add_evaluation(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--data", metavar="PATH", help="data set with a test split, to evaluate each round")
+    add(
+        "--evaluate",
+        action=argparse.BooleanOptionalAction,
+        help="in mode u-shaped, let devices evaluate each round on their test splits (yes)",
+    )
+    add(
+        "--best-by",
+        choices=("auto", "balanced_accuracy", "accuracy", "loss"),
+        help="score that chooses checkpoint/best (auto: balanced accuracy, or loss)",
+    )
+    add("--early-stop", metavar="SPEC", help="end without gain: patience=3,min_delta=0.001 (no)")
 
 
 def run(args: argparse.Namespace) -> int:

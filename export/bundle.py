@@ -92,8 +92,8 @@ def export_bundle(
         out: The bundle's folder; a bundle that stands there is replaced.
         num_classes: Width of the model's output; None takes what it has.
         seed: Seed of the initial weights.
-        freeze_bn: Whether BatchNorm of the front and head keeps its running statistics as they are,
-            and normalises with them; its weights are still trained.
+        freeze_bn: Whether BatchNorm of the front and head keeps its running statistics as they
+            are, and normalises with them; its weights are still trained.
         train_from: A module or node of the front: what it needs stays as it is, in
             evaluation mode. None trains all of the front.
         recompute: Whether the backward graph runs the forward anew, so that between the
@@ -124,22 +124,7 @@ def export_bundle(
     outputs = _outputs(graph, num_classes)
     _check_choices(preprocessing, loss, channels=shape[0])
     parts = _cut(graph, cut, head_cut, train_from=train_from, freeze_bn=freeze_bn)
-    files, fields = front_files(
-        parts.front, shape, what=f"the front up to {cut}", recompute=recompute, say=say
-    )
-    state = _numpy_state(parts.front)
-    if parts.head is not None:
-        head, fields = head_files(
-            parts.head,
-            parts.middle_shapes,
-            front=fields,
-            cut=head_cut,
-            loss=loss,
-            num_outputs=outputs,
-            say=say,
-        )
-        files.update(head)
-        state.update(_numpy_state(parts.head))
+    files, fields = _graph_files(parts, shape, cut, head_cut, loss, outputs, recompute, say)
     manifest = Manifest(
         schema_version=SCHEMA_VERSION if parts.head is None else HEAD_SCHEMA_VERSION,
         slfac_version=slfac.__version__,
@@ -158,7 +143,8 @@ def export_bundle(
         files={},
         **fields,
     )
-    files[FRONT_FILE] = pack_state(state)
+    state = {} if parts.head is None else _numpy_state(parts.head)
+    files[FRONT_FILE] = pack_state({**state, **_numpy_state(parts.front)})
     files[BACK_FILE] = pack_state(_numpy_state(parts.back))
     checks = _prove(manifest, files, parts, say)
     say(f"writing {out}")
@@ -237,6 +223,34 @@ def _cut(
     _, middle, head = thirds(graph, place, head_place)
     head.keep_evaluating(kept)
     return _Parts(front, middle, head, rest, place.shapes, head_place.shapes)
+
+
+def _graph_files(  # noqa: PLR0917 - the choices of an export
+    parts: _Parts,
+    input_shape: tuple[int, ...],
+    cut: str,
+    head_cut: str,
+    loss: Loss,
+    num_outputs: int,
+    recompute: bool,
+    say: Callable[[str], None],
+) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """Graphs of what the devices have, and what the manifest says of them."""
+    files, fields = front_files(
+        parts.front, input_shape, what=f"the front up to {cut}", recompute=recompute, say=say
+    )
+    if parts.head is None:
+        return files, fields
+    head, fields = head_files(
+        parts.head,
+        parts.middle_shapes,
+        front=fields,
+        cut=head_cut,
+        loss=loss,
+        num_outputs=num_outputs,
+        say=say,
+    )
+    return {**files, **head}, fields
 
 
 def _outputs(graph: ModelGraph, num_classes: int | None) -> int:

@@ -82,16 +82,12 @@ CASES = {
         TIMINGS,
         (Section("front", "front", "safetensors", (), "", 70000, 5),),
     ),
-    "request-head": Request(
-        SESSION, 3, "r", "head", 0, 1, 32, Timings(), (MIDDLE_GRADIENT,), 2.25
-    ),
+    "request-head": Request(SESSION, 3, "r", "head", 0, 1, 32, Timings(), (MIDDLE_GRADIENT,), 2.25),
     "request-evaluate": Request(SESSION, 4, "r", "evaluate", 9, 300, 32, Timings(), (SMASHED,)),
     "request-score": Request(
         SESSION, 5, "r", "score", 9, 300, 1000, Timings(), (), 0.75, 0.5, 0.375
     ),
-    "reply-outputs": Reply(
-        SESSION, 2, "step", 0, "train", math.nan, 0.5, 4.25, 0.75, (MIDDLE,)
-    ),
+    "reply-outputs": Reply(SESSION, 2, "step", 0, "train", math.nan, 0.5, 4.25, 0.75, (MIDDLE,)),
     "reply-evaluate": Reply(SESSION, 301, "front", 9, "evaluate", math.nan, 0.0, 0.0, 0.0, ()),
     "reply-step": Reply(
         SESSION,

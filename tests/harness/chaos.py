@@ -25,7 +25,7 @@ DEVICES = 3
 ROUNDS = 12
 STEPS = 5
 # Those whose weights do not depend on who was first.
-MODES = ("parallel", "sfl-v1", "sfl-v2", "relay")
+MODES = ("parallel", "sfl-v1", "sfl-v2", "relay", "u-shaped")
 SETTINGS = {
     "--rounds": ROUNDS,
     "--batch-size": 16,
@@ -216,15 +216,16 @@ def fresh_site(bundle: Path, data: Path) -> Iterator[Site]:
         yield Site.make(Path(folder), bundle, data, DEVICES)
 
 
-def bundle_with_everything(folder: Path) -> Path:
-    """A front with dropout and BatchNorm, and a back half with both."""
+def bundle_with_everything(folder: Path, mode: str = "parallel") -> Path:
+    """A front with dropout and BatchNorm, a back half with both, and a head where needed."""
     from slfac.export import export_bundle
     from slfac.wire.manifest import Preprocessing
 
     export_bundle(
-        model="harness.dropping:resting_cnn",
+        model="harness.dropping:resting_cnn" + ("_in_three" if mode == "u-shaped" else ""),
         kwargs={},
         cut="pool",
+        head_cut="pool2" if mode == "u-shaped" else "",
         input_shape=(1, 12, 12),
         out=folder,
         num_classes=10,
@@ -243,18 +244,18 @@ def main() -> int:
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        bundle = bundle_with_everything(root / "bundle")
+        bundles = {mode: bundle_with_everything(root / mode, mode) for mode in MODES}
         data = write_digits(root / "digits", train=240, test=60, size=12)
         expected = {}
         for mode in MODES:
-            with fresh_site(bundle, data) as site:
+            with fresh_site(bundles[mode], data) as site:
                 expected[mode] = Chaos(site, mode).run(Schedule())
         killed = "killed, at line of metrics"
         _say(f"{'schedule':>8} {'mode':8} {killed:60} {'cuts':>4} {'s':>6}  weights")
         for seed in range(args.seed, args.seed + args.schedules):
             schedule, mode = random_schedule(seed), MODES[seed % len(MODES)]
             start_s = time.monotonic()
-            with fresh_site(bundle, data) as site:
+            with fresh_site(bundles[mode], data) as site:
                 given = Chaos(site, mode).run(schedule)
             same = given == expected[mode]
             failed += not same
