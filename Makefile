@@ -4,7 +4,7 @@
 # make bench  the benchmarks
 # make chaos  kills processes of a run at random, and compares the weights
 # make results  the figures that README and docs quote; results-codec: the codecs' alone;
-#   results-front: those of a device's step beside torch's
+#   results-front: those of a device's step beside torch's; results-overlap: of steps in parts
 # make results-rate, results-rivals  accuracy against bytes on validation images, hours;
 #   then results-test
 # make results-link  time to a target accuracy at 5 Mbit/s; results-ablation: the paper's;
@@ -22,8 +22,8 @@ BIN := .venv/bin
 # Debian's package dataset-fashion-mnist puts the 70000 images here.
 FASHION ?= /usr/share/datasets/fashion-mnist
 
-.PHONY: results results-codec results-front results-rate results-test results-rivals results-link \
-	results-ablation results-resnet18 results-finetune results-modes \
+.PHONY: results results-codec results-front results-overlap results-rate results-test \
+	results-rivals results-link results-ablation results-resnet18 results-finetune results-modes \
 	demo test test-main test-others lint bench chaos install clean
 
 demo: .venv/.installed
@@ -98,6 +98,10 @@ results-modes: .venv/.dev
 # A device's training step beside torch's; nothing else should be running.
 results-front: .venv/.installed
 	$(BIN)/slfac bench front --repeat 60 --json docs/results/front-bench.json
+
+# Steps in parts over slow links; nothing else should be running.
+results-overlap: .venv/.installed
+	$(BIN)/slfac bench overlap --json docs/results/overlap.json
 
 # What is run stands in testbed/plans. Finished runs are reused, so that each can be stopped and
 # gone on with. RATE="--jobs 4" passes arguments on.

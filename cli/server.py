@@ -68,6 +68,8 @@ def add_parser(subparsers: Any) -> None:
     add("--codec", metavar="SPEC", help="codec both ways (slfac)")
     add("--codec-up", metavar="SPEC", help="codec of the smashed data")
     add("--codec-down", metavar="SPEC", help="codec of the gradients")
+    add("--micro-batches", type=int, metavar="N", help="compute and send in N parts, 0: auto (1)")
+    add("--stream-blocks", type=int, metavar="N", help="encode and send in N parts (1)")
     add("--partition", metavar="SPEC", help="how data is shared out (own)")
     add("--seed", type=int, metavar="N", help="seed of everything random (0)")
     _add_evaluation(parser)
@@ -179,6 +181,8 @@ def _show(event: dict[str, Any]) -> None:
     elif kind == "round":
         accuracy = event["accuracy"]
         scored = f", accuracy {accuracy:.2%}" if accuracy is not None else ""
+        if event["participation"] < 1:
+            scored += f", {event['participation']:.0%} of batches in time"
         _say(
             f"round {event['round'] + 1}/{event['rounds']}: "
             f"training loss {event['train_loss']:.4f}{scored}, "

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from slfac.data import Dataset, apply, has_classes, make_targets
+from slfac.device.link import UNSCORED, Scores
 from slfac.device.losses import loss_sum
 from slfac.wire.bundle import Bundle, State
 from slfac.wire.errors import BundleError
@@ -24,15 +24,12 @@ class Score:
 
     Attributes:
         samples: How many there were.
-        loss: Mean loss; NaN without samples.
-        accuracy: Share of samples classified correctly; NaN without classes.
-        balanced_accuracy: Mean of the classes' recalls, of those that have samples; likewise.
+        scores: Over all of them; not numbers without samples, and those of classes without
+            classes.
     """
 
     samples: int
-    loss: float = math.nan
-    accuracy: float = math.nan
-    balanced_accuracy: float = math.nan
+    scores: Scores = UNSCORED
 
 
 def evaluate(
@@ -71,14 +68,10 @@ def evaluate(
         target = make_targets(manifest.loss, data.labels[part], manifest.num_outputs)
         total += loss_sum(manifest.loss, output, target)
         predicted[part] = output.argmax(1)
+    loss = total / len(data)
     if not has_classes(manifest):
-        return Score(samples=len(data), loss=total / len(data))
+        return Score(len(data), Scores(loss))
     hits = predicted == data.labels
     counts = np.bincount(data.labels)
     recalls = np.bincount(data.labels[hits], minlength=len(counts)) / np.maximum(counts, 1)
-    return Score(
-        samples=len(data),
-        loss=total / len(data),
-        accuracy=float(hits.mean()),
-        balanced_accuracy=float(recalls[counts > 0].mean()),
-    )
+    return Score(len(data), Scores(loss, float(hits.mean()), float(recalls[counts > 0].mean())))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,11 +22,9 @@ _TENSOR_HEAD_BYTES = 1024
 def encode_tensors(
     role: Role,
     specs: Iterable[TensorSpec],
-    tensors: Sequence[np.ndarray],
-    codecs: Sequence[Codec],
-    keys: Callable[[int], StreamKey],
-    *,
-    first: int = 0,
+    tensors: Iterable[np.ndarray],
+    codecs: Iterable[Codec],
+    key: StreamKey,
 ) -> list[Part]:
     """Encode tensors, each by the codec of its stream.
 
@@ -34,8 +33,7 @@ def encode_tensors(
         specs: Their names.
         tensors: One each.
         codecs: One each.
-        keys: Gives the key of a stream by its number.
-        first: Number of the first one's stream; the others follow.
+        key: That of the first one's stream; the others have the layers behind it.
 
     Returns:
         A section each.
@@ -44,10 +42,9 @@ def encode_tensors(
         TrainingError: A tensor holds what no codec takes, as when training diverged.
     """
     parts = []
-    for layer, (spec, tensor, codec) in enumerate(zip(specs, tensors, codecs, strict=True), first):
-        key = keys(layer)
+    for number, (spec, tensor, codec) in enumerate(zip(specs, tensors, codecs, strict=True)):
         try:
-            data = codec.encode(tensor, key=key)
+            data = codec.encode(tensor, key=replace(key, layer=key.layer + number))
         except CodecError as error:
             raise TrainingError(
                 f"{role} data of step {key.step} cannot be sent: {error.what}",

@@ -5,11 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import numpy as np
-
-from slfac.codec import Codec, StreamKey, make_codec
 from slfac.codec.schedule import make_schedule
-from slfac.device.draws import draw
 from slfac.device.evaluation import evaluate
 from slfac.device.front import Front
 from slfac.device.head import Head
@@ -17,10 +13,11 @@ from slfac.device.journal import Entry, Journal, Place
 from slfac.device.link import Link
 from slfac.device.optim import make_optimizer
 from slfac.device.samples import Samples
-from slfac.device.sections import decode_tensors, encode_tensors, most_bytes
+from slfac.device.sections import most_bytes
+from slfac.device.steps import At, StepMaker, Steps
 from slfac.device.stopwatch import Stopwatch
-from slfac.device.u_shaped import Step, UShaped
-from slfac.wire.bundle import Bundle, State, pack_state, unpack_state
+from slfac.device.u_shaped import UShapedSteps
+from slfac.wire.bundle import Bundle, pack_state, unpack_state
 from slfac.wire.errors import SlfacError, TrainingError
 from slfac.wire.messages import Reply, Timings, Welcome
 from slfac.wire.transfer import Part, Transfer
@@ -64,12 +61,13 @@ class Stay:
         self._link = link
         self._bundle = bundle
         self._manifest = bundle.manifest
-        self._u_shaped = UShaped(link, bundle, front, head) if head is not None else None
         self._max_front_bytes = most_bytes(
             [*bundle.manifest.parameters, *(b.tensor for b in bundle.manifest.buffers)], copies=1
         )
         self._samples = samples
         self._front = front
+        self._head = head
+        self._welcome = welcome
         self._plan = plan
         self._schedule = make_schedule(
             plan.schedule, rounds=plan.rounds, steps_per_round=plan.steps_per_round
@@ -77,9 +75,6 @@ class Stay:
         self._journal = journal
         self._on_status = on_status
         self._begin_afresh()
-        self._plain = make_codec("none")
-        self._seed = plan.seed
-        self._index = welcome.index
         self._round_samples = 0
 
     def enter(self) -> bool:
@@ -99,8 +94,9 @@ class Stay:
         self._step = 0
         self._optimizer = make_optimizer(self._plan.optimizer)
         self._lr = self._optimizer.lr
-        streams = self._u_shaped.streams if self._u_shaped else len(self._manifest.smashed)
-        self._up: list[Codec] = [make_codec(self._plan.codec_up) for _ in range(streams)]
+        given = (self._link, self._welcome, self._manifest, self._front)
+        self._u_shaped = UShapedSteps(*given, self._head) if self._head is not None else None
+        self._steps: StepMaker = self._u_shaped or Steps(*given)
 
     def _resume(self) -> bool:
         entry = self._journal.read()
@@ -123,7 +119,7 @@ class Stay:
             self._front.load(entry.front)
             self._optimizer.restore(entry.optimizer)
             self._samples.seek(place.data)
-            for codec, state in zip(self._up, place.codecs, strict=True):
+            for codec, state in zip(self._steps.codecs, place.codecs, strict=True):
                 codec.restore(state)
         except (SlfacError, ValueError) as error:
             self._on_status(f"cannot go on from round {place.round + 1}: {error}")
@@ -139,7 +135,7 @@ class Stay:
             round=self.round,
             step=self._step,
             data=self._samples.place(),
-            codecs=[codec.state() for codec in self._up],
+            codecs=[codec.state() for codec in self._steps.codecs],
         )
         try:
             self._journal.write(Entry(place, self._front.state(), self._optimizer.state()))
@@ -166,11 +162,8 @@ class Stay:
         watch = Stopwatch()
         with watch.phase("load"):
             x, target = self._samples.next_batch()
-        if self._u_shaped is None:
-            loss, grads = self._step_over_back(x, target, before, watch)
-        else:
-            step = Step(x, target, self._draws(len(x)), self.round, self._step, self._key, before)
-            loss, grads = self._u_shaped.step(step, self._up, watch)
+        at = At(self.round, self._step)
+        loss, grads = self._steps.step(x, target, at=at, before=before, watch=watch)
         with watch.phase("update"):
             self._optimizer.lr = self._lr * self._schedule.share(self.round, self._step)
             self._optimizer.step(self._front.parameters, grads)
@@ -181,31 +174,6 @@ class Stay:
                 f"the loss of step {self._step} is not finite", "lower the learning rate"
             )
         return loss, watch.timings()
-
-    def _step_over_back(
-        self, x: np.ndarray, target: np.ndarray, before: Timings, watch: Stopwatch
-    ) -> tuple[float, State]:
-        """Loss and gradients, where the server has all that follows the front."""
-        with watch.phase("forward"):
-            smashed = self._front.forward(x, self._draws(len(x)))
-        with watch.phase("encode"):
-            parts = self._encode(smashed, target)
-        exchanged = self._link.request(
-            "step",
-            parts,
-            max_reply_bytes=most_bytes(self._manifest.smashed, copies=2 * len(x)),
-            round_=self.round,
-            step=self._step,
-            samples=len(x),
-            timings=before,
-        )
-        watch.add("send", exchanged.send_ms)
-        watch.add("wait", exchanged.wait_ms)
-        with watch.phase("decode"):
-            gradients = decode_tensors(exchanged.reply, "gradient", self._manifest.smashed, len(x))
-        with watch.phase("backward"):
-            grads = self._front.backward(gradients)
-        return exchanged.reply.header.loss, grads
 
     def finish_round(self, last: Timings) -> bool:
         """Send the front, and take over what the server made of all of them.
@@ -242,35 +210,14 @@ class Stay:
         self._journal.clear()
         return False
 
-    def _evaluate(self, u_shaped: UShaped) -> Reply:
+    def _evaluate(self, steps: UShapedSteps) -> Reply:
         """Score the front that came, and hear how to go on."""
-        place = self.round, self._step
+        at = At(self.round, self._step)
         score = evaluate(
             self._bundle,
             self._front.state(),
             self._samples.test(),
             batch_size=self._plan.batch_size,
-            middle=lambda smashed: u_shaped.middle(smashed, *place),
+            middle=lambda smashed: steps.middle(smashed, at),
         )
-        return u_shaped.report(score, *place)
-
-    def _encode(self, smashed: list[np.ndarray], target: np.ndarray) -> list[Part]:
-        parts = encode_tensors("smashed", self._manifest.smashed, smashed, self._up, self._key)
-        data = self._plain.encode(target)
-        parts.append(Part("target", "target", data, "none", target.shape, str(target.dtype)))
-        return parts
-
-    def _draws(self, batch: int) -> State:
-        head = self._manifest.head
-        specs = (*self._manifest.random, *(head.random if head else ()))
-        return draw(specs, batch, self._seed, self._index, self.round, self._step)
-
-    def _key(self, layer: int) -> StreamKey:
-        return StreamKey(
-            seed=self._seed,
-            device=self._index,
-            round=self.round,
-            step=self._step,
-            layer=layer,
-            direction="up",
-        )
+        return steps.report(score, at)

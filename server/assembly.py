@@ -12,11 +12,11 @@ from slfac.server.kept import KeptReplies
 from slfac.server.ledger import Ledger
 from slfac.server.modes.base import Mode, StepMode
 from slfac.server.modes.u_shaped import UShaped
+from slfac.server.protocol import RunFacts
 from slfac.server.settings import ServerSettings
 from slfac.server.training import StepTraining, Training
 from slfac.server.u_exchange import UShapedExchange
 from slfac.server.u_training import UShapedTraining
-from slfac.wire.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class Assembly:
 
 
 def assemble(
-    settings: ServerSettings, manifest: Manifest, mode: Mode, *, kept: KeptReplies, ledger: Ledger
+    settings: ServerSettings, facts: RunFacts, mode: Mode, *, kept: KeptReplies, ledger: Ledger
 ) -> Assembly:
     """Make what a mode needs.
 
     Args:
         settings: The server's settings.
-        manifest: The bundle's manifest.
+        facts: Bundle and plan of the run.
         mode: The way of split learning.
         kept: Where replies are kept.
         ledger: Sums over steps.
@@ -49,6 +49,7 @@ def assemble(
     Returns:
         The parts.
     """
+    manifest = facts.bundle.manifest
     common: dict[str, Any] = {
         "batch_size": settings.batch_size,
         "codec_down": settings.codec_down,
@@ -69,5 +70,12 @@ def assemble(
     if not isinstance(mode, StepMode):
         raise TypeError(f"mode {mode.name} is of no known kind")
     exchange = Exchange(manifest, **common)
-    steps = StepTraining(settings, mode=mode, exchange=exchange, kept=kept, ledger=ledger)
+    steps = StepTraining(
+        settings,
+        in_parts=facts.plan.micro_batches > 1,
+        mode=mode,
+        exchange=exchange,
+        kept=kept,
+        ledger=ledger,
+    )
     return Assembly(exchange, steps, DeviceScores(None))

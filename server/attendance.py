@@ -69,22 +69,22 @@ class Attendance:
         """Take note that a request was answered: another is expected."""
         self._owing[arrived.index] = arrived.session, time.monotonic()
 
-    def asks_step(self, index: int, step: int, phase: int = 0) -> None:
-        """Take note that a device asks for a step.
+    def asks_step(self, index: int, step: int, part: int) -> None:
+        """Take note that a device asks for a part of a step.
 
         Args:
             index: The device.
             step: Which, since it joined.
-            phase: Which of the step's requests.
+            part: Which part of it.
 
         Raises:
             ProtocolError: It asked for that one, or a later one, before.
         """
         before = self._asked.get(index, (-1, 0))
-        if (step, phase) <= before:
+        if (step, part) <= before:
             # Asking for kept replies over and over, it would keep the others waiting for ever.
             raise ProtocolError(f"step {step} came after step {before[0]}")
-        self._asked[index] = step, phase
+        self._asked[index] = step, part
 
     def made_step(self, index: int) -> None:
         """Take note that a device made a step that is new."""

@@ -33,7 +33,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
         sizes: Bytes of each message's body.
         offset: Where the first body begins.
         crc: CRC-32 of the bodies.
-        phase: Which of the step's replies, where it has several.
+        part: Part of the step.
     """
 
     step: int
@@ -41,7 +41,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     sizes: tuple[int, ...]
     offset: int
     crc: int
-    phase: int = 0
+    part: int = 0
 
 
 class KeptReplies:
@@ -53,11 +53,10 @@ class KeptReplies:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / FOLDER
-        # Of a device in a round, by step and phase.
         self._places: dict[tuple[int, int], dict[tuple[int, int], Place]] = {}
         self._ends: dict[tuple[int, int], int] = {}
 
-    def keep(self, index: int, round_: int, step: int, frames: Frames, phase: int = 0) -> None:
+    def keep(self, index: int, round_: int, step: int, frames: Frames, *, part: int = 0) -> None:
         """Write a reply down.
 
         Args:
@@ -65,7 +64,7 @@ class KeptReplies:
             round_: The round.
             step: The device's step.
             frames: The reply's messages.
-            phase: Which of the step's replies.
+            part: Part of the step.
 
         Raises:
             TrainingError: It cannot be written.
@@ -84,20 +83,14 @@ class KeptReplies:
                 f"cannot write {self._path(*key)}: {error.strerror}", "free some space"
             ) from error
         heads, sizes = tuple(head for head, _ in frames), tuple(map(len, bodies))
-        place = Place(step, heads, sizes, offset, zlib.crc32(data), phase)
-        self._places.setdefault(key, {})[step, phase] = place
+        place = Place(step, heads, sizes, offset, zlib.crc32(data), part)
+        self._places.setdefault(key, {})[step, part] = place
         self._ends[key] = offset + len(data)
 
-    def find(  # noqa: PLR0917 - a key, and an address
-        self,
-        index: int,
-        round_: int,
-        step: int,
-        session: int,
-        seq: int,
-        phase: int = 0,
+    def find(
+        self, index: int, round_: int, step: int, session: int, seq: int, *, part: int = 0
     ) -> Frames | None:
-        """The reply to a step that was trained already.
+        """The reply to a part of a step that was trained already.
 
         Args:
             index: The device.
@@ -105,7 +98,7 @@ class KeptReplies:
             step: The device's step.
             session: The session that asks now.
             seq: The number of its request.
-            phase: Which of the step's replies.
+            part: Part of the step.
 
         Returns:
             The same payload, addressed anew; None where there is none.
@@ -113,7 +106,7 @@ class KeptReplies:
         Raises:
             TrainingError: It cannot be read any more.
         """
-        place = self._places.get((index, round_), {}).get((step, phase))
+        place = self._places.get((index, round_), {}).get((step, part))
         if place is None:
             return None
         path = self._path(index, round_)
@@ -219,7 +212,8 @@ class KeptReplies:
                 raise BundleError(f"cannot read {source}: {error.strerror}") from error
             except ValueError as error:
                 raise BundleError(f"{source}: {error}") from error
-            self._places[index, round_] = {(place.step, place.phase): place for place in places}
+            found = {(place.step, place.part): place for place in places}
+            self._places[index, round_] = found
             self._ends[index, round_] = end
 
     def _path(self, index: int, round_: int) -> Path:

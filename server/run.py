@@ -19,6 +19,7 @@ from slfac.server.exchange import largest_request_bytes
 from slfac.server.limits import raise_open_files
 from slfac.server.metrics import Listener, Metrics
 from slfac.server.modes.factory import make_mode
+from slfac.server.overlap import choose_micro_batches
 from slfac.server.protocol import RunFacts
 from slfac.server.result import DeviceResult, RunResult
 from slfac.server.resume import newest_checkpoint
@@ -78,11 +79,13 @@ class Server:
             )
         enrolled = AllowList(settings.keys).names() if settings.keys is not None else None
         roster = make_roster(settings.devices, enrolled)
+        self._back = BackHalf(bundle, settings.optimizer, settings.allow_factories, device)
+        micro_batches = choose_micro_batches(settings, bundle.manifest, self._back.module)
         self._facts = RunFacts(
             boot=uuid.uuid4().hex,
             run=standing.run if standing else uuid.uuid4().hex[:12],
             bundle=bundle,
-            plan=settings.plan(),
+            plan=settings.plan(micro_batches),
             roster=roster,
             grace_s=settings.grace_s,
         )
@@ -90,7 +93,6 @@ class Server:
             Evaluator(bundle, settings.data, settings.threads) if settings.data else None
         )
         self._watch = make_watch(bundle.manifest, settings.best_by, settings.early_stop)
-        self._back = BackHalf(bundle, settings.optimizer, settings.allow_factories, device)
         if self._resumed is not None:
             self._resumed.restore_back(self._back)
         self._mode = make_mode(settings.mode, self._back, settings.seed)

@@ -74,7 +74,7 @@ class Trainer:
         self._mode = mode
         self._metrics = metrics
         self._kept = KeptReplies(settings.out)
-        parts = assemble(settings, facts.bundle.manifest, mode, kept=self._kept, ledger=self.ledger)
+        parts = assemble(settings, facts, mode, kept=self._kept, ledger=self.ledger)
         self._exchange, self._training, self._scores = parts.exchange, parts.training, parts.scores
         self._chronicle = Chronicle(
             settings=settings,
@@ -168,7 +168,9 @@ class Trainer:
         if header.run != self._facts.run:
             raise ProtocolError(f"a request for run {header.run!r} came, this is {self._facts.run}")
         self._here.heard(index)
-        self.ledger.timings(index, header.timings)
+        # The line of a step that is not over stays open, also while its device makes it again.
+        if not (header.part or self._training.is_amid(index)):
+            self.ledger.timings(index, header.timings)
         if header.kind == "resume":
             self._on_resume(arrived)
             return
@@ -234,7 +236,8 @@ class Trainer:
 
     def _await_return(self, index: int) -> None:
         """Keep the place of a device that opened another session."""
-        self.ledger.timings(index, None)
+        if not self._training.is_amid(index):
+            self.ledger.timings(index, None)
         self._training.drop(index)
         # Its front, where it is in, is what it will make of the round again; so is its score.
         self._waiting.pop(index, None)
@@ -245,7 +248,9 @@ class Trainer:
 
     def _on_step(self, arrived: Arrived) -> None:
         header = arrived.transfer.header
-        self._here.asks_step(arrived.index, header.step, phase=int(header.kind == "head"))
+        # The second request of a step is numbered as a part behind the first.
+        part = header.part + (header.kind == "head")
+        self._here.asks_step(arrived.index, header.step, part)
         frames = self._training.take(arrived)
         if frames is not None:
             self._answer(arrived, frames)
@@ -418,7 +423,8 @@ class Trainer:
     def _answer(self, arrived: Arrived, frames: Frames) -> None:
         seq = arrived.transfer.header.seq
         self._service.reply(arrived.index, arrived.session, seq, frames)
-        self._here.answered(arrived)
+        if not self._training.holds(arrived.index):
+            self._here.answered(arrived)
 
     def _name(self, index: int) -> str:
         return self._facts.roster.names[index]

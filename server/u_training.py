@@ -22,6 +22,7 @@ from slfac.wire.errors import CodecError, ProtocolError, TrainingError
 from slfac.wire.transfer import Frames
 
 _NEVER = float("inf")
+# Kept as so many parts of a step, which itself comes whole.
 _FORWARD, _BACKWARD = 0, 1
 
 
@@ -45,7 +46,9 @@ class UShapedTraining(Training):
         kept: KeptReplies,
         ledger: Ledger,
     ) -> None:
-        super().__init__(settings, mode=mode, exchange=exchange, kept=kept, ledger=ledger)
+        super().__init__(
+            settings, in_parts=False, mode=mode, exchange=exchange, kept=kept, ledger=ledger
+        )
         self._middle = mode.middle
         self._crossings = exchange
         # Of the forward pass: what each device sent and was sent, as long as its gradients are
@@ -63,7 +66,11 @@ class UShapedTraining(Training):
     @property
     def is_waited_for(self) -> bool:
         """Whether something is in that was not trained on."""
-        return bool(self._steps or self._gradients)
+        return super().is_waited_for or bool(self._gradients)
+
+    def holds(self, index: int) -> bool:
+        """Whether a device has sent something that was not trained on."""
+        return super().holds(index) or index in self._gradients
 
     @property
     def patience_s(self) -> float:
@@ -72,6 +79,8 @@ class UShapedTraining(Training):
 
     def take(self, arrived: Arrived) -> Frames | None:
         """Take in one of a step's requests; see :meth:`Training.take`."""
+        if arrived.transfer.header.parts > 1:
+            raise ProtocolError("a step came in parts, and in mode u-shaped steps come whole")
         if arrived.transfer.header.kind == "step":
             return super().take(arrived)
         frames = self._kept_answer(arrived, _BACKWARD)
@@ -115,7 +124,8 @@ class UShapedTraining(Training):
     def _forward(
         self, order: tuple[int, ...], active: Set[int]
     ) -> Iterator[tuple[Arrived, Frames | None]]:
-        decoded = self._exchange.decode([self._steps.pop(index) for index in order])
+        taken = [step for index in order for step in self._incoming.take(index)]
+        decoded = self._exchange.decode(taken)
         self._waiting_since_s = time.monotonic()
         start_s = time.perf_counter()
         made = self._middle.forward(
@@ -139,7 +149,8 @@ class UShapedTraining(Training):
     def _backward(self, order: tuple[int, ...]) -> Iterator[tuple[Arrived, Frames | None]]:
         decoded = self._exchange.decode([self._gradients.pop(index) for index in order])
         firsts, self._due = self._due, {}
-        self._scale_rate(decoded)
+        self._scale(one.step.arrived.transfer.header for one in decoded)
+        self._mode.scale_rate(self.share)
         start_s = time.perf_counter()
         made = self._middle.backward(
             {index: one.batch.smashed for index, one in zip(order, decoded, strict=True)}
@@ -172,4 +183,4 @@ class UShapedTraining(Training):
 
     def _keep(self, arrived: Arrived, answer: Answer, phase: int) -> None:
         step = arrived.transfer.header.step
-        self._kept.keep(arrived.index, self._round, step, answer.frames, phase)
+        self._kept.keep(arrived.index, self._round, step, answer.frames, part=phase)

@@ -33,7 +33,8 @@ def sections(most):
     return st.lists(section, max_size=most).map(tuple)
 
 
-TIMINGS = st.builds(m.Timings, *[MILLIS] * 8)
+TIMINGS = st.builds(m.Timings, *[MILLIS] * 9)
+PARTS = st.integers(1, m.MAX_PARTS)
 PLAN = st.builds(
     m.Plan,
     rounds=st.integers(1, 10**6),
@@ -49,6 +50,8 @@ PLAN = st.builds(
         beta=st.floats(0, 1e6, exclude_min=True),
         min_samples=st.integers(2, 10**6),
     ),
+    micro_batches=PARTS,
+    stream_blocks=PARTS,
 )
 SUMMARY = st.builds(m.Summary, st.booleans(), U63, U63, U63, text(64), text(64), text(64), U32)
 KIND = st.sampled_from(["bundle", "join", "step", "head", "front", "evaluate", "score"])
@@ -71,9 +74,12 @@ MESSAGES = {
         U32,
         TIMINGS,
         sections(16),
-        FLOAT,
-        FLOAT,
-        FLOAT,
+        part=st.integers(0, m.MAX_PARTS - 1),
+        parts=PARTS,
+        step_samples=U32,
+        loss=FLOAT,
+        accuracy=FLOAT,
+        balanced_accuracy=FLOAT,
     ),
     "Reply": st.builds(
         m.Reply,

@@ -112,16 +112,16 @@ def test_an_evaluation_scores_all_samples_whatever_the_batch(bundle, batch_size)
     predicted = (h @ state["fc2.weight"].T + state["fc2.bias"]).argmax(1)
     right = predicted == labels
     assert score.samples == 20
-    assert score.loss == pytest.approx(by_hand(state, h, labels)[0], rel=1e-5)
-    assert score.accuracy == right.mean()
+    assert score.scores.loss == pytest.approx(by_hand(state, h, labels)[0], rel=1e-5)
+    assert score.scores.accuracy == right.mean()
     recalls = [right[labels == label].mean() for label in (0, 1, 3)]
-    assert score.balanced_accuracy == pytest.approx(np.mean(recalls))
+    assert score.scores.balanced_accuracy == pytest.approx(np.mean(recalls))
 
 
 def test_without_test_samples_there_is_no_score(bundle):
     score = evaluate(bundle, bundle.front_state(), None, batch_size=4, middle=lambda _: [])
     assert score.samples == 0
-    assert np.isnan([score.loss, score.accuracy, score.balanced_accuracy]).all()
+    assert np.isnan(score.scores).all()
 
 
 @pytest.mark.parametrize("scale", [1, 1e4])
