@@ -83,6 +83,11 @@ class Server:
                 f"run in {settings.out} trains {standing.bundle[:12]}",
                 "give --bundle the folder of that one",
             )
+        if bundle.manifest.head and settings.data is not None:
+            raise SettingsError(
+                f"setting data is {str(settings.data)!r}, and the bundle's head is the devices'",
+                "leave it out: they evaluate on their own test splits",
+            )
         enrolled = AllowList(settings.keys).names() if settings.keys is not None else None
         roster = make_roster(settings.devices, enrolled)
         precision = choose_precision(settings.precision, device)
