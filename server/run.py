@@ -32,7 +32,7 @@ from slfac.server.roster import make_roster
 from slfac.server.service import Service
 from slfac.server.settings import ServerSettings
 from slfac.server.trainer import Trainer
-from slfac.wire.bundle import open_bundle
+from slfac.wire.bundle import Bundle, open_bundle
 from slfac.wire.discovery import require_zeroconf
 from slfac.wire.errors import SettingsError, SlfacError
 from slfac.wire.keys import AllowList, server_keys
@@ -77,17 +77,7 @@ class Server:
         bundle = open_bundle(settings.bundle)
         self._resumed = newest_checkpoint(settings.out) if settings.resume else None
         standing = self._resumed.standing if self._resumed else None
-        if standing is not None and standing.bundle != bundle.id:
-            raise SettingsError(
-                f"setting bundle is {str(settings.bundle)!r}, bundle {bundle.id[:12]}, and the "
-                f"run in {settings.out} trains {standing.bundle[:12]}",
-                "give --bundle the folder of that one",
-            )
-        if bundle.manifest.head and settings.data is not None:
-            raise SettingsError(
-                f"setting data is {str(settings.data)!r}, and the bundle's head is the devices'",
-                "leave it out: they evaluate on their own test splits",
-            )
+        _check_bundle(settings, bundle, standing)
         enrolled = AllowList(settings.keys).names() if settings.keys is not None else None
         roster = make_roster(settings.devices, enrolled)
         precision = choose_precision(settings.precision, device)
@@ -117,21 +107,24 @@ class Server:
             max_request_bytes=largest_request_bytes(bundle.manifest, settings.batch_size),
             traffic=standing.traffic if standing else None,
         )
+        self._announcement = contextlib.ExitStack()
         try:
-            self.address = self._service.address
-            self._live = self._make_live(standing)
-            self.places = self._live.places
-            try:
-                keep_bytes = standing.metrics_bytes if standing else None
-                self._metrics = Metrics(settings.out, self._tell, keep_bytes=keep_bytes)
-                self._live.start()
-            except BaseException:
-                self._live.close()
-                raise
+            self._open_outputs(standing)
         except BaseException:
             self._service.close()
             raise
-        self._announcement = contextlib.ExitStack()
+
+    def _open_outputs(self, standing: Standing | None) -> None:
+        self.address = self._service.address
+        self._live = self._make_live(standing)
+        self.places = self._live.places
+        try:
+            keep_bytes = standing.metrics_bytes if standing else None
+            self._metrics = Metrics(self._settings.out, self._tell, keep_bytes=keep_bytes)
+            self._live.start()
+        except BaseException:
+            self._live.close()
+            raise
 
     def __enter__(self) -> Server:
         self._service.start()
@@ -300,3 +293,17 @@ def _failure(error: BaseException | None) -> str:
     if error is None:
         return ""
     return str(error) if isinstance(error, SlfacError) else "the server was stopped"
+
+
+def _check_bundle(settings: ServerSettings, bundle: Bundle, standing: Standing | None) -> None:
+    if standing is not None and standing.bundle != bundle.id:
+        raise SettingsError(
+            f"setting bundle is {str(settings.bundle)!r}, bundle {bundle.id[:12]}, and the "
+            f"run in {settings.out} trains {standing.bundle[:12]}",
+            "give --bundle the folder of that one",
+        )
+    if bundle.manifest.head and settings.data is not None:
+        raise SettingsError(
+            f"setting data is {str(settings.data)!r}, and the bundle's head is the devices'",
+            "leave it out: they evaluate on their own test splits",
+        )
