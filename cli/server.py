@@ -22,7 +22,7 @@ examples:
 Codecs: none, fp16, slfac:theta=0.9,bmin=2,bmax=8. Optimisers: sgd:lr=0.05,momentum=0.9,
 adam:lr=0.001, adamw:lr=0.001, each with clip_norm=1 or clip_value=0.1. Schedules: constant,
 linear:final=0, cosine:warmup=2,final=0.01, step:every=10,factor=0.1 (docs/guide.md).
-Modes: parallel, sfl-v1, sfl-v2, relay, async:staleness=4 (docs/modes.md).
+Modes: parallel, sfl-v1, sfl-v2, relay, async:staleness=4, u-shaped (docs/modes.md).
 Partitions: own, iid, dirichlet:beta=0.5 (docs/data.md).
 
 A file for --config holds the same settings, with _ for - (docs/server.toml). What is given
@@ -77,7 +77,7 @@ def add_parser(subparsers: Any) -> None:
     add("--stream-blocks", type=int, metavar="N", help="encode and send in N parts (1)")
     add("--partition", metavar="SPEC", help="how data is shared out (own)")
     add("--seed", type=int, metavar="N", help="seed of everything random (0)")
-    _add_scores(parser)
+    _add_evaluation(parser)
     add("--grace-s", type=float, metavar="S", help="how long a lost device may stay away (60)")
     add("--idle-timeout-s", type=float, metavar="S", help="give up without devices after (600)")
     add("--step-timeout-s", type=float, metavar="S", help="go on without a silent device (600)")
@@ -108,17 +108,6 @@ def _add_place(parser: argparse.ArgumentParser) -> None:
     _add_watching(parser)
 
 
-def _add_scores(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--data", metavar="PATH", help="data set with a test split, to evaluate each round")
-    add(
-        "--best-by",
-        choices=("auto", "balanced_accuracy", "accuracy", "loss"),
-        help="score that chooses checkpoint/best (auto: balanced accuracy, or loss)",
-    )
-    add("--early-stop", metavar="SPEC", help="end without gain: patience=3,min_delta=0.001 (no)")
-
-
 def _add_watching(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--page", metavar="[HOST:]PORT", help="show the run on a web page (no; 127.0.0.1)")
@@ -128,6 +117,22 @@ def _add_watching(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="write files for TensorBoard to OUT/tensorboard (no)",
     )
+
+
+def _add_evaluation(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--data", metavar="PATH", help="data set with a test split, to evaluate each round")
+    add(
+        "--evaluate",
+        action=argparse.BooleanOptionalAction,
+        help="in mode u-shaped, let devices evaluate each round on their test splits (yes)",
+    )
+    add(
+        "--best-by",
+        choices=("auto", "balanced_accuracy", "accuracy", "loss"),
+        help="score that chooses checkpoint/best (auto: balanced accuracy, or loss)",
+    )
+    add("--early-stop", metavar="SPEC", help="end without gain: patience=3,min_delta=0.001 (no)")
 
 
 def run(args: argparse.Namespace) -> int:

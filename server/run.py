@@ -32,7 +32,7 @@ from slfac.server.roster import make_roster
 from slfac.server.service import Service
 from slfac.server.settings import ServerSettings
 from slfac.server.trainer import Trainer
-from slfac.wire.bundle import open_bundle
+from slfac.wire.bundle import Bundle, open_bundle
 from slfac.wire.discovery import require_zeroconf
 from slfac.wire.errors import SettingsError, SlfacError
 from slfac.wire.keys import AllowList, server_keys
@@ -77,12 +77,7 @@ class Server:
         bundle = open_bundle(settings.bundle)
         self._resumed = newest_checkpoint(settings.out) if settings.resume else None
         standing = self._resumed.standing if self._resumed else None
-        if standing is not None and standing.bundle != bundle.id:
-            raise SettingsError(
-                f"setting bundle is {str(settings.bundle)!r}, bundle {bundle.id[:12]}, and the "
-                f"run in {settings.out} trains {standing.bundle[:12]}",
-                "give --bundle the folder of that one",
-            )
+        _check_bundle(settings, bundle, standing)
         enrolled = AllowList(settings.keys).names() if settings.keys is not None else None
         roster = make_roster(settings.devices, enrolled)
         precision = choose_precision(settings.precision, device)
@@ -258,6 +253,7 @@ class Server:
             "mode": self._mode.name,
             "devices": list(self._facts.roster.names),
             "test_samples": len(self._evaluator) if self._evaluator else None,
+            "micro_batches": self._facts.plan.micro_batches,
             "settings": settings.model_dump(mode="json"),
         }
 
@@ -295,3 +291,17 @@ def _failure(error: BaseException | None) -> str:
     if error is None:
         return ""
     return str(error) if isinstance(error, SlfacError) else "the server was stopped"
+
+
+def _check_bundle(settings: ServerSettings, bundle: Bundle, standing: Standing | None) -> None:
+    if standing is not None and standing.bundle != bundle.id:
+        raise SettingsError(
+            f"setting bundle is {str(settings.bundle)!r}, bundle {bundle.id[:12]}, and the "
+            f"run in {settings.out} trains {standing.bundle[:12]}",
+            "give --bundle the folder of that one",
+        )
+    if bundle.manifest.head and settings.data is not None:
+        raise SettingsError(
+            f"setting data is {str(settings.data)!r}, and the bundle's head is the devices'",
+            "leave it out: they evaluate on their own test splits",
+        )

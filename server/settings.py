@@ -55,8 +55,8 @@ class ServerSettings(BaseModel):
         min_devices: Start with this many once ``join_timeout_s`` is over, which must then be
             set; 0 means all.
         join_timeout_s: How long to wait for the others then; 0 means for ever.
-        mode: Way of split learning: ``parallel``, ``sfl-v1``, ``sfl-v2``, ``relay`` or
-            ``async:staleness=4``; ``auto`` is what the bundle was made for.
+        mode: Way of split learning: ``parallel``, ``sfl-v1``, ``sfl-v2``, ``relay``,
+            ``async:staleness=4`` or ``u-shaped``; ``auto`` is what the bundle was made for.
         rounds: Rounds to train.
         steps_per_round: Steps of a device in a round; 0 means one pass of its data.
         batch_size: Samples a device puts into one step.
@@ -72,6 +72,8 @@ class ServerSettings(BaseModel):
         partition: ``own``, ``iid`` or ``dirichlet:beta=0.5``.
         seed: Seed of everything random.
         data: Data set with a test split to evaluate on each round; None evaluates nothing.
+        evaluate: Whether devices evaluate each round on their test splits where they have the
+            labels to themselves, in mode ``u-shaped``.
         best_by: By which score ``checkpoint/best`` is chosen; ``auto`` is balanced accuracy
             for a model with classes, and the loss for others.
         early_stop: End the run when that score gains no more: ``patience=3,min_delta=0.001``;
@@ -120,6 +122,7 @@ class ServerSettings(BaseModel):
     partition: str = "own"
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     data: Path | None = None
+    evaluate: bool = True
     best_by: BestBy = "auto"
     early_stop: str = ""
     grace_s: Annotated[float, Field(ge=0)] = 60.0
