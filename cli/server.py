@@ -129,6 +129,11 @@ def run(args: argparse.Namespace) -> int:
     if result.best is not None:
         best = result.best
         print(f"best after round {best.round + 1}: {_score(best.measure, best.value)}")
+    if result.refused_keys:
+        print(f"refused {result.refused_keys} connections for their keys")
+    if result.refused:
+        causes = ", ".join(f"{cause} {count}" for cause, count in result.refused.items())
+        print(f"refused {sum(result.refused.values())} messages: {causes}")
     return 0
 
 

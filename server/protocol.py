@@ -66,6 +66,9 @@ class Protocol:
     Args:
         facts: What every device is told.
         emit: Takes what the trainer must know.
+
+    Attributes:
+        repeated: Requests that came again, and were not taken for new ones.
     """
 
     def __init__(self, facts: RunFacts, emit: Callable[[Event], None]) -> None:
@@ -73,6 +76,7 @@ class Protocol:
         self._emit = emit
         self._sessions: dict[int, Session] = {}
         self._bundle: BundleReply | None = None
+        self.repeated = 0
 
     def session(self, index: int) -> Session | None:
         """Present session of a device, or None.
@@ -101,7 +105,9 @@ class Protocol:
             ProtocolError: The message is not allowed here; the connection is to be refused.
         """
         if isinstance(header, Probe) != connection.probes:
-            raise ProtocolError("a probe and another message came on one connection")
+            raise ProtocolError(
+                "a probe and another message came on one connection", cause="direction"
+            )
         if isinstance(header, Probe):
             answer_probe(connection, header)
             return
@@ -110,7 +116,9 @@ class Protocol:
             return
         session = connection.session
         if session is None or header.session != session.id:
-            raise ProtocolError("a message came before HELLO, or from another session")
+            raise ProtocolError(
+                "a message came before HELLO, or from another session", cause="session"
+            )
         if isinstance(header, Request):
             if header.sections and header.kind in _WITHOUT_PAYLOAD:
                 raise ProtocolError(f"a {header.kind} request came with a payload")
@@ -123,7 +131,7 @@ class Protocol:
             self._end(session)
             self._emit(Left(index=session.index, bye=header))
         else:
-            raise ProtocolError(f"a device sent a {type(header).__name__}")
+            raise ProtocolError(f"a device sent a {type(header).__name__}", cause="direction")
 
     def reply(self, index: int, session_id: int, seq: int, frames: Frames) -> None:
         """Answer a device's request, now and whenever it asks again.
@@ -249,21 +257,27 @@ class Protocol:
         header = transfer.header
         queued = len(connection.outbox)
         if header.seq == session.last_seq:
+            self.repeated += 1
             _log.info("device %s sent request %d again", session.name, header.seq)
             # While a whole reply waits, another copy would only fill the memory.
             if session.reply is not None and queued < len(session.reply):
                 connection.outbox.put_frames(session.reply)
             return
         if header.seq != session.last_seq + 1:
-            raise ProtocolError(f"request {header.seq} came after request {session.last_seq}")
+            raise ProtocolError(
+                f"request {header.seq} came after request {session.last_seq}", cause="order"
+            )
         if session.last_seq and session.reply is None:
             raise ProtocolError(
-                f"request {header.seq} came before the answer to request {session.last_seq}"
+                f"request {header.seq} came before the answer to request {session.last_seq}",
+                cause="order",
             )
         # No second bundle is queued behind one that the device has not taken in.
         reply_frames = 0 if header.kind == "bundle" else len(session.reply or ())
         if queued > reply_frames + _CONTROL_MESSAGES:
-            raise ProtocolError(f"request {header.seq} came from a device that takes nothing in")
+            raise ProtocolError(
+                f"request {header.seq} came from a device that takes nothing in", cause="order"
+            )
         session.last_seq = header.seq
         session.reply = None
         if header.kind == "bundle":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import platform
 import uuid
 from types import TracebackType
@@ -30,8 +29,6 @@ from slfac.wire.bundle import open_bundle
 from slfac.wire.errors import SettingsError, SlfacError
 from slfac.wire.keys import AllowList
 from slfac.wire.sockets import HEARTBEAT_MS
-
-_log = logging.getLogger(__name__)
 
 
 class Server:
@@ -166,18 +163,11 @@ class Server:
             run=result.run,
             seconds=result.seconds,
             stopped_early=result.stopped_early,
-            **self._turned_away(),
+            refused_keys=result.refused_keys,
+            refused=result.refused,
+            repeated=self._service.repeated,
         )
         return result
-
-    def _turned_away(self) -> dict[str, int]:
-        refused_keys, malformed = self._service.refused_keys(), self._service.malformed
-        attempts = sum(refused_keys.values())
-        if attempts:
-            _log.warning("%d connections with keys that are not enrolled were refused", attempts)
-        if malformed:
-            _log.warning("%d messages that were not of two frames were dropped", malformed)
-        return {"refused_keys": attempts, "malformed": malformed}
 
     def _facts_for_metrics(self) -> dict[str, Any]:
         settings, manifest = self._settings, self._facts.bundle.manifest
@@ -213,6 +203,7 @@ class Server:
                     wire_bytes_up=wire_up,
                     wire_bytes_down=wire_down,
                     summary=trainer.summaries.get(index),
+                    refused=self._service.refusals.counts(name),
                 )
             )
         return RunResult(
@@ -224,4 +215,6 @@ class Server:
             best=self._watch.best,
             stopped_early=len(rounds) < self._settings.rounds,
             seconds=sum(entry.seconds for entry in rounds),
+            refused_keys=sum(self._service.refused_keys().values()),
+            refused=self._service.refusals.counts(),
         )
