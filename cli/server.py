@@ -155,10 +155,7 @@ def _show(event: dict[str, Any]) -> None:
         names = ", ".join(event["devices"])
         _say(f"run {event['run']} at {event['address']}, waiting for {names}")
     elif kind == "restarted":
-        _say(
-            f"run {event['run']} at {event['address']} goes on after {event['round']} of "
-            f"{event['rounds']} rounds, waiting for {', '.join(event['missing'])}"
-        )
+        _say(_restarted(event))
     elif kind == "resumed":
         _say(f"{event['device']} goes on from the beginning of round {event['round'] + 1}")
     elif kind == "joined":
@@ -177,6 +174,19 @@ def _show(event: dict[str, Any]) -> None:
             f"{event['devices']} devices, {event['seconds']:.1f} s, "
             f"{event['bytes_up'] / 1e6:.2f} MB up, {event['bytes_down'] / 1e6:.2f} MB down so far"
         )
+
+
+def _restarted(event: dict[str, Any]) -> str:
+    line = (
+        f"run {event['run']} at {event['address']} goes on after {event['round']} of "
+        f"{event['rounds']} rounds, waiting up to {event['wait_s']:g} s for "
+        f"{', '.join(event['missing']) or 'any device'}"
+    )
+    if event["ended"]:
+        line += "; the run had ended, so start its devices again"
+    if event["revoked"]:
+        line += f"; without {', '.join(event['revoked'])}, not enrolled any more"
+    return line
 
 
 def _score(measure: str, value: float) -> str:

@@ -17,7 +17,7 @@ from slfac.device.optim import make_optimizer
 from slfac.device.samples import Samples
 from slfac.device.stopwatch import Stopwatch
 from slfac.wire.bundle import Bundle, State, pack_state, unpack_state
-from slfac.wire.errors import CodecError, SlfacError, TrainingError
+from slfac.wire.errors import CodecError, ProtocolError, SlfacError, TrainingError
 from slfac.wire.manifest import TensorSpec
 from slfac.wire.messages import Reply, Timings, Welcome
 from slfac.wire.transfer import Part, Transfer
@@ -217,6 +217,11 @@ class Stay:
         return self._take_front(exchanged.reply)
 
     def _take_front(self, reply: Transfer[Reply]) -> bool:
+        if reply.header.directive == "join":
+            raise ProtocolError(
+                f"the server answered a {reply.header.kind} request with the word to join",
+                "check that both ends run the same release of slfac",
+            )
         _, data = reply.part("front", "front")
         self._front.load(unpack_state(self._manifest, bytes(data)))
         self.round = reply.header.round

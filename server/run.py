@@ -20,8 +20,8 @@ from slfac.server.metrics import Listener, Metrics
 from slfac.server.modes.parallel import Parallel
 from slfac.server.protocol import RunFacts
 from slfac.server.result import DeviceResult, RunResult
-from slfac.server.resume import newest_checkpoint
-from slfac.server.roster import make_roster
+from slfac.server.resume import Checkpoint, has_ended, newest_checkpoint
+from slfac.server.roster import Roster, make_roster
 from slfac.server.service import Service
 from slfac.server.settings import ServerSettings
 from slfac.server.trainer import Trainer
@@ -69,7 +69,10 @@ class Server:
                 "give --bundle the folder of that one",
             )
         enrolled = AllowList(settings.keys).names() if settings.keys is not None else None
-        roster = make_roster(settings.devices, enrolled)
+        roster = Roster(standing.names) if standing else make_roster(settings.devices, enrolled)
+        self._revoked = roster.outside(enrolled)
+        if self._resumed is not None:
+            self._resumed = self._resumed.without(self._revoked)
         self._facts = RunFacts(
             boot=uuid.uuid4().hex,
             run=standing.run if standing else uuid.uuid4().hex[:12],
@@ -94,6 +97,7 @@ class Server:
         )
         try:
             keep_bytes = standing.metrics_bytes if standing else None
+            self._had_ended = settings.resume and has_ended(settings.out)
             self._metrics = Metrics(settings.out, listener, keep_bytes=keep_bytes)
         except BaseException:
             self._service.close()
@@ -132,17 +136,7 @@ class Server:
         if self._resumed is None:
             self._metrics.write("run", **self._facts_for_metrics())
         else:
-            path, names = self._resumed.path.name, self._facts.roster.names
-            rounds, members = (self._resumed.standing.rounds, self._resumed.standing.members)
-            self._metrics.write(
-                "restarted",
-                run=self._facts.run,
-                address=self.address,
-                checkpoint=path,
-                round=len(rounds),
-                rounds=self._settings.rounds,
-                missing=[names[index] for index in members],
-            )
+            self._metrics.write("restarted", **self._facts_of(self._resumed))
         trainer = Trainer(
             settings=self._settings,
             facts=self._facts,
@@ -186,6 +180,20 @@ class Server:
             "devices": list(self._facts.roster.names),
             "test_samples": len(self._evaluator) if self._evaluator else None,
             "settings": settings.model_dump(mode="json"),
+        }
+
+    def _facts_of(self, resumed: Checkpoint) -> dict[str, Any]:
+        names, standing = self._facts.roster.names, resumed.standing
+        return {
+            "run": self._facts.run,
+            "address": self.address,
+            "checkpoint": resumed.path.name,
+            "round": len(standing.rounds),
+            "rounds": self._settings.rounds,
+            "missing": [names[index] for index in standing.members],
+            "wait_s": self._settings.idle_timeout_s,
+            "ended": self._had_ended,
+            "revoked": [names[index] for index in self._revoked],
         }
 
     def _result(self, trainer: Trainer) -> RunResult:
