@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from slfac.wire.errors import BundleError, CodecError, ProtocolError, SlfacError
+from slfac.wire.errors import BundleError, CodecError, ProtocolError
 from slfac.wire.messages import Chunk, Credit, Hello, Message, Request
 
 _BY_MESSAGE: dict[type, str] = {
@@ -79,7 +79,7 @@ class Refusals:
         return dict(self._all if device is None else self._by_device[device])
 
 
-def cause_of_message(header: Message | SlfacError) -> str:
+def cause_of_message(header: Message | ProtocolError) -> str:
     """What is wrong with a message that came apart, or that its kind does not allow.
 
     Args:
@@ -88,7 +88,7 @@ def cause_of_message(header: Message | SlfacError) -> str:
     return _BY_MESSAGE.get(type(header), "header")
 
 
-def cause_of_error(error: SlfacError) -> str:
+def cause_of_error(error: CodecError | ProtocolError | BundleError) -> str:
     """What is wrong with a request that was whole.
 
     Args:
@@ -98,4 +98,4 @@ def cause_of_error(error: SlfacError) -> str:
         return error.cause or "request"
     if isinstance(error, CodecError):
         return "codec"
-    return "front" if isinstance(error, BundleError) else "values"
+    return "front"

@@ -113,9 +113,7 @@ class Service:
         """
         self._do(lambda: self._protocol.reply(index, session, seq, frames))
 
-    def refuse(
-        self, index: int, session: int, reason: str, remedy: str, cause: str = "request"
-    ) -> None:
+    def refuse(self, index: int, session: int, reason: str, remedy: str, cause: str) -> None:
         """End a device's session and tell it why. Called by the trainer.
 
         Args:

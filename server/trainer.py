@@ -19,6 +19,7 @@ from slfac.server.ledger import Ledger
 from slfac.server.metrics import Metrics
 from slfac.server.modes.base import Mode
 from slfac.server.protocol import RunFacts
+from slfac.server.refusals import cause_of_error
 from slfac.server.result import RoundResult
 from slfac.server.resume import Checkpoint
 from slfac.server.service import Service
@@ -152,7 +153,8 @@ class Trainer:
             try:
                 self._on_request(event)
             except (CodecError, ProtocolError, BundleError) as error:
-                self._refuse(event.index, event.session, error.what, error.remedy)
+                cause = cause_of_error(error)
+                self._refuse(event.index, event.session, error.what, error.remedy, cause)
         elif isinstance(event, Lost):
             self._remove(event.index, event.reason)
         elif isinstance(event, Restarted):
@@ -194,7 +196,7 @@ class Trainer:
         if index in here.members:
             raise ProtocolError("a device that has joined asked to join again")
         here.joining[index] = arrived
-        present = here.members | here.joining.keys()
+        present = {i for i in here.members if not here.is_away(i)} | here.joining.keys()
         missing = [n for i, n in enumerate(self._facts.roster.names) if i not in present]
         self._metrics.write("joined", device=self._name(index), round=now, missing=missing)
         if returned and here.members and (uncalled or self._is_fresh(now)):
@@ -282,7 +284,7 @@ class Trainer:
             if late.session is None:
                 self._remove(late.index, late.reason)
             else:
-                self._refuse(late.index, late.session, late.reason, "check that device")
+                self._refuse(late.index, late.session, late.reason, "check that device", "late")
 
     def _admit_first(self) -> None:
         """Start, or start again after all devices were lost, once enough have joined."""
@@ -339,7 +341,7 @@ class Trainer:
         for arrived in left_out:
             what = f"its loss is not finite, or its data exceeds {LARGEST_VALUE:g}"
             remedy = "check the data, or lower the learning rate"
-            self._refuse(arrived.index, arrived.session, what, remedy)
+            self._refuse(arrived.index, arrived.session, what, remedy, "values")
 
     def _finish_round(self) -> None:
         samples = self._training.samples
@@ -364,8 +366,8 @@ class Trainer:
         self._finished.clear()
         self._training.begin(len(self.rounds))
 
-    def _refuse(self, index: int, session: int, what: str, remedy: str) -> None:
-        self._service.refuse(index, session, what, remedy)
+    def _refuse(self, index: int, session: int, what: str, remedy: str, cause: str) -> None:
+        self._service.refuse(index, session, what, remedy, cause)
         self._remove(index, f"{what}; {remedy}" if remedy else what)
 
     def _remove(self, index: int, reason: str) -> None:

@@ -48,6 +48,8 @@ class Training:
     ) -> None:
         self.samples: dict[int, int] = {}
         self.share = 1.0
+        self._made: dict[int, int] = {}
+        self._most_steps = settings.steps_per_round or _NEVER
         rounds, steps = settings.rounds, settings.steps_per_round
         self._schedule = make_schedule(settings.schedule, rounds=rounds, steps_per_round=steps)
         self._deadline_s = settings.step_deadline_s or _NEVER
@@ -73,6 +75,7 @@ class Training:
         self._loss_sum, self._loss_samples = 0.0, 0
         self._participation = 0.0
         self.samples.clear()
+        self._made.clear()
         self._mode.begin(round_)
 
     @property
@@ -101,7 +104,8 @@ class Training:
 
         Raises:
             CodecError: A payload cannot be decoded.
-            ProtocolError: It is of another round, or does not fit the model.
+            ProtocolError: It is of another round, does not fit the model, or the device has made
+                all its steps of this one.
         """
         index, header = arrived.index, arrived.transfer.header
         if header.round == self._round:
@@ -112,6 +116,9 @@ class Training:
             return frames
         if header.round != self._round:
             raise ProtocolError(f"a step of round {header.round} came in round {self._round}")
+        if self._made.get(index, 0) >= self._most_steps:
+            # Its replies would fill the disk, and the others would wait for ever.
+            raise ProtocolError(f"a step came after the {self._most_steps} of a round")
         if not self._steps:
             self._waiting_since_s = time.monotonic()
         self._steps[index] = self._exchange.read_step(arrived)
@@ -133,6 +140,7 @@ class Training:
         """
         self.drop(index)
         self.samples.pop(index, None)
+        self._made.pop(index, None)
         self._exchange.forget(index)
         self._kept.forget(index)
         self._mode.forget(index)
@@ -213,6 +221,7 @@ class Training:
             self._ledger.step(decoded, answer, outcome, round_=self._round, train_ms=train_ms)
             samples = len(decoded.batch.target)
             self.samples[index] = self.samples.get(index, 0) + samples
+            self._made[index] = self._made.get(index, 0) + 1
             self._loss_sum += outcome.loss * samples
             self._loss_samples += samples
 

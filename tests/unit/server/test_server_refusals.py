@@ -11,7 +11,7 @@ from slfac.server.protocol import RunFacts
 from slfac.server.refusals import Refusals, cause_of_error
 from slfac.server.roster import Roster
 from slfac.server.service import Service
-from slfac.wire.errors import BundleError, CodecError, ProtocolError, TrainingError
+from slfac.wire.errors import BundleError, CodecError, ProtocolError
 from slfac.wire.frame import decode_header, encode_header
 from slfac.wire.messages import Chunk, Credit, Hello, Ping, Probe, Welcome
 from slfac.wire.transfer import WINDOW_BYTES, Part, cut_transfer
@@ -100,10 +100,10 @@ def test_what_the_trainer_refuses_is_counted_as_it_says(service):
         dealer.send_multipart([HELLO, b""])
         hear(dealer, Welcome)
         service.refuse(0, SESSION, "reason", "remedy", "codec")
-        service.refuse(1, SESSION, "reason", "remedy")
+        service.refuse(1, SESSION, "reason", "remedy", "late")
         service.close()
         assert service.refusals.counts("a") == {"codec": 1}
-        assert service.refusals.counts() == {"codec": 1, "request": 1}
+        assert service.refusals.counts() == {"codec": 1, "late": 1}
 
 
 def test_a_request_that_came_again_is_counted_and_not_refused(service):
@@ -123,7 +123,6 @@ def test_a_request_that_came_again_is_counted_and_not_refused(service):
         (BundleError("x"), "front"),
         (ProtocolError("x"), "request"),
         (ProtocolError("x", cause="order"), "order"),
-        (TrainingError("x"), "values"),
     ],
 )
 def test_what_a_whole_request_fails_with_tells_the_cause(error, cause):

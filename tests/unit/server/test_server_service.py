@@ -183,7 +183,7 @@ def test_a_goodbye_counts_though_the_server_has_something_left_to_say(service, c
 def test_a_refusal_by_the_trainer_reaches_the_device(service, connect):
     device = connect()
     device.hello()
-    service.refuse(0, SESSION, "reason", "remedy")
+    service.refuse(0, SESSION, "reason", "remedy", "request")
     assert device.hear() == Refusal(SESSION, "reason", "remedy")
 
 
