@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import queue
 import time
+from collections import Counter
 from collections.abc import Set
 from pathlib import Path
+from typing import Any
 
 from slfac.server.attendance import Attendance
 from slfac.server.back import LARGEST_VALUE
@@ -32,6 +34,8 @@ from slfac.wire.transfer import Frames
 
 _POLL_S = 0.5
 _GOODBYE_S = 30.0
+# A device that comes and goes all the time must not fill the metrics: lines a round.
+_MOST_COMINGS = 64
 # A device that trickles bytes is not waited for beyond this, however slow its link.
 _LAST_GOODBYE_S = 600.0
 
@@ -96,6 +100,7 @@ class Trainer:
         # Who waits for a front, and whose own front of this round is in.
         self._waiting: dict[int, Arrived] = {}
         self._finished: dict[int, State] = {}
+        self._told: Counter[int] = Counter()
         self._round_start_s = 0.0
         self._waiting_since_s = time.monotonic()
         if resumed is not None:
@@ -198,7 +203,7 @@ class Trainer:
         here.joining[index] = arrived
         present = {i for i in here.members if not here.is_away(i)} | here.joining.keys()
         missing = [n for i, n in enumerate(self._facts.roster.names) if i not in present]
-        self._metrics.write("joined", device=self._name(index), round=now, missing=missing)
+        self._tell("joined", index, round=now, missing=missing)
         if returned and here.members and (uncalled or self._is_fresh(now)):
             # It takes the place that it had: nobody has trained in this round without it, or
             # its turn has not come.
@@ -226,7 +231,7 @@ class Trainer:
             welcome = round_ == now and self._is_fresh(now)
         if welcome:
             self._here.take_back(index)
-            self._metrics.write("resumed", device=self._name(index), round=round_)
+            self._tell("resumed", index, round=round_)
         directive: Directive = "train" if welcome else "join"
         answer = self._exchange.write_word(arrived, round_=now, directive=directive)
         self._answer(arrived, answer.frames)
@@ -364,6 +369,7 @@ class Trainer:
     def _begin_round(self) -> None:
         self._round_start_s = time.monotonic()
         self._finished.clear()
+        self._told.clear()
         self._training.begin(len(self.rounds))
 
     def _refuse(self, index: int, session: int, what: str, remedy: str, cause: str) -> None:
@@ -378,12 +384,18 @@ class Trainer:
         self._waiting.pop(index, None)
         self._finished.pop(index, None)
         if self._here.remove(index):
-            self._metrics.write("left", device=self._name(index), reason=reason)
+            self._tell("left", index, reason=reason)
 
     def _answer(self, arrived: Arrived, frames: Frames) -> None:
         seq = arrived.transfer.header.seq
         self._service.reply(arrived.index, arrived.session, seq, frames)
         self._here.answered(arrived)
+
+    def _tell(self, event: str, index: int, **values: Any) -> None:
+        """Write that a device came or went."""
+        self._told[index] += 1
+        if self._told[index] <= _MOST_COMINGS:
+            self._metrics.write(event, device=self._name(index), **values)
 
     def _name(self, index: int) -> str:
         return self._facts.roster.names[index]

@@ -10,7 +10,7 @@ import pytest
 
 from harness.offline import front_parts, kept_bundle, step_parts
 from harness.script import BYE, Script, run_script
-from slfac.server.events import Left, Restarted
+from slfac.server.events import Left, Lost, Restarted
 from slfac.server.resume import newest_checkpoint
 
 
@@ -54,6 +54,29 @@ def test_steps_that_are_made_again_do_not_count_against_the_plan(train):
     trainer = train(script, devices=1, steps_per_round=2)
     assert script.refused == []
     assert [entry.devices for entry in trainer.rounds] == [1, 1]
+
+
+def test_who_comes_and_goes_all_the_time_does_not_fill_the_metrics(train):
+    script = Script()
+    script.obey(0, steps=2)
+    script.obey(1, steps=2)
+    obedient = script.then[0]
+
+    def begun(header):
+        script.then[0] = obedient
+        for number in range(200):
+            script.join(1, session=100 + number)
+            script.events.put(Lost(1, "gone"))
+        script.join(1, session=5)
+        obedient(header)
+
+    script.then[0] = begun
+    script.join(0)
+    trainer = train(script, min_devices=1, join_timeout_s=0.01)
+    lines = [e["event"] for e in trainer.told if e.get("device") == "d1" and e["event"] != "step"]
+    # It trains all the same, and the next round's lines are written.
+    assert lines == ["joined", "left"] * 32 + ["left"]
+    assert [entry.devices for entry in trainer.rounds] == [1, 2]
 
 
 def not_finite(script):
