@@ -22,6 +22,7 @@ from slfac.wire.keys import DeviceKeys, KeyPair
 ZAP_DOMAIN: Final = b"slfac"
 HEARTBEAT_MS: Final = 2_000
 HEARTBEAT_TIMEOUT_MS: Final = 10_000
+RECEIVE_QUEUE: Final = 64
 _ADDRESS = re.compile(r"tcp://(\[[0-9a-fA-F:.%\w]+\]|[A-Za-z0-9.*_-]+):(\d{1,5}|\*)")
 
 _IPV4 = re.compile(r"tcp://[\d.]+:")
@@ -75,6 +76,8 @@ def bind_server(
     socket = context.socket(zmq.ROUTER)
     _common(socket, address)
     socket.router_mandatory = True
+    # A device has a window of payload under way: more of it waits in its own memory.
+    socket.rcvhwm = RECEIVE_QUEUE
     if keys is not None:
         socket.curve_server = True
         socket.curve_publickey = keys.public
