@@ -28,7 +28,7 @@ def average_fronts(states: Sequence[State], samples: Sequence[int]) -> State:
     for name, first in states[0].items():
         tensors = [state[name] for state in states]
         if first.dtype.kind in "iu":
-            averaged[name] = np.maximum.reduce(tensors)
+            averaged[name] = np.asarray(np.maximum.reduce(tensors))
             continue
         mean = np.zeros(first.shape, np.float64)
         for weight, tensor in zip(weights, tensors, strict=True):
