@@ -49,6 +49,11 @@ def add_parser(subparsers: Any) -> None:
     add("--out", metavar="DIR", help="where metrics and checkpoints go")
     add("--resume", metavar="DIR", help="go on with the run in DIR, with its settings")
     add("--bind", metavar="ADDRESS", help="tcp://HOST:PORT to listen on (tcp://0.0.0.0:5555)")
+    add(
+        "--announce",
+        action=argparse.BooleanOptionalAction,
+        help="make it known on its network, for devices with --discover",
+    )
     add("--keys", metavar="DIR", help="the server's key folder")
     add(
         "--insecure",
@@ -72,15 +77,26 @@ def add_parser(subparsers: Any) -> None:
     add("--stream-blocks", type=int, metavar="N", help="encode and send in N parts (1)")
     add("--partition", metavar="SPEC", help="how data is shared out (own)")
     add("--seed", type=int, metavar="N", help="seed of everything random (0)")
-    _add_evaluation(parser)
+    _add_scores(parser)
     add("--grace-s", type=float, metavar="S", help="how long a lost device may stay away (60)")
     add("--idle-timeout-s", type=float, metavar="S", help="give up without devices after (600)")
     add("--step-timeout-s", type=float, metavar="S", help="go on without a silent device (600)")
     add("--step-deadline-s", type=float, metavar="S", help="make steps without the late (never)")
+    _add_place(parser)
+
+
+def _add_place(parser: argparse.ArgumentParser) -> None:
+    """Register where the back half is, and what may build it."""
+    add = parser.add_argument
     add(
         "--torch-device",
         choices=("auto", "cpu", "cuda"),
         help="where the back half is (auto: CUDA where torch finds it)",
+    )
+    add(
+        "--precision",
+        choices=("float32", "bf16", "auto"),
+        help="of the back half; auto: bf16 on a GPU whose hardware has it (float32)",
     )
     add("--threads", type=int, metavar="N", help="threads of torch (0: torch decides)")
     add(
@@ -89,9 +105,10 @@ def add_parser(subparsers: Any) -> None:
         type=_names,
         help="factories (MODULE or MODULE:NAME) that may build back halves (slfac's own)",
     )
+    _add_watching(parser)
 
 
-def _add_evaluation(parser: argparse.ArgumentParser) -> None:
+def _add_scores(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--data", metavar="PATH", help="data set with a test split, to evaluate each round")
     add(
@@ -105,6 +122,17 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
         help="score that chooses checkpoint/best (auto: balanced accuracy, or loss)",
     )
     add("--early-stop", metavar="SPEC", help="end without gain: patience=3,min_delta=0.001 (no)")
+
+
+def _add_watching(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--page", metavar="[HOST:]PORT", help="show the run on a web page (no; 127.0.0.1)")
+    add("--prometheus", metavar="[HOST:]PORT", help="metrics for Prometheus (no; 127.0.0.1)")
+    add(
+        "--tensorboard",
+        action=argparse.BooleanOptionalAction,
+        help="write files for TensorBoard to OUT/tensorboard (no)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -171,6 +199,8 @@ def _show(event: dict[str, Any]) -> None:
         )
     elif kind == "resumed":
         _say(f"{event['device']} goes on from the beginning of round {event['round'] + 1}")
+    elif kind == "live":
+        _say(", ".join(f"{name} at {event[name]}" for name in _LIVE if name in event))
     elif kind == "joined":
         missing = ", ".join(event["missing"])
         _say(f"{event['device']} joined" + (f"; missing: {missing}" if missing else ""))
@@ -189,6 +219,9 @@ def _show(event: dict[str, Any]) -> None:
             f"{event['devices']} devices, {event['seconds']:.1f} s, "
             f"{event['bytes_up'] / 1e6:.2f} MB up, {event['bytes_down'] / 1e6:.2f} MB down so far"
         )
+
+
+_LIVE = ("page", "prometheus", "tensorboard")
 
 
 def _score(measure: str, value: float) -> str:

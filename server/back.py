@@ -11,7 +11,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from slfac.server.accelerator import memory_errors
+from slfac.server.accelerator import memory_errors, mixed_precision
 from slfac.server.losses import per_sample_loss
 from slfac.server.optim import make_torch_optimizer
 from slfac.wire.bundle import BACK_FILE, Bundle
@@ -88,12 +88,15 @@ class BackHalf:
         allow: What its factory may be: ``package.module:callable`` for one callable,
             ``package.module`` for any that it or a module inside it defines.
         device: Where to train.
+        precision: In which type layers that bear it compute; weights, optimiser, losses and
+            the gradients that leave are float32.
 
     Attributes:
         manifest: The bundle's.
         module: The torch module.
         optimizer: Its optimiser.
         device: Where both are.
+        precision: As given.
 
     Raises:
         BundleError: The factory is not allowed, cannot be imported, or does not fit.
@@ -106,10 +109,12 @@ class BackHalf:
         optimizer: str,
         allow: Sequence[str],
         device: torch.device = CPU,
+        precision: torch.dtype = torch.float32,
     ) -> None:
         self.manifest = bundle.manifest
         self._spec = optimizer
         self.device = device
+        self.precision = precision
         self._take(_moved(_build(bundle, allow), device))
 
     def copy(self) -> BackHalf:
@@ -213,7 +218,7 @@ class BackHalf:
         whole = np.concatenate([batch.target for batch in batches])
         target = torch.from_numpy(whole).to(self.device)
         try:
-            losses = per_sample_loss(self.manifest.loss, self.module(*inputs), target)
+            losses = per_sample_loss(self.manifest.loss, self.outputs(inputs)[0], target)
         except torch.cuda.OutOfMemoryError:
             raise
         except (RuntimeError, ValueError) as error:
@@ -240,6 +245,19 @@ class BackHalf:
         torch.autograd.backward(outputs, upstream)
         self._accumulated = 1
         self._update(1)
+
+    def outputs(self, inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """What the module makes of its inputs, as float32 in whatever precision it computes.
+
+        Args:
+            inputs: Its inputs.
+
+        Returns:
+            One tensor an output.
+        """
+        with mixed_precision(self.device, self.precision):
+            made: torch.Tensor | tuple[torch.Tensor, ...] = self.module(*inputs)
+        return tuple(tensor.float() for tensor in (made if isinstance(made, tuple) else (made,)))
 
     def _update(self, samples: int) -> None:
         gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
@@ -271,7 +289,7 @@ class BackHalf:
             TrainingError: The memory of the device is full.
         """
         self.module.eval()
-        output = self.module(*(torch.from_numpy(array).to(self.device) for array in smashed))
+        (output,) = self.outputs([torch.from_numpy(array).to(self.device) for array in smashed])
         expected = torch.from_numpy(target).to(self.device)
         loss = float(per_sample_loss(self.manifest.loss, output, expected).sum())
         return loss, output.argmax(1).cpu().numpy()

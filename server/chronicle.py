@@ -203,6 +203,7 @@ class Chronicle:
             rounds=self._settings.rounds,
             **result.as_event(),
             lr_share=share,
+            clocks=self._ledger.clocks(),
             best_round=watched["best_round"],
         )
         if self._watch.stops and len(self.rounds) < self._settings.rounds:

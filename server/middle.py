@@ -153,7 +153,7 @@ class Middle:
 
     def _run(self, inputs: Sequence[torch.Tensor]) -> Tensors:
         try:
-            made = self.back.module(*inputs)
+            return self.back.outputs(inputs)
         except torch.cuda.OutOfMemoryError:
             raise
         except (RuntimeError, ValueError) as error:
@@ -161,7 +161,6 @@ class Middle:
                 f"the middle failed on a batch of {len(inputs[0])}: {error}",
                 "change the batch size, or export the model again",
             ) from error
-        return made if isinstance(made, tuple) else (made,)
 
 
 def _split(tensors: Sequence[torch.Tensor], sizes: Mapping[int, int]) -> dict[int, Tensors]:

@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import platform
 import uuid
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
 
 import torch
 
 from slfac import __version__
-from slfac.server.accelerator import choose_device
+from slfac.server.accelerator import choose_device, choose_precision
+from slfac.server.announce import announced
 from slfac.server.back import BackHalf
 from slfac.server.best import make_watch
 from slfac.server.evaluate import Evaluator
 from slfac.server.exchange import largest_request_bytes
 from slfac.server.limits import raise_open_files
+from slfac.server.live.links import links_of
+from slfac.server.live.live import Live, Shown
 from slfac.server.metrics import Listener, Metrics
 from slfac.server.modes.factory import make_mode
 from slfac.server.overlap import choose_micro_batches
 from slfac.server.protocol import RunFacts
 from slfac.server.result import DeviceResult, RunResult
-from slfac.server.resume import newest_checkpoint
+from slfac.server.resume import Standing, newest_checkpoint
 from slfac.server.roster import make_roster
 from slfac.server.service import Service
 from slfac.server.settings import ServerSettings
 from slfac.server.trainer import Trainer
-from slfac.wire.bundle import open_bundle
+from slfac.wire.bundle import Bundle, open_bundle
+from slfac.wire.discovery import require_zeroconf
 from slfac.wire.errors import SettingsError, SlfacError
-from slfac.wire.keys import AllowList
+from slfac.wire.keys import AllowList, server_keys
 from slfac.wire.sockets import HEARTBEAT_MS
 
 _log = logging.getLogger(__name__)
@@ -50,15 +56,20 @@ class Server:
 
     Attributes:
         address: Where it listens, port included.
+        places: Where the run can be watched: URLs of ``page`` and ``prometheus``, and the
+            folder of ``tensorboard``, as far as the settings ask for them.
 
     Raises:
         SlfacError: A branch of it: the bundle, the data, the keys, the address or the device
-            for torch cannot be used.
+            for torch cannot be used, or a package is missing.
     """
 
     def __init__(self, settings: ServerSettings, listener: Listener | None = None) -> None:
         self._settings = settings
+        self._listener = listener
         raise_open_files()
+        if settings.announce:
+            require_zeroconf()
         device = choose_device(settings.torch_device)
         if settings.threads:
             torch.set_num_threads(settings.threads)
@@ -72,14 +83,12 @@ class Server:
                 f"run in {settings.out} trains {standing.bundle[:12]}",
                 "give --bundle the folder of that one",
             )
-        if bundle.manifest.head and settings.data is not None:
-            raise SettingsError(
-                f"setting data is {str(settings.data)!r}, and the bundle's head is the devices'",
-                "leave it out: they evaluate on their own test splits",
-            )
         enrolled = AllowList(settings.keys).names() if settings.keys is not None else None
         roster = make_roster(settings.devices, enrolled)
-        self._back = BackHalf(bundle, settings.optimizer, settings.allow_factories, device)
+        precision = choose_precision(settings.precision, device)
+        self._back = BackHalf(
+            bundle, settings.optimizer, settings.allow_factories, device, precision
+        )
         micro_batches = choose_micro_batches(settings, bundle.manifest, self._back.module)
         self._facts = RunFacts(
             boot=uuid.uuid4().hex,
@@ -89,9 +98,7 @@ class Server:
             roster=roster,
             grace_s=settings.grace_s,
         )
-        self._evaluator = (
-            Evaluator(bundle, settings.data, settings.threads) if settings.data else None
-        )
+        self._evaluator = _evaluator(settings, bundle)
         self._watch = make_watch(bundle.manifest, settings.best_by, settings.early_stop)
         if self._resumed is not None:
             self._resumed.restore_back(self._back)
@@ -104,16 +111,36 @@ class Server:
             traffic=standing.traffic if standing else None,
         )
         try:
-            keep_bytes = standing.metrics_bytes if standing else None
-            self._metrics = Metrics(settings.out, listener, keep_bytes=keep_bytes)
+            self.address = self._service.address
+            self._live = self._make_live(standing)
+            self.places = self._live.places
+            try:
+                keep_bytes = standing.metrics_bytes if standing else None
+                self._metrics = Metrics(settings.out, self._tell, keep_bytes=keep_bytes)
+                self._live.start()
+            except BaseException:
+                self._live.close()
+                raise
         except BaseException:
             self._service.close()
             raise
-        self.address = self._service.address
+        self._announcement = contextlib.ExitStack()
 
     def __enter__(self) -> Server:
         self._service.start()
+        try:
+            self._announcement.enter_context(self._announced())
+        except BaseException as error:
+            self._close(None, error)
+            raise
         return self
+
+    def _announced(self) -> AbstractContextManager[None]:
+        settings = self._settings
+        if not settings.announce:
+            return contextlib.nullcontext()
+        key = server_keys(settings.keys).public if settings.keys is not None else None
+        return announced(self.address, run=self._facts.run, key=key)
 
     def __exit__(
         self,
@@ -126,10 +153,14 @@ class Server:
             farewell = (error.what, error.remedy)
         elif error is not None:
             farewell = ("the server was stopped", "start it again, then this device")
-        try:
+        self._close(farewell, error)
+
+    def _close(self, farewell: tuple[str, str] | None, error: BaseException | None) -> None:
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._live.close, _failure(error))
+            stack.enter_context(contextlib.closing(self._metrics))
+            stack.enter_context(self._announcement)
             self._service.close(farewell)
-        finally:
-            self._metrics.close()
 
     def run(self) -> RunResult:
         """Train all rounds.
@@ -154,6 +185,8 @@ class Server:
                 rounds=self._settings.rounds,
                 missing=[names[index] for index in members],
             )
+        if self.places:
+            self._metrics.write("live", **self.places)
         trainer = Trainer(
             settings=self._settings,
             facts=self._facts,
@@ -177,6 +210,24 @@ class Server:
         )
         return result
 
+    def _make_live(self, standing: Standing | None) -> Live:
+        settings, names = self._settings, self._facts.roster.names
+        return Live(
+            Shown(
+                page=settings.page,
+                prometheus=settings.prometheus,
+                tensorboard=settings.out / "tensorboard" if settings.tensorboard else None,
+            ),
+            facts=self._facts_for_metrics(),
+            standing=standing,
+            read_links=lambda: links_of(self._service, names),
+        )
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        self._live.listen(event)
+        if self._listener is not None:
+            self._listener(event)
+
     def _turned_away(self) -> dict[str, int]:
         refused_keys, malformed = self._service.refused_keys(), self._service.malformed
         attempts = sum(refused_keys.values())
@@ -197,12 +248,14 @@ class Server:
             "machine": platform.machine(),
             "threads": torch.get_num_threads(),
             "torch_device": str(self._back.device),
+            "precision": str(self._back.precision).removeprefix("torch."),
             "bundle": self._facts.bundle.id,
             "model": manifest.model,
             "cut": manifest.cut,
             "mode": self._mode.name,
             "devices": list(self._facts.roster.names),
             "test_samples": len(self._evaluator) if self._evaluator else None,
+            "micro_batches": self._facts.plan.micro_batches,
             "settings": settings.model_dump(mode="json"),
         }
 
@@ -233,3 +286,21 @@ class Server:
             stopped_early=len(rounds) < self._settings.rounds,
             seconds=sum(entry.seconds for entry in rounds),
         )
+
+
+def _failure(error: BaseException | None) -> str:
+    """What the page says of an error that ended the run."""
+    if error is None:
+        return ""
+    return str(error) if isinstance(error, SlfacError) else "the server was stopped"
+
+
+def _evaluator(settings: ServerSettings, bundle: Bundle) -> Evaluator | None:
+    if settings.data is None:
+        return None
+    if bundle.manifest.head:
+        raise SettingsError(
+            f"setting data is {str(settings.data)!r}, and the bundle's head is the devices'",
+            "leave it out: they evaluate on their own test splits",
+        )
+    return Evaluator(bundle, settings.data, settings.threads)

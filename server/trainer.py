@@ -171,6 +171,7 @@ class Trainer:
         # The line of a step that is not over stays open, also while its device makes it again.
         if not (header.part or self._training.is_amid(index)):
             self.ledger.timings(index, header.timings)
+        self.ledger.measured(index, header.clock)
         if header.kind == "resume":
             self._on_resume(arrived)
             return
@@ -200,7 +201,14 @@ class Trainer:
         here.joining[index] = arrived
         present = here.members | here.joining.keys()
         missing = [n for i, n in enumerate(self._facts.roster.names) if i not in present]
-        self._metrics.write("joined", device=self._name(index), round=now, missing=missing)
+        self._metrics.write(
+            "joined",
+            device=self._name(index),
+            round=now,
+            missing=missing,
+            slfac=arrived.software,
+            clock=self.ledger.clock(index),
+        )
         same_round = (uncalled or self._is_fresh(now)) and not self._scores.open
         if returned and here.members and same_round:
             # It takes the place that it had: nobody has trained in this round without it, or
@@ -229,7 +237,8 @@ class Trainer:
             welcome = round_ == now and self._is_fresh(now)
         if welcome:
             self._here.take_back(index)
-            self._metrics.write("resumed", device=self._name(index), round=round_)
+            clock = self.ledger.clock(index)
+            self._metrics.write("resumed", device=self._name(index), round=round_, clock=clock)
         directive: Directive = "train" if welcome else "join"
         answer = self._exchange.write_word(arrived, round_=now, directive=directive)
         self._answer(arrived, answer.frames)

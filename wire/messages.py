@@ -81,6 +81,18 @@ class Timings(Struct, array_like=True, frozen=True):
     step_ms: Millis = 0.0
 
 
+class Clock(Struct, array_like=True, frozen=True):
+    """How far the server's clock is from a device's.
+
+    Attributes:
+        offset_ms: The server's clock minus the device's, give or take half the round trip.
+        round_trip_ms: Of the probe that said so, the quickest of several.
+    """
+
+    offset_ms: Annotated[float, Meta(ge=-1e15, le=1e15)]
+    round_trip_ms: Millis
+
+
 class Partition(Struct, array_like=True, frozen=True):
     """Which part of a data set that all devices hold is this device's.
 
@@ -185,6 +197,7 @@ class Welcome(Struct, array_like=True, frozen=True, tag=2):
         bundle: Id of the bundle to train.
         window_bytes: Payload bytes the server takes in before it grants more.
         plan: The run's settings.
+        software: Release of slfac on the server; empty where older writers leave it out.
     """
 
     session: U63
@@ -197,6 +210,7 @@ class Welcome(Struct, array_like=True, frozen=True, tag=2):
     bundle: BundleId
     window_bytes: U32
     plan: Plan
+    software: Text = ""
 
 
 class Request(Struct, array_like=True, frozen=True, tag=3):
@@ -221,6 +235,8 @@ class Request(Struct, array_like=True, frozen=True, tag=3):
         part: Which part of the step, from 0.
         parts: In how many parts the step comes.
         step_samples: Samples of all parts; 0 stands for ``samples``.
+        clock: What the device last measured, where it has not said so yet; nothing where
+            older writers leave it out.
         loss: Mean loss of those samples where the device computes it; else NaN.
         accuracy: Share of them classified correctly, with ``score``; else NaN.
         balanced_accuracy: Mean of the classes' recalls on them, with ``score``; else NaN.
@@ -238,6 +254,7 @@ class Request(Struct, array_like=True, frozen=True, tag=3):
     part: Annotated[int, Meta(ge=0, le=MAX_PARTS - 1)] = 0
     parts: Parts = 1
     step_samples: U32 = 0
+    clock: Annotated[tuple[Clock, ...], Meta(max_length=1)] = ()
     loss: float = math.nan
     accuracy: float = math.nan
     balanced_accuracy: float = math.nan
@@ -343,7 +360,8 @@ class Probe(Struct, array_like=True, frozen=True, tag=10):
     """Device -> server: answer at once, so that I can measure the link.
 
     Attributes:
-        session: Random number of the one that measures; it stands for no session.
+        session: The device's, in whose traffic the probe is then counted; or a random number
+            that stands for none.
         seq: Counts its probes.
         reply_bytes: Length of the body that the answer is to have.
     """

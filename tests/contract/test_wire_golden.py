@@ -18,6 +18,7 @@ from slfac.wire.frame import decode_header, encode_header
 from slfac.wire.messages import (
     Bye,
     Chunk,
+    Clock,
     Credit,
     Echo,
     Hello,
@@ -52,7 +53,7 @@ CASES = {
     "hello": Hello(SESSION, False, 1 << 20, "0.1.0", "pi-1", ""),
     "hello-resume": Hello(1, True, 131072, "0.1.0", "device", BUNDLE),
     "welcome": Welcome(
-        SESSION, False, "9f8e7d6c", "20260101-a1b2", "pi-1", 0, 3, BUNDLE, 1 << 20, PLAN
+        SESSION, False, "9f8e7d6c", "20260101-a1b2", "pi-1", 0, 3, BUNDLE, 1 << 20, PLAN, "0.1.0"
     ),
     "welcome-dirichlet": Welcome(
         2**63 - 1,
@@ -84,6 +85,7 @@ CASES = {
         9600,
         TIMINGS,
         (Section("front", "front", "safetensors", (), "", 70000, 5),),
+        clock=(Clock(-1234.5, 0.75),),
     ),
     "request-head": Request(
         SESSION, 3, "r", "head", 0, 1, 32, Timings(), (MIDDLE_GRADIENT,), loss=2.25
@@ -138,8 +140,10 @@ OLDER = (
     "bye-without-provider",
     "request-step-without-loss",
     "request-step-without-parts",
+    "request-without-clock",
     "welcome-without-parts",
     "welcome-without-schedule",
+    "welcome-without-software",
 )
 
 

@@ -35,6 +35,7 @@ def sections(most):
 
 TIMINGS = st.builds(m.Timings, *[MILLIS] * 9)
 PARTS = st.integers(1, m.MAX_PARTS)
+CLOCK = st.builds(m.Clock, st.floats(-1e15, 1e15), MILLIS)
 PLAN = st.builds(
     m.Plan,
     rounds=st.integers(1, 10**6),
@@ -61,7 +62,9 @@ MESSAGES = {
         m.Hello, U63, st.booleans(), U32, text(64), text(64), st.just("") | BUNDLE_ID
     ),
     "Welcome": st.builds(
-        m.Welcome, U63, st.booleans(), text(64), text(64), text(64), U32, U32, BUNDLE_ID, U32, PLAN
+        m.Welcome,
+        *(U63, st.booleans(), text(64), text(64), text(64), U32, U32, BUNDLE_ID, U32, PLAN),
+        text(64),
     ),
     "Request": st.builds(
         m.Request,
@@ -77,6 +80,7 @@ MESSAGES = {
         part=st.integers(0, m.MAX_PARTS - 1),
         parts=PARTS,
         step_samples=U32,
+        clock=st.lists(CLOCK, max_size=1).map(tuple),
         loss=FLOAT,
         accuracy=FLOAT,
         balanced_accuracy=FLOAT,
