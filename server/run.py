@@ -93,9 +93,7 @@ class Server:
             roster=roster,
             grace_s=settings.grace_s,
         )
-        self._evaluator = (
-            Evaluator(bundle, settings.data, settings.threads) if settings.data else None
-        )
+        self._evaluator = _evaluator(settings, bundle)
         self._watch = make_watch(bundle.manifest, settings.best_by, settings.early_stop)
         if self._resumed is not None:
             self._resumed.restore_back(self._back)
@@ -301,8 +299,14 @@ def _check_bundle(settings: ServerSettings, bundle: Bundle, standing: Standing |
             f"run in {settings.out} trains {standing.bundle[:12]}",
             "give --bundle the folder of that one",
         )
-    if bundle.manifest.head and settings.data is not None:
+
+
+def _evaluator(settings: ServerSettings, bundle: Bundle) -> Evaluator | None:
+    if settings.data is None:
+        return None
+    if bundle.manifest.head:
         raise SettingsError(
             f"setting data is {str(settings.data)!r}, and the bundle's head is the devices'",
             "leave it out: they evaluate on their own test splits",
         )
+    return Evaluator(bundle, settings.data, settings.threads)
