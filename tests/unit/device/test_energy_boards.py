@@ -174,7 +174,13 @@ def test_without_its_input_a_board_gives_no_smaller_whole(tmp_path):
     board.failing["curr1_input"] = errno.EACCES
     probe = found(board)
     assert not probe.sensors
-    assert "chmod a+r" in probe.passed[0].remedy
+    # Nothing suggests to take the other rails for the whole.
+    (over,) = probe.passed
+    assert "chmod a+r" in over.remedy
+
+
+def test_sums_of_shunt_voltages_are_no_rails(tmp_path):
+    assert not found(orin_nano(tmp_path), all_rails=True).passed
 
 
 def test_permission_is_said_with_the_way_to_get_it(tmp_path):
