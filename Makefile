@@ -2,9 +2,10 @@
 # make test   installs, then runs every test; on other Pythons found, the device's tests
 # make lint   ruff, mypy, import-linter
 # make bench  the benchmarks
+# make screenshot  docs/live.png, of a run of its own (needs Chromium)
 # make chaos  kills processes of a run at random, and compares the weights
 # make results  the figures that README and docs quote; results-codec: the codecs' alone;
-#   results-front: those of a device's step beside torch's
+#   results-front: those of a device's step beside torch's; results-overlap: of steps in parts
 # make results-rate, results-rivals  accuracy against bytes on validation images, hours;
 #   then results-test
 # make results-link  time to a target accuracy at 5 Mbit/s; results-ablation: the paper's;
@@ -22,10 +23,9 @@ BIN := .venv/bin
 # Debian's package dataset-fashion-mnist puts the 70000 images here.
 FASHION ?= /usr/share/datasets/fashion-mnist
 
-.PHONY: results results-codec results-front results-rate results-test results-rivals results-link \
-	results-ablation results-resnet18 results-finetune results-modes \
-	results-energy \
-	demo test test-main test-others lint bench chaos install clean
+.PHONY: results results-codec results-front results-overlap results-rate results-test \
+	results-rivals results-link results-ablation results-resnet18 results-finetune results-modes \
+	results-energy demo test test-main test-others lint bench chaos screenshot install clean
 
 demo: .venv/.installed
 	$(BIN)/slfac demo $(DEMO)
@@ -60,6 +60,10 @@ lint: .venv/.dev
 # Kills servers and devices at twenty random series of instants; some ten minutes.
 chaos: .venv/.dev
 	cd tests && ../$(BIN)/python -m harness.chaos $(CHAOS)
+
+# What a browser shows of the demo's run.
+screenshot: .venv/.dev
+	cd tests && ../$(BIN)/python -m harness.screenshot ../docs/live.png
 
 bench: .venv/.dev
 	$(BIN)/python -m pytest tests/bench --benchmark-enable --benchmark-only $(PYTEST)
@@ -103,6 +107,10 @@ results-energy: .venv/.dev
 # A device's training step beside torch's; nothing else should be running.
 results-front: .venv/.installed
 	$(BIN)/slfac bench front --repeat 60 --json docs/results/front-bench.json
+
+# Steps in parts over slow links; nothing else should be running.
+results-overlap: .venv/.installed
+	$(BIN)/slfac bench overlap --json docs/results/overlap.json
 
 # What is run stands in testbed/plans. Finished runs are reused, so that each can be stopped and
 # gone on with. RATE="--jobs 4" passes arguments on.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from slfac import __version__
 from slfac.cli.parsers import add_command, given
 from slfac.cli.sensors import add_sensor_options, take_sensor_options
-from slfac.wire.errors import SettingsError
+from slfac.wire.errors import SettingsError, SlfacError
 
 if TYPE_CHECKING:
     from slfac.device.energy.base import PowerSensor, Probe
@@ -77,7 +77,8 @@ def run_sensors(args: argparse.Namespace) -> int:
         The exit code.
 
     Raises:
-        SettingsError: ``--root`` is no folder, or ``--measure-s`` is out of range.
+        SettingsError: ``--root`` is no folder, ``--measure-s`` is out of range, or the sensor
+            that is named cannot be read, which is said behind the list.
     """
     from slfac.device.energy.conditions import read_conditions
     from slfac.device.energy.discover import choose_sensors, find_sensors
@@ -96,18 +97,24 @@ def run_sensors(args: argparse.Namespace) -> int:
     host = host_at(root)
     found = find_sensors(host, settings)
     try:
-        chosen = choose_sensors(found, settings)
         rows = [(sensor, measure(sensor, host, measure_s)) for sensor in found.sensors]
     finally:
         for sensor in found.sensors:
             sensor.close()
+    chosen, refused = [], None
+    try:
+        chosen = choose_sensors(found, settings)
+    except SlfacError as error:
+        refused = error  # the list is what helps then
     conditions = read_conditions(host)
     if values.get("json", False):
         print(json.dumps(_as_json(rows, found, chosen, conditions), indent=2))
-        return 0
-    for line in (*_table(rows, chosen), *_passed(found), *_said(conditions)):
-        _print(line)
-    _print(_summary(found, chosen))
+    else:
+        for line in (*_table(rows, chosen), *_passed(found), *_said(conditions)):
+            _print(line)
+        _print(_summary(found, chosen))
+    if refused is not None:
+        raise refused
     return 0
 
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import itertools
-import logging
+import math
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
 import zmq
 
 from slfac import __version__
-from slfac.device.connection import Connection, Disconnected, UnreachableError
-from slfac.wire.errors import LinkError, ProtocolError, RefusedError
-from slfac.wire.keys import device_keys
+from slfac.device.caller import Caller, Patience, Where
+from slfac.device.clock_meter import ClockMeter
+from slfac.device.connection import Connection, Disconnected
+from slfac.device.pump import Pump
+from slfac.wire.errors import ProtocolError, RefusedError
+from slfac.wire.keys import DeviceKeys
 from slfac.wire.messages import (
     Bye,
     Chunk,
+    Clock,
     Credit,
     Hello,
     Kind,
@@ -32,12 +36,11 @@ from slfac.wire.messages import (
     Welcome,
 )
 from slfac.wire.meter import Meter
-from slfac.wire.transfer import WINDOW_BYTES, Inbox, Outbox, Part, Transfer, cut_transfer
+from slfac.wire.transfer import WINDOW_BYTES, Frames, Inbox, Outbox, Part, Transfer, cut_transfer
 
 _POLL_S = 0.25
-_HELLO_TIMEOUT_S = 15.0
-_BACKOFF_S = (0.1, 0.5, 1.0, 2.0)
-_log = logging.getLogger(__name__)
+_FULL_POLL_S = 0.002
+_CLOCK_WAIT_S = 1.0
 
 
 class SessionLost(Exception):  # noqa: N818 - a condition that the agent handles, not an error
@@ -50,8 +53,8 @@ class Exchanged:
 
     Attributes:
         reply: The reply with its payload.
-        send_ms: Until the last byte was handed to the socket.
-        wait_ms: From there until the reply was in.
+        send_ms: Time spent handing bytes to the socket, and waiting until it takes them.
+        wait_ms: Time spent waiting for the reply with nothing left to hand over.
     """
 
     reply: Transfer[Reply]
@@ -59,45 +62,80 @@ class Exchanged:
     wait_ms: float
 
 
+class Share(NamedTuple):
+    """Which part of a step a request holds.
+
+    Attributes:
+        part: Counts them from 0.
+        parts: How many there are.
+        step_samples: Samples of all of them.
+    """
+
+    part: int = 0
+    parts: int = 1
+    step_samples: int = 0
+
+
+class Scores(NamedTuple):
+    """How good the model is on the samples behind a request.
+
+    Attributes:
+        loss: Mean loss; NaN where it was not computed here.
+        accuracy: Share of samples classified correctly; likewise.
+        balanced_accuracy: Mean of the classes' recalls; likewise.
+    """
+
+    loss: float = math.nan
+    accuracy: float = math.nan
+    balanced_accuracy: float = math.nan
+
+
+WHOLE = Share()
+UNSCORED = Scores()
+
+
+@dataclass
+class _Asked:
+    """A request that its device still counts on an answer to."""
+
+    kind: Kind
+    frames: Frames
+    max_reply_bytes: int
+    send_s: float = 0.0
+    reply: Transfer[Reply] | None = None
+
+
 class Link:
     """The device's side of the protocol.
 
     Args:
-        address: The server's address.
-        keys: The device's key folder; None on loopback without keys.
+        where: Where the server is.
+        keys: The device's keys; None on loopback without keys.
         name: Name to go by without keys.
         bundle_id: Id of the bundle the device holds; empty for none.
-        connect_timeout_s: How long to try at the start.
-        reconnect_timeout_s: How long to try after a break.
+        patience: How long to try.
         on_status: Told about waiting and reconnecting.
 
     Attributes:
         sent: Everything handed to sockets.
         received: Everything they handed back.
-
-    Raises:
-        KeyFileError: The keys cannot be read.
     """
 
     def __init__(
         self,
         *,
-        address: str,
-        keys: Path | None,
+        where: Where,
+        keys: DeviceKeys | None,
         name: str,
         bundle_id: str,
-        connect_timeout_s: float,
-        reconnect_timeout_s: float,
+        patience: Patience,
         on_status: Callable[[str], None],
     ) -> None:
         self.sent = Meter()
         self.received = Meter()
-        self._address = address
-        self._keys = device_keys(keys) if keys is not None else None
+        self._where = where
         self._name = name
         self._bundle_id = bundle_id
-        self._connect_timeout_s = connect_timeout_s
-        self._reconnect_timeout_s = reconnect_timeout_s
         self._on_status = on_status
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._connection: Connection | None = None
@@ -106,6 +144,21 @@ class Link:
         self._session = 0
         self._seq = 0
         self._run = ""
+        self._boot = ""
+        self._asked: dict[int, _Asked] = {}
+        self._repeated_bytes = 0
+        self._pump = Pump(self._move)
+        self._clock = ClockMeter(self._context, keys, sent=self.sent, received=self.received)
+        self._caller = Caller(
+            self._context,
+            where,
+            keys,
+            patience,
+            on_status=on_status,
+            sent=self.sent,
+            received=self.received,
+            wake=self._pump.wake,
+        )
 
     def join(self) -> Welcome:
         """Open a connection and a new session.
@@ -118,7 +171,9 @@ class Link:
         """
         self._session = secrets.randbits(62) + 1
         self._seq = 0
-        welcome = self._reach(self._connect_timeout_s, resume=False)
+        self._asked.clear()
+        self._repeated_bytes = 0
+        welcome = self._call(resume=False)
         self._run = welcome.run
         return welcome
 
@@ -132,6 +187,7 @@ class Link:
         step: int = 0,
         samples: int = 0,
         timings: Timings | None = None,
+        scores: Scores = UNSCORED,
     ) -> Exchanged:
         """Send a request until it is answered, over as many connections as it takes.
 
@@ -143,6 +199,7 @@ class Link:
             step: The device's step.
             samples: Samples behind the payload.
             timings: Phases of the step before.
+            scores: Of those samples, where they were computed here.
 
         Returns:
             The reply and how long it took.
@@ -151,6 +208,50 @@ class Link:
             SessionLost: The server forgot this session.
             RefusedError: The server refuses to go on with this device.
             LinkError: The server did not come back in time.
+        """
+        seq = self.post(
+            kind,
+            parts,
+            max_reply_bytes=max_reply_bytes,
+            round_=round_,
+            step=step,
+            samples=samples,
+            timings=timings,
+            scores=scores,
+        )
+        return self.collect(seq)
+
+    def post(
+        self,
+        kind: Kind,
+        parts: Sequence[Part] = (),
+        *,
+        max_reply_bytes: int,
+        round_: int = 0,
+        step: int = 0,
+        samples: int = 0,
+        timings: Timings | None = None,
+        share: Share = WHOLE,
+        scores: Scores = UNSCORED,
+    ) -> int:
+        """Begin a request, and leave its answer for :meth:`collect`.
+
+        Only the parts of one step may be on their way at the same time. A payload larger than
+        the server's window moves on in later calls, and during :meth:`moving`.
+
+        Args:
+            kind: What is asked.
+            parts: Its payload; it must not change until it is answered.
+            max_reply_bytes: Largest payload that its reply may have.
+            round_: The present round.
+            step: The device's step.
+            samples: Samples behind the payload.
+            timings: Phases of the step before.
+            share: Which part of the step it holds.
+            scores: Of those samples, where they were computed here.
+
+        Returns:
+            The request's number.
         """
         self._seq += 1
         header = Request(
@@ -163,19 +264,70 @@ class Link:
             samples=samples,
             timings=timings or Timings(),
             sections=(),
+            part=share.part,
+            parts=share.parts,
+            step_samples=share.step_samples,
+            clock=self._measured(kind),
+            loss=scores.loss,
+            accuracy=scores.accuracy,
+            balanced_accuracy=scores.balanced_accuracy,
         )
-        frames = cut_transfer(header, parts)
+        asked = _Asked(kind, cut_transfer(header, parts), max_reply_bytes)
         started_s = time.perf_counter()
-        while True:
+        self._asked[self._seq] = asked
+        self._expect()
+        self._outbox.put_frames(asked.frames)
+        if self._connection is not None:
+            self._flush(self._connection)
+        asked.send_s = time.perf_counter() - started_s
+        return self._seq
+
+    def collect(self, seq: int) -> Exchanged:
+        """Wait for the answer to a request, over as many connections as it takes.
+
+        Args:
+            seq: The number that :meth:`post` gave; the answers to others stay where they are.
+
+        Returns:
+            The reply and how long it took.
+
+        Raises:
+            SessionLost: The server forgot this session.
+            RefusedError: The server refuses to go on with this device.
+            LinkError: The server did not come back in time.
+        """
+        asked = self._asked[seq]
+        started_s, sent_s = time.perf_counter(), 0.0
+        while asked.reply is None:
             try:
-                self._outbox.put_frames(frames)
-                self._inbox.max_bytes = max_reply_bytes
-                sent_s, reply = self._converse()
+                drained = self._drain()
+                if drained and not sent_s:
+                    sent_s = time.perf_counter()
+                    self._measure(asked)
+                self._receive(drained=drained)
             except Disconnected:
                 self._resume()
-                continue
-            done_s = time.perf_counter()
-            return Exchanged(reply, (sent_s - started_s) * 1e3, (done_s - sent_s) * 1e3)
+                sent_s = 0.0
+        done_s = time.perf_counter()
+        sent_s = sent_s or done_s
+        del self._asked[seq]
+        self._expect()
+        send_s = asked.send_s + sent_s - started_s
+        return Exchanged(asked.reply, send_s * 1e3, (done_s - sent_s) * 1e3)
+
+    def moving(self) -> AbstractContextManager[None]:
+        """Let what was posted, and its answers, move on during a block that only computes.
+
+        Without it, a payload beyond the window stays where it is until the next call.
+        """
+        asked = self._asked.values()
+        expected_bytes = sum(one.max_reply_bytes for one in asked if one.reply is None)
+        if self._connection is None or not (
+            len(self._outbox) or expected_bytes >= WINDOW_BYTES // 2
+        ):
+            # All of it lies with libzmq, whose own thread sends and receives.
+            return nullcontext()
+        return self._pump.running()
 
     def bye(self, *, finished: bool, timings: Timings, summary: Summary) -> None:
         """Say goodbye, if there is a connection to say it on.
@@ -193,36 +345,50 @@ class Link:
         )
         self._flush(self._connection)
 
+    def settle(self) -> None:
+        """Wait for what is measured beside the training: only then are the counts whole."""
+        self._clock.close()
+
     def close(self) -> None:
         """Close the connection; what was said still leaves."""
+        self.settle()
         self._drop(linger_ms=1000)
+        self._pump.close()
         self._context.term()
 
-    def _converse(self) -> tuple[float, Transfer[Reply]]:
-        """Send what is queued and take in messages until the reply is complete."""
-        connection = self._connection
-        if connection is None:
-            raise Disconnected
-        sent_s = 0.0
-        while True:
-            drained = self._flush(connection)
-            if drained and not sent_s:
-                sent_s = time.perf_counter()
-            message = connection.receive(_POLL_S if drained else 0.002)
-            if message is None:
-                continue
-            transfer = self._take(*message)
-            if transfer is not None and transfer.header.seq == self._seq:
-                return sent_s or time.perf_counter(), transfer
+    def _move(self) -> bool:
+        """What the pump does: hand over what the socket takes, and take in what came."""
+        try:
+            self._receive(drained=self._drain())
+        except Disconnected:
+            # Who collects next finds out, and connects again.
+            return False
+        return any(asked.reply is None for asked in self._asked.values())
 
-    def _take(self, header: Message, body: memoryview) -> Transfer[Reply] | None:
+    def _drain(self) -> bool:
+        """Hand over what the socket takes; whether nothing is left."""
+        if self._connection is None:
+            raise Disconnected
+        return self._flush(self._connection)
+
+    def _receive(self, *, drained: bool) -> None:
+        """Take in one message, or wait for a while until one comes."""
+        if self._connection is None:
+            raise Disconnected
+        # A full socket tells nobody when it takes more; credit comes as a message.
+        full = not drained and self._outbox.peek() is not None
+        message = self._connection.receive(_FULL_POLL_S if full else _POLL_S)
+        if message is not None:
+            self._take(*message)
+
+    def _take(self, header: Message, body: memoryview) -> None:
         if isinstance(header, Refusal):
             raise self._refused(header)
         if header.session != self._session or isinstance(header, Ping):
-            return None
+            return
         if isinstance(header, Credit):
             self._outbox.credit(header.consumed_bytes)
-            return None
+            return
         if isinstance(header, Reply):
             transfer = self._inbox.begin(header, body)
         elif isinstance(header, Chunk):
@@ -232,7 +398,13 @@ class Link:
         credit = self._inbox.credit(self._session)
         if credit is not None:
             self._outbox.put(credit)
-        return transfer
+        if transfer is not None and transfer.header.seq in self._asked:
+            self._asked[transfer.header.seq].reply = transfer
+
+    def _expect(self) -> None:
+        """Let the inbox take what may come."""
+        sizes = [asked.max_reply_bytes for asked in self._asked.values()]
+        self._inbox.max_bytes = max(self._repeated_bytes, *sizes, 0)
 
     def _flush(self, connection: Connection) -> bool:
         while (message := self._outbox.peek()) is not None:
@@ -243,81 +415,62 @@ class Link:
 
     def _resume(self) -> None:
         """Connect again and take the session up where it was."""
-        self._on_status(f"lost the server at {self._address}; connecting again")
-        welcome = self._reach(self._reconnect_timeout_s, resume=True)
+        self._on_status(f"lost the server at {self._where.text}; connecting again")
+        welcome = self._call(resume=True)
         if not welcome.resumed or welcome.run != self._run:
             raise SessionLost
+        again = [asked for asked in self._asked.values() if asked.reply is None]
+        # An answer that was under way as the server heard from this device again comes twice.
+        self._repeated_bytes = max(asked.max_reply_bytes for asked in again)
+        self._expect()
+        for asked in again:
+            self._outbox.put_frames(asked.frames)
         self._on_status("connected again")
 
-    def _reach(self, timeout_s: float, *, resume: bool) -> Welcome:
-        """Greet the server until it answers, with pauses that grow."""
-        deadline_s = time.monotonic() + timeout_s
-        met = bool(self._run)
-        for pause_s in itertools.chain(_BACKOFF_S, itertools.repeat(_BACKOFF_S[-1])):
-            try:
-                return self._greet(deadline_s - time.monotonic(), resume=resume)
-            except UnreachableError:
-                if not met:
-                    raise
-                break
-            except Disconnected:
-                met = True
-                left_s = deadline_s - time.monotonic()
-                if left_s <= 0:
-                    break
-                # Else libzmq would go on connecting during the pause.
-                self._drop()
-                time.sleep(min(pause_s, left_s))
-        raise self._gone(timeout_s)
+    def _measure(self, asked: _Asked) -> None:
+        """Measure the clock while all fronts come in: nothing else crosses the link then."""
+        if asked.kind == "front" and self._connection is not None:
+            self._clock.begin(self._connection.address, self._session)
 
-    def _greet(self, timeout_s: float, *, resume: bool) -> Welcome:
+    def _measured(self, kind: Kind) -> tuple[Clock, ...]:
+        """What is to be said of the server's clock; only joining may wait for it."""
+        if kind not in ("join", "resume", "front"):
+            return ()
+        found = self._clock.take(0.0 if kind == "front" else _CLOCK_WAIT_S)
+        return (found,) if found is not None else ()
+
+    def _call(self, *, resume: bool) -> Welcome:
         self._drop()
-        connection = Connection(
-            self._context, self._address, self._keys, sent=self.sent, received=self.received
+        hello = Hello(
+            session=self._session,
+            resume=resume,
+            window_bytes=WINDOW_BYTES,
+            software=__version__,
+            device=self._name,
+            bundle=self._bundle_id,
         )
-        self._connection = connection
+        self._connection, welcome = self._caller.call(hello, known=bool(self._run))
         self._inbox = Inbox(0)
-        self._outbox = Outbox(WINDOW_BYTES)
-        connection.open(max(timeout_s, 0.0), self._on_status, known=bool(self._run))
-        self._outbox.put(
-            Hello(
-                session=self._session,
-                resume=resume,
-                window_bytes=WINDOW_BYTES,
-                software=__version__,
-                device=self._name,
-                bundle=self._bundle_id,
+        self._outbox = Outbox(welcome.window_bytes)
+        self._look_at(welcome)
+        self._clock.begin(self._connection.address, self._session)
+        return welcome
+
+    def _look_at(self, welcome: Welcome) -> None:
+        """Say what people should know about the server that answered."""
+        if self._boot and welcome.boot != self._boot:
+            self._on_status("the server was started again: it is another process than before")
+        elif not self._boot and welcome.software not in ("", __version__):
+            self._on_status(
+                f"the server runs slfac {welcome.software!r}, this device {__version__!r}: install "
+                "the same release on both ends"
             )
-        )
-        deadline_s = time.monotonic() + _HELLO_TIMEOUT_S
-        while time.monotonic() < deadline_s:
-            self._flush(connection)
-            message = connection.receive(_POLL_S)
-            if message is None:
-                continue
-            header = message[0]
-            if isinstance(header, Refusal):
-                raise self._refused(header)
-            if isinstance(header, Welcome) and header.session == self._session:
-                self._outbox = Outbox(header.window_bytes)
-                return header
-        if self._run:
-            raise Disconnected
-        raise ProtocolError(
-            f"the server at {self._address} did not answer HELLO within {_HELLO_TIMEOUT_S:g} s",
-            "check that both ends run the same release of slfac",
-        )
+        self._boot = welcome.boot
 
     def _refused(self, refusal: Refusal) -> RefusedError:
         # The server has ended the session: there is nobody left to say goodbye to.
         self._drop()
         return RefusedError(refusal.reason, refusal.remedy)
-
-    def _gone(self, timeout_s: float) -> LinkError:
-        return LinkError(
-            f"lost the server at {self._address}; it did not come back within {timeout_s:.0f} s",
-            "check that it runs, then start this device again",
-        )
 
     def _drop(self, linger_ms: int = 0) -> None:
         if self._connection is not None:

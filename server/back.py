@@ -11,7 +11,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from slfac.server.accelerator import memory_errors
+from slfac.server.accelerator import memory_errors, mixed_precision
 from slfac.server.losses import per_sample_loss
 from slfac.server.optim import make_torch_optimizer
 from slfac.wire.bundle import BACK_FILE, Bundle
@@ -34,10 +34,32 @@ class Batch:
     Attributes:
         smashed: One tensor per smashed tensor, ``(B, ...) float32``, where the back half is.
         target: ``(B,) int64`` or ``(B, outputs) float32``.
+        step_samples: Samples of the device's whole step, where this is a part of it; else 0.
     """
 
     smashed: tuple[torch.Tensor, ...]
     target: np.ndarray
+    step_samples: int = 0
+
+    @property
+    def own_samples(self) -> int:
+        """Samples of the device's whole step."""
+        return self.step_samples or len(self.target)
+
+
+@dataclass(frozen=True)
+class Portion:
+    """Which portion of a step is trained on at a time.
+
+    Attributes:
+        samples: Samples of the whole step, those of all devices and parts.
+        first: Whether the step begins with it.
+        last: Whether the step ends with it.
+    """
+
+    samples: int
+    first: bool
+    last: bool
 
 
 @dataclass(frozen=True)
@@ -45,9 +67,9 @@ class Outcome:
     """What a step gives back to one device.
 
     Attributes:
-        loss: Mean loss of its own samples.
-        gradients: Gradient of that loss, one tensor per smashed tensor, where the back
-            half is.
+        loss: Mean loss of its own samples in the call.
+        gradients: Gradient of the mean loss of its whole step, one tensor per smashed tensor,
+            where the back half is.
         staleness: Updates of the back half by other devices since the device's last
             gradient; None where a step waits for all.
     """
@@ -66,11 +88,15 @@ class BackHalf:
         allow: What its factory may be: ``package.module:callable`` for one callable,
             ``package.module`` for any that it or a module inside it defines.
         device: Where to train.
+        precision: In which type layers that bear it compute; weights, optimiser, losses and
+            the gradients that leave are float32.
 
     Attributes:
+        manifest: The bundle's.
         module: The torch module.
         optimizer: Its optimiser.
         device: Where both are.
+        precision: As given.
 
     Raises:
         BundleError: The factory is not allowed, cannot be imported, or does not fit.
@@ -83,10 +109,12 @@ class BackHalf:
         optimizer: str,
         allow: Sequence[str],
         device: torch.device = CPU,
+        precision: torch.dtype = torch.float32,
     ) -> None:
-        self._manifest = bundle.manifest
+        self.manifest = bundle.manifest
         self._spec = optimizer
         self.device = device
+        self.precision = precision
         self._take(_moved(_build(bundle, allow), device))
 
     def copy(self) -> BackHalf:
@@ -102,6 +130,7 @@ class BackHalf:
         parameters = parameters or [torch.nn.Parameter(torch.zeros(0))]
         self.optimizer = make_torch_optimizer(self._spec, parameters)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
+        self._accumulated = 0
 
     def scale_rate(self, share: float) -> None:
         """Set the learning rate for the steps to come.
@@ -113,7 +142,9 @@ class BackHalf:
             group["lr"] = rate * share
 
     @memory_errors("the back half trains")
-    def step(self, batches: Sequence[Batch]) -> list[Outcome | None]:
+    def step(
+        self, batches: Sequence[Batch], portion: Portion | None = None
+    ) -> list[Outcome | None]:
         """Train on the samples of all devices as one batch.
 
         The loss is the mean over all N samples. Device i gets the gradient of the mean
@@ -121,8 +152,15 @@ class BackHalf:
         the step that it would take alone. A device whose values exceed :data:`LARGEST_VALUE`,
         or whose own loss is not finite, is left out, as if it had sent nothing.
 
+        A step may come in portions: then N and the n_i are those of the whole step, the
+        gradients of the weights add up over its calls, and the weights move with the last
+        one. What a device that was left out had sent before stays in; the gradients are then
+        those of the mean over what was trained on.
+
         Args:
-            batches: One per device, in the order of their indices.
+            batches: One per device, in the order of their indices; none to end a step whose
+                last portion never came.
+            portion: Which portion of the step this is; None for the whole of it.
 
         Returns:
             One outcome per device, in the same order; None for a device that was left out.
@@ -134,6 +172,30 @@ class BackHalf:
                 the step is not to be made again.
         """
         self.module.train()
+        if portion is None or portion.first:
+            self.optimizer.zero_grad(set_to_none=True)
+            self._accumulated = 0
+        taken, inputs, losses = self._without_bad_ones(batches)
+        sizes = [len(batches[i].target) for i in taken]
+        samples = sum(sizes) if portion is None else portion.samples
+        if taken:
+            torch.autograd.backward(losses.sum() / samples)
+            self._accumulated += sum(sizes)
+        if (portion is None or portion.last) and self._accumulated:
+            self._update(samples)
+        parts = zip(*(torch.split(_gradient(tensor), sizes) for tensor in inputs), strict=True)
+        outcomes: list[Outcome | None] = [None] * len(batches)
+        for i, own, gradients in zip(
+            taken, torch.split(losses.detach(), sizes), parts, strict=True
+        ):
+            scale = samples / batches[i].own_samples
+            outcomes[i] = Outcome(float(own.mean()), tuple(g * scale for g in gradients))
+        return outcomes
+
+    def _without_bad_ones(
+        self, batches: Sequence[Batch]
+    ) -> tuple[list[int], list[torch.Tensor], torch.Tensor]:
+        """Who is trained on, their samples as one batch, and the loss of each."""
         taken = [i for i, batch in enumerate(batches) if _is_sane(batch)]
         buffers = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
         while taken:
@@ -141,13 +203,11 @@ class BackHalf:
             inputs, losses = self._forward([batches[i] for i in taken])
             finite = [bool(own.mean().isfinite()) for own in torch.split(losses.detach(), sizes)]
             if all(finite):
-                self._update(losses)
-                outcomes = dict(zip(taken, _outcomes(losses.detach(), inputs, sizes), strict=True))
-                return [outcomes.get(i) for i in range(len(batches))]
+                return taken, inputs, losses
             # BatchNorm has taken the left-out samples into its statistics by now.
-            _restore(buffers)
+            restore_tensors(buffers)
             taken = [i for i, keep in zip(taken, finite, strict=True) if keep]
-        return [None] * len(batches)
+        return [], [], torch.zeros(0)
 
     def _forward(self, batches: Sequence[Batch]) -> tuple[list[torch.Tensor], torch.Tensor]:
         """The samples of all batches as one, and the loss of each."""
@@ -158,7 +218,7 @@ class BackHalf:
         whole = np.concatenate([batch.target for batch in batches])
         target = torch.from_numpy(whole).to(self.device)
         try:
-            losses = per_sample_loss(self._manifest.loss, self.module(*inputs), target)
+            losses = per_sample_loss(self.manifest.loss, self.outputs(inputs)[0], target)
         except torch.cuda.OutOfMemoryError:
             raise
         except (RuntimeError, ValueError) as error:
@@ -169,15 +229,46 @@ class BackHalf:
             ) from error
         return inputs, losses
 
-    def _update(self, losses: torch.Tensor) -> None:
+    def apply_gradients(
+        self, outputs: Sequence[torch.Tensor], upstream: Sequence[torch.Tensor]
+    ) -> None:
+        """Backward through the module, and a step of the optimiser.
+
+        Args:
+            outputs: What the module gave.
+            upstream: The gradient of each.
+
+        Raises:
+            TrainingError: A gradient of the weights is not finite; they are as before.
+        """
         self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(losses.mean())
+        torch.autograd.backward(outputs, upstream)
+        self._accumulated = 1
+        self._update(1)
+
+    def outputs(self, inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """What the module makes of its inputs, as float32 in whatever precision it computes.
+
+        Args:
+            inputs: Its inputs.
+
+        Returns:
+            One tensor an output.
+        """
+        with mixed_precision(self.device, self.precision):
+            made: torch.Tensor | tuple[torch.Tensor, ...] = self.module(*inputs)
+        return tuple(tensor.float() for tensor in (made if isinstance(made, tuple) else (made,)))
+
+    def _update(self, samples: int) -> None:
         gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
         if not all(bool(gradient.isfinite().all()) for gradient in gradients):
             raise TrainingError(
                 "a gradient of the back half is no longer finite: training diverged",
                 "lower the learning rate",
             )
+        if self._accumulated < samples:
+            for gradient in gradients:
+                gradient.mul_(samples / self._accumulated)
         self.optimizer.step()
 
     @memory_errors("the back half is evaluated")
@@ -198,9 +289,9 @@ class BackHalf:
             TrainingError: The memory of the device is full.
         """
         self.module.eval()
-        output = self.module(*(torch.from_numpy(array).to(self.device) for array in smashed))
+        (output,) = self.outputs([torch.from_numpy(array).to(self.device) for array in smashed])
         expected = torch.from_numpy(target).to(self.device)
-        loss = float(per_sample_loss(self._manifest.loss, output, expected).sum())
+        loss = float(per_sample_loss(self.manifest.loss, output, expected).sum())
         return loss, output.argmax(1).cpu().numpy()
 
 
@@ -212,23 +303,14 @@ def _is_sane(batch: Batch) -> bool:
 
 
 @torch.no_grad()
-def _restore(tensors: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+def restore_tensors(tensors: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    """Give tensors back the values that they had.
+
+    Args:
+        tensors: Each with its value.
+    """
     for tensor, before in tensors:
         tensor.copy_(before)
-
-
-def _outcomes(
-    losses: torch.Tensor, inputs: Sequence[torch.Tensor], sizes: Sequence[int]
-) -> list[Outcome]:
-    total = sum(sizes)
-    outcomes = []
-    start = 0
-    for size in sizes:
-        part = slice(start, start + size)
-        start += size
-        gradients = tuple(_gradient(tensor)[part] * (total / size) for tensor in inputs)
-        outcomes.append(Outcome(loss=float(losses[part].mean()), gradients=gradients))
-    return outcomes
 
 
 def _gradient(tensor: torch.Tensor) -> torch.Tensor:
@@ -253,7 +335,9 @@ def _build(bundle: Bundle, allow: Sequence[str]) -> torch.nn.Module:
         factory = import_allowed(spec.factory, allow)
         if spec.cut:
             rebuild = importlib.import_module(_REBUILD).back_half
-            module = rebuild(factory, spec.kwargs, spec.cut, bundle.manifest.input.shape)
+            head = bundle.manifest.head
+            head_cut = head.cut if head else ""
+            module = rebuild(factory, spec.kwargs, spec.cut, bundle.manifest.input.shape, head_cut)
         else:
             module = factory(**spec.kwargs)
         if not isinstance(module, torch.nn.Module):

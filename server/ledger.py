@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
 
 from slfac.server.back import Outcome
 from slfac.server.exchange import Answer, Decoded
 from slfac.server.metrics import Metrics
-from slfac.wire.messages import Timings
+from slfac.wire.messages import Clock, Timings
 
 PHASES = ("load", "forward", "encode", "send", "wait", "decode", "backward", "update")
 
@@ -67,7 +71,8 @@ class Ledger:
     def __init__(self, names: tuple[str, ...], metrics: Metrics) -> None:
         self._names = names
         self._metrics = metrics
-        self._open: dict[int, dict[str, object]] = {}
+        self._open: dict[int, dict[str, Any]] = {}
+        self._clocks: dict[str, Clock] = {}
         self.totals = {name: DeviceTotals() for name in names}
 
     def step(
@@ -81,7 +86,7 @@ class Ledger:
         place: int,
         train_ms: float,
     ) -> None:
-        """Take note of a step that was answered.
+        """Take note of a step that was answered, or of one more part of it.
 
         Args:
             decoded: The request.
@@ -94,21 +99,23 @@ class Ledger:
         """
         step = decoded.step
         header = step.arrived.transfer.header
-        totals = self.totals[self._names[step.arrived.index]]
-        totals.steps += 1
+        index = step.arrived.index
+        totals = self.totals[self._names[index]]
+        totals.steps += header.part == 0
         totals.samples += header.samples
         totals.target_bytes += step.target_bytes
         totals.smashed_bytes += step.smashed_bytes
         totals.smashed_values += step.smashed_values
         totals.gradient_bytes += answer.gradient_bytes
         totals.gradient_values += answer.gradient_values
-        self._open[step.arrived.index] = {
+        line: dict[str, Any] = {
             "round": round_,
             "step": header.step,
             "training": training,
             "place": place,
-            "device": self._names[step.arrived.index],
+            "device": self._names[index],
             "samples": header.samples,
+            "parts": 1,
             "loss": outcome.loss,
             "bytes_up": step.arrived.request_bytes,
             "bytes_down": answer.bytes,
@@ -123,7 +130,9 @@ class Ledger:
             },
         }
         if outcome.staleness is not None:
-            self._open[step.arrived.index]["staleness"] = outcome.staleness
+            line["staleness"] = outcome.staleness
+        before = self._open.get(index) if header.part else None
+        self._open[index] = line if before is None else _together(before, line)
 
     def front(self, index: int, *, bytes_up: int = 0, bytes_down: int = 0) -> None:
         """Take note of a front that came or went.
@@ -145,6 +154,32 @@ class Ledger:
         """
         self.totals[self._names[index]].late += 1
 
+    def measured(self, index: int, clock: Sequence[Clock]) -> None:
+        """Take note of what a device measured of the server's clock.
+
+        Args:
+            index: The device.
+            clock: What it says; empty where that is nothing new.
+        """
+        for one in clock:
+            self._clocks[self._names[index]] = one
+
+    def clock(self, index: int) -> dict[str, float] | None:
+        """What a device last said of the server's clock; None where it has said nothing.
+
+        Args:
+            index: The device.
+
+        Returns:
+            Its fields by name.
+        """
+        found = self._clocks.get(self._names[index])
+        return msgspec.structs.asdict(found) if found is not None else None
+
+    def clocks(self) -> dict[str, dict[str, float] | None]:
+        """What each device last said of the server's clock, by name."""
+        return {name: self.clock(index) for index, name in enumerate(self._names)}
+
     def timings(self, index: int, timings: Timings | None) -> None:
         """Write a device's last step, now that its timings are known, or never will be.
 
@@ -161,4 +196,25 @@ class Ledger:
             totals = self.totals[self._names[index]]
             for phase, value in phases.items():
                 totals.phase_ms[phase] += value
-        self._metrics.write("step", **line, phase_ms=phases)
+        step_ms = timings.step_ms if timings is not None else None
+        self._metrics.write("step", **line, phase_ms=phases, step_ms=step_ms)
+
+
+_SUMMED = (
+    "samples",
+    "parts",
+    "bytes_up",
+    "bytes_down",
+    "smashed_bytes",
+    "gradient_bytes",
+    "float32_smashed_bytes",
+    "float32_gradient_bytes",
+)
+
+
+def _together(before: Mapping[str, Any], line: Mapping[str, Any]) -> dict[str, Any]:
+    """The line of a step with one more of its parts."""
+    sums = {name: before[name] + line[name] for name in _SUMMED}
+    losses = before["loss"] * before["samples"] + line["loss"] * line["samples"]
+    times = {name: ms + line["server_ms"][name] for name, ms in before["server_ms"].items()}
+    return {**before, **sums, "loss": losses / sums["samples"], "server_ms": times}

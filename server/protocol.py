@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from slfac import __version__
 from slfac.server.bundle_reply import BundleReply
 from slfac.server.connection import Connection, Session
 from slfac.server.events import Arrived, Event, Left, Lost, Restarted
@@ -66,6 +67,9 @@ class Protocol:
     Args:
         facts: What every device is told.
         emit: Takes what the trainer must know.
+
+    Attributes:
+        repeated: Requests that came again, and were not taken for new ones.
     """
 
     def __init__(self, facts: RunFacts, emit: Callable[[Event], None]) -> None:
@@ -73,6 +77,7 @@ class Protocol:
         self._emit = emit
         self._sessions: dict[int, Session] = {}
         self._bundle: BundleReply | None = None
+        self.repeated = 0
 
     def session(self, index: int) -> Session | None:
         """Present session of a device, or None.
@@ -85,6 +90,19 @@ class Protocol:
     def sessions(self) -> Sequence[Session]:
         """All present sessions."""
         return tuple(self._sessions.values())
+
+    def device_of(self, session_id: int) -> str:
+        """Name of the device whose present session has an id; empty for none.
+
+        Args:
+            session_id: The session.
+        """
+        names = (one.name for one in self._sessions.values() if one.id == session_id)
+        return next(names, "")
+
+    def connected(self) -> frozenset[str]:
+        """Names of the devices that have a connection now."""
+        return frozenset(s.name for s in self.sessions() if s.connection is not None)
 
     def on_message(
         self, connection: Connection, device: str, header: Message, body: memoryview
@@ -101,7 +119,9 @@ class Protocol:
             ProtocolError: The message is not allowed here; the connection is to be refused.
         """
         if isinstance(header, Probe) != connection.probes:
-            raise ProtocolError("a probe and another message came on one connection")
+            raise ProtocolError(
+                "a probe and another message came on one connection", cause="direction"
+            )
         if isinstance(header, Probe):
             answer_probe(connection, header)
             return
@@ -110,7 +130,9 @@ class Protocol:
             return
         session = connection.session
         if session is None or header.session != session.id:
-            raise ProtocolError("a message came before HELLO, or from another session")
+            raise ProtocolError(
+                "a message came before HELLO, or from another session", cause="session"
+            )
         if isinstance(header, Request):
             if header.sections and header.kind in _WITHOUT_PAYLOAD:
                 raise ProtocolError(f"a {header.kind} request came with a payload")
@@ -123,7 +145,7 @@ class Protocol:
             self._end(session)
             self._emit(Left(index=session.index, bye=header))
         else:
-            raise ProtocolError(f"a device sent a {type(header).__name__}")
+            raise ProtocolError(f"a device sent a {type(header).__name__}", cause="direction")
 
     def reply(self, index: int, session_id: int, seq: int, frames: Frames) -> None:
         """Answer a device's request, now and whenever it asks again.
@@ -135,9 +157,9 @@ class Protocol:
             frames: The answer.
         """
         session = self._sessions.get(index)
-        if session is None or session.id != session_id or session.last_seq != seq:
+        if session is None or session.id != session_id or seq not in session.asked:
             return
-        session.reply = frames
+        session.asked[seq] = frames
         if session.connection is not None:
             session.connection.outbox.put_frames(frames)
 
@@ -204,8 +226,21 @@ class Protocol:
             if session is not None:
                 self._end(session)
                 self._emit(Restarted(index=index))
-            session = Session(id=hello.session, index=index, name=device, connection=connection)
+            session = Session(
+                id=hello.session,
+                index=index,
+                name=device,
+                connection=connection,
+                software=hello.software,
+            )
             self._sessions[index] = session
+            if hello.software != __version__:
+                _log.warning(
+                    "device %s runs slfac %r, this server %r: install the same release on both",
+                    device,
+                    hello.software,
+                    __version__,
+                )
         if session.connection is not None:
             # An earlier connection that nobody has found broken yet speaks for it no more.
             session.connection.end_session()
@@ -226,6 +261,7 @@ class Protocol:
             bundle=facts.bundle.id,
             window_bytes=WINDOW_BYTES,
             plan=facts.plan,
+            software=__version__,
         )
 
     def _collect(
@@ -247,29 +283,56 @@ class Protocol:
         request_bytes: int,
     ) -> None:
         header = transfer.header
-        queued = len(connection.outbox)
-        if header.seq == session.last_seq:
-            _log.info("device %s sent request %d again", session.name, header.seq)
-            # While a whole reply waits, another copy would only fill the memory.
-            if session.reply is not None and queued < len(session.reply):
-                connection.outbox.put_frames(session.reply)
+        if header.seq <= session.last_seq:
+            self._answer_again(connection, session, header)
             return
         if header.seq != session.last_seq + 1:
-            raise ProtocolError(f"request {header.seq} came after request {session.last_seq}")
-        if session.last_seq and session.reply is None:
             raise ProtocolError(
-                f"request {header.seq} came before the answer to request {session.last_seq}"
+                f"request {header.seq} came after request {session.last_seq}", cause="order"
             )
+        self._check_part(session.last, header)
+        queued, kept = len(connection.outbox), session.kept_messages
+        _confirm(session, header)
         # No second bundle is queued behind one that the device has not taken in.
-        reply_frames = 0 if header.kind == "bundle" else len(session.reply or ())
-        if queued > reply_frames + _CONTROL_MESSAGES:
-            raise ProtocolError(f"request {header.seq} came from a device that takes nothing in")
-        session.last_seq = header.seq
-        session.reply = None
+        if queued > (0 if header.kind == "bundle" else kept) + _CONTROL_MESSAGES:
+            raise ProtocolError(
+                f"request {header.seq} came from a device that takes nothing in", cause="order"
+            )
+        session.last_seq, session.last = header.seq, header
+        session.asked[header.seq] = None
         if header.kind == "bundle":
             self.reply(session.index, session.id, header.seq, self._bundle_frames(header))
         else:
-            self._emit(Arrived(session.index, session.id, transfer, request_bytes))
+            self._emit(
+                Arrived(session.index, session.id, transfer, request_bytes, session.software)
+            )
+
+    def _answer_again(self, connection: Connection, session: Session, header: Request) -> None:
+        if header.seq not in session.asked:
+            raise ProtocolError(
+                f"request {header.seq} came after request {session.last_seq}", cause="order"
+            )
+        self.repeated += 1
+        _log.info("device %s sent request %d again", session.name, header.seq)
+        frames = session.asked[header.seq]
+        # While all answers wait, other copies would only fill the memory.
+        if frames is not None and len(connection.outbox) < session.kept_messages:
+            connection.outbox.put_frames(frames)
+
+    def _check_part(self, last: Request | None, header: Request) -> None:
+        """Refuse a request that is no part of a step, or not the next one."""
+        plan = self._facts.plan
+        most = max(plan.micro_batches, plan.stream_blocks) if header.kind == "step" else 1
+        if not header.part < header.parts <= most:
+            raise ProtocolError(
+                f"part {header.part} of {header.parts} of a {header.kind} request came; a run of "
+                f"this kind has up to {most}",
+                cause="order",
+            )
+        if header.part and (last is None or _place(header) != (*_place(last)[:-1], last.part + 1)):
+            raise ProtocolError(
+                f"part {header.part} of step {header.step} came out of order", cause="order"
+            )
 
     def _bundle_frames(self, request: Request) -> Frames:
         if self._bundle is None:
@@ -287,6 +350,19 @@ class Protocol:
             del self._sessions[session.index]
         if session.connection is not None:
             session.connection.end_session()
+
+
+def _confirm(session: Session, header: Request) -> None:
+    """Forget the answers that a new request shows to be taken in: those of earlier steps."""
+    for seq in [seq for seq in session.asked if seq < header.seq - header.part]:
+        if session.asked.pop(seq) is None:
+            raise ProtocolError(
+                f"request {header.seq} came before the answer to request {seq}", cause="order"
+            )
+
+
+def _place(header: Request) -> tuple[str, int, int, int, int]:
+    return header.kind, header.round, header.step, header.parts, header.part
 
 
 def refuse_connection(

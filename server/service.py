@@ -17,6 +17,7 @@ from slfac.server.connection import Connection
 from slfac.server.events import EventQueue, Failed
 from slfac.server.gate import Gate
 from slfac.server.protocol import Protocol, RunFacts, refuse_connection
+from slfac.server.refusals import Refusals, cause_of_message
 from slfac.wire.errors import ProtocolError
 from slfac.wire.frame import decode_header
 from slfac.wire.keys import server_keys
@@ -32,6 +33,8 @@ _FORGET_AFTER_S = 60.0
 _NEVER = math.inf
 _ENROLL = "on the server: `slfac keys list`, `slfac keys enroll NAME device.key`"
 _JOIN = "restart the server: it counts the devices that are enrolled, or named, at its start"
+# Who measures its link to a server without keys, to which devices are known by their HELLO.
+NOBODY = ""
 _log = logging.getLogger(__name__)
 
 
@@ -50,7 +53,8 @@ class Service:
     Attributes:
         events: What the trainer must know, in order.
         address: Where the socket listens, port included.
-        malformed: Messages that were not of two frames.
+        refusals: Messages that were not taken, by cause.
+        connected: Devices that have a connection, four times a second.
 
     Raises:
         AddressError: The address cannot be bound.
@@ -84,9 +88,11 @@ class Service:
             self._context.destroy(linger=0)
             raise
         self.address = self._router.get_string(zmq.LAST_ENDPOINT)
-        self.malformed = 0
+        self.refusals = Refusals(facts.roster.names)
+        self.connected: frozenset[str] = frozenset()
         self._max_request_bytes = max_request_bytes
         self._protocol = Protocol(facts, self.events.put)
+        self._names = facts.roster.names
         self._connections: dict[bytes, Connection] = {}
         self._traffic = {name: Traffic(curve=self._curve) for name in facts.roster.names}
         self._traffic.update(traffic or {})
@@ -111,7 +117,7 @@ class Service:
         """
         self._do(lambda: self._protocol.reply(index, session, seq, frames))
 
-    def refuse(self, index: int, session: int, reason: str, remedy: str) -> None:
+    def refuse(self, index: int, session: int, reason: str, remedy: str, cause: str) -> None:
         """End a device's session and tell it why. Called by the trainer.
 
         Args:
@@ -119,8 +125,19 @@ class Service:
             session: The session; a newer one of the same device goes on.
             reason: What is wrong.
             remedy: What to do about it.
+            cause: What it is counted as.
         """
-        self._do(lambda: self._protocol.refuse(index, session, reason, remedy))
+
+        def refuse() -> None:
+            self.refusals.add(cause, self._names[index])
+            self._protocol.refuse(index, session, reason, remedy)
+
+        self._do(refuse)
+
+    @property
+    def repeated(self) -> int:
+        """Requests that came again, and were not taken for new ones."""
+        return self._protocol.repeated
 
     def traffic(self, name: str) -> Traffic:
         """What a device's connections carried over the whole run, every message counted.
@@ -183,6 +200,7 @@ class Service:
             if now_s - ticked_s >= _TICK_MS / 1e3:
                 ticked_s = now_s
                 self._protocol.tick(now_s)
+                self.connected = self._protocol.connected()
                 self._forget(now_s)
             self._send()
             if self._finish_by_s < _NEVER and self._is_done(now_s):
@@ -223,7 +241,15 @@ class Service:
             if len(frames) == 3:
                 self._on_frames(*frames)
             else:
-                self.malformed += 1
+                self._on_odd_frames(frames)
+
+    def _on_odd_frames(self, frames: list[zmq.Frame]) -> None:
+        """Take note of a message that is not of two frames; what sent it goes on."""
+        known = self._connections.get(frames[0].bytes)
+        device = known.device if known is not None else None
+        if self.refusals.add("frames", device):
+            sender = device or "a stranger"
+            _log.warning("passed over a message of %d frames from %s", len(frames) - 1, sender)
 
     def _on_frames(self, identity: zmq.Frame, head: zmq.Frame, body: zmq.Frame) -> None:
         try:
@@ -234,8 +260,8 @@ class Service:
         if connection is None:
             return
         now_s = time.monotonic()
-        if not connection.probes:
-            traffic = self._traffic[connection.device]
+        if connection.counted:
+            traffic = self._traffic[connection.counted]
             traffic.up.add(len(head), len(body), curve=self._curve)
             traffic.connected_s += now_s - connection.heard_s
         connection.heard_s = now_s
@@ -247,7 +273,9 @@ class Service:
                 raise header
             self._protocol.on_message(connection, connection.device, header, body.buffer)
         except ProtocolError as error:
-            _log.warning("device %s: %s", connection.device, error)
+            cause = error.cause or cause_of_message(header)
+            if self.refusals.add(cause, connection.device):
+                _log.warning("device %s: %s", connection.device, error)
             session = connection.session.id if connection.session is not None else 0
             refuse_connection(connection, session, error.what, error.remedy)
             self._protocol.drop(connection, error.what)
@@ -260,29 +288,34 @@ class Service:
         device = self._device(head, header, known)
         now_s = time.monotonic()
         renamed = known is not None and known.device != device
-        if device not in self._traffic or renamed:
+        if device is None or renamed or not self._may_speak(device, header, known):
             stranger = Connection(identity, "", 0, heard_s=now_s)
             self._turn_away(known or stranger, device, header)
             return None
         if known is None:
             known = Connection(identity, device, self._max_request_bytes, heard_s=now_s)
             known.probes = isinstance(header, Probe)
+            known.counted = self._counted(device, header)
             self._connections[identity] = known
-            if not known.probes:
-                self._traffic[device].connections += 1
+            if known.counted:
+                self._traffic[known.counted].connections += 1
         return known
 
     def _turn_away(
         self, stranger: Connection, device: str | None, header: Message | ProtocolError
     ) -> None:
-        if device is None:
+        cause = "key"
+        if device is None and self._gate is None:
+            cause, reason, remedy = "session", "a message came before HELLO", ""
+        elif device is None:
             reason, remedy = "this device's key is not enrolled, or was revoked", _ENROLL
         elif stranger.device and stranger.device != device:
             reason = f"this device's key was enrolled as {stranger.device!r}, now as {device!r}"
             remedy = "start this device again"
         else:
-            reason, remedy = f"device {device!r} is not part of this run", _JOIN
-        _log.warning("turned away %s: %s", stranger.device or "a stranger", reason)
+            cause, reason, remedy = "roster", f"device {device!r} is not part of this run", _JOIN
+        if self.refusals.add(cause, stranger.device or None):
+            _log.warning("turned away %s: %s", stranger.device or "a stranger", reason)
         session = 0 if isinstance(header, ProtocolError) else header.session
         refuse_connection(stranger, session, reason, remedy)
         self._protocol.drop(stranger, reason)
@@ -296,7 +329,27 @@ class Service:
             return self._gate.name_of(public) if isinstance(public, str) else None
         if known is not None:
             return known.device
+        if isinstance(header, Probe):
+            return NOBODY
         return header.device if isinstance(header, Hello) else None
+
+    def _counted(self, device: str, header: Message | ProtocolError) -> str:
+        """In whose traffic a new connection is counted: of probes, those of the run's sessions."""
+        if not isinstance(header, Probe):
+            return device
+        owner = self._protocol.device_of(header.session)
+        return owner if device in (owner, NOBODY) else ""
+
+    def _may_speak(
+        self,
+        device: str,
+        header: Message | ProtocolError,
+        known: Connection | None,
+    ) -> bool:
+        if self._gate is None and device == NOBODY:
+            # Whatever a device without a key calls itself: it may measure the link.
+            return known.probes if known is not None else isinstance(header, Probe)
+        return device in self._traffic
 
     def _send(self) -> None:
         for connection in tuple(self._connections.values()):
@@ -319,8 +372,8 @@ class Service:
                 self._unreachable.add(connection.identity)
                 return
             connection.outbox.pop()
-            if connection.device and not connection.probes:
-                down = self._traffic[connection.device].down
+            if connection.counted:
+                down = self._traffic[connection.counted].down
                 down.add(len(head), len(body), curve=self._curve)
 
     def _cut_unreachable(self) -> None:

@@ -15,17 +15,21 @@ from pydantic import BaseModel, ConfigDict, Field
 from slfac.codec import make_codec
 from slfac.codec.schedule import make_schedule
 from slfac.codec.spec import Fields, parse_spec
-from slfac.server.accelerator import TorchDevice
+from slfac.server.accelerator import Precision, TorchDevice
 from slfac.server.best import BestBy, parse_early_stop
+from slfac.server.live.address import check_listen
 from slfac.server.modes.factory import parse_mode
+from slfac.server.modes.u_shaped import UShaped
 from slfac.server.optim import check_optimizer
-from slfac.server.resume import has_ended, newest_checkpoint
+from slfac.server.resume import has_ended, newest_standing
+from slfac.wire.addresses import check_address
 from slfac.wire.errors import AddressError, SettingsError
 from slfac.wire.factories import DEFAULT_ALLOWED
 from slfac.wire.keys import NAME
-from slfac.wire.messages import Partition, Plan
-from slfac.wire.sockets import check_address
+from slfac.wire.messages import MAX_PARTS, Partition, Plan
 
+# A port alone may be a number.
+Listen = Annotated[str, Field(coerce_numbers_to_str=True)]
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 _REMEDY = "`slfac server --help` lists what is allowed"
 _SHORT = reprlib.Repr()
@@ -45,14 +49,15 @@ class ServerSettings(BaseModel):
         out: Folder for metrics and checkpoints.
         resume: Go on with the run in ``out``.
         bind: ``tcp://HOST:PORT`` to listen on; port ``*`` takes any free one.
+        announce: Make the server known on its network by mDNS, for devices that discover it.
         keys: The server's key folder; None needs ``insecure``.
         insecure: Work without keys, on loopback only.
         devices: Names of the devices in the run; empty means every enrolled one.
         min_devices: Start with this many once ``join_timeout_s`` is over, which must then be
             set; 0 means all.
         join_timeout_s: How long to wait for the others then; 0 means for ever.
-        mode: Way of split learning: ``parallel``, ``sfl-v1``, ``sfl-v2``, ``relay`` or
-            ``async:staleness=4``; ``auto`` is what the bundle was made for.
+        mode: Way of split learning: ``parallel``, ``sfl-v1``, ``sfl-v2``, ``relay``,
+            ``async:staleness=4`` or ``u-shaped``; ``auto`` is what the bundle was made for.
         rounds: Rounds to train.
         steps_per_round: Steps of a device in a round; 0 means one pass of its data.
         batch_size: Samples a device puts into one step.
@@ -61,9 +66,15 @@ class ServerSettings(BaseModel):
         schedule: Schedule of both halves' learning rates; each moves its own optimiser's.
         codec_up: Codec of the smashed data.
         codec_down: Codec of the gradients.
+        micro_batches: Parts of a step, each with a forward and a backward pass of its own, so
+            that one is computed while others travel; 0 takes 4 where neither half holds
+            BatchNorm, which rules them out, and else 1.
+        stream_blocks: Parts in which a step's data is encoded and sent; it is trained as one.
         partition: ``own``, ``iid`` or ``dirichlet:beta=0.5``.
         seed: Seed of everything random.
         data: Data set with a test split to evaluate on each round; None evaluates nothing.
+        evaluate: Whether devices evaluate each round on their test splits where they have the
+            labels to themselves, in mode ``u-shaped``.
         best_by: By which score ``checkpoint/best`` is chosen; ``auto`` is balanced accuracy
             for a model with classes, and the loss for others.
         early_stop: End the run when that score gains no more: ``patience=3,min_delta=0.001``;
@@ -75,7 +86,12 @@ class ServerSettings(BaseModel):
             it is made without the late ones. 0 means for ever.
         torch_device: Where the back half is: ``cpu``, ``cuda``, or ``auto`` for CUDA where
             torch finds it.
+        precision: In which precision the back half computes, weights aside: ``float32``,
+            ``bf16``, or ``auto`` for bf16 on a GPU whose hardware has it.
         threads: Threads of torch and of the evaluation; 0 leaves it to them.
+        page: ``[HOST:]PORT`` of a web page that shows the run; 127.0.0.1 without HOST.
+        prometheus: ``[HOST:]PORT`` where a Prometheus server may read metrics; likewise.
+        tensorboard: Write files for TensorBoard to ``out/tensorboard``.
         allow_factories: What may build a bundle's back half: ``package.module:callable``,
             or ``package.module`` for all that is defined in there. A bundle chooses the
             arguments, so the default is factories that are made for that.
@@ -87,6 +103,7 @@ class ServerSettings(BaseModel):
     out: Path
     resume: bool = False
     bind: str = "tcp://0.0.0.0:5555"
+    announce: bool = False
     keys: Path | None = None
     insecure: bool = False
     devices: tuple[Name, ...] = ()
@@ -101,9 +118,12 @@ class ServerSettings(BaseModel):
     schedule: str = "constant"
     codec_up: str = "slfac"
     codec_down: str = "slfac"
+    micro_batches: Annotated[int, Field(ge=0, le=MAX_PARTS)] = 1
+    stream_blocks: Annotated[int, Field(ge=1, le=MAX_PARTS)] = 1
     partition: str = "own"
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     data: Path | None = None
+    evaluate: bool = True
     best_by: BestBy = "auto"
     early_stop: str = ""
     grace_s: Annotated[float, Field(ge=0)] = 60.0
@@ -111,7 +131,11 @@ class ServerSettings(BaseModel):
     step_timeout_s: Annotated[float, Field(gt=0)] = 600.0
     step_deadline_s: Annotated[float, Field(ge=0)] = 0.0
     torch_device: TorchDevice = "auto"
+    precision: Precision = "float32"
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    page: Listen = ""
+    prometheus: Listen = ""
+    tensorboard: bool = False
     allow_factories: tuple[str, ...] = DEFAULT_ALLOWED
 
     def stored(self) -> dict[str, Any]:
@@ -123,8 +147,12 @@ class ServerSettings(BaseModel):
             values[name] = str(path.resolve()) if path is not None else None
         return values
 
-    def plan(self) -> Plan:
-        """What the devices are told."""
+    def plan(self, micro_batches: int | None = None) -> Plan:
+        """What the devices are told.
+
+        Args:
+            micro_batches: What was chosen where the setting leaves it open.
+        """
         return Plan(
             rounds=self.rounds,
             batch_size=self.batch_size,
@@ -135,6 +163,8 @@ class ServerSettings(BaseModel):
             seed=self.seed,
             partition=parse_partition(self.partition),
             schedule=self.schedule,
+            micro_batches=micro_batches or self.micro_batches or 1,
+            stream_blocks=self.stream_blocks,
         )
 
 
@@ -186,6 +216,8 @@ def checked_settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> S
         "codec_down": make_codec,
         "optimizer": check_optimizer,
         "partition": parse_partition,
+        "page": check_listen,
+        "prometheus": check_listen,
         "schedule": partial(
             make_schedule, rounds=settings.rounds, steps_per_round=settings.steps_per_round
         ),
@@ -202,6 +234,7 @@ def checked_settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> S
             what = f"{origins.get(name, '')}setting {name} is {spec!r}: {error.what}"
             raise SettingsError(what, error.remedy or _REMEDY) from error
     _check_deadline(settings, origins)
+    _check_micro_batches(settings, origins)
     return settings
 
 
@@ -219,13 +252,22 @@ def _check_together(settings: ServerSettings, origins: Mapping[str, str]) -> Non
             "but join_timeout_s is 0: all devices would be waited for, for ever",
             "pass --join-timeout-s S as well",
         )
+    if settings.micro_batches != 1 and settings.stream_blocks != 1:
+        raise SettingsError(
+            f"{origins.get('stream_blocks', '')}setting stream_blocks is {settings.stream_blocks}, "
+            f"but micro_batches is {settings.micro_batches}: a step comes in parts of one kind",
+            "leave out one of them",
+        )
+    # Whether a bundle has a head, so that auto means this mode, is not known yet.
+    devices_evaluate = settings.mode == UShaped.name and settings.evaluate
     for name, default in (("best_by", "auto"), ("early_stop", "")):
         value = getattr(settings, name)
-        if settings.data is None and value != default:
+        if settings.data is None and not devices_evaluate and value != default:
             raise SettingsError(
                 f"{origins.get(name, '')}setting {name} is {value!r}, but without data nothing "
                 "is evaluated",
-                "pass --data PATH, a data set with a test split",
+                "pass --data PATH, a data set with a test split, or --mode u-shaped where "
+                "devices have theirs",
             )
 
 
@@ -238,17 +280,34 @@ def _check_deadline(settings: ServerSettings, origins: Mapping[str, str]) -> Non
         )
 
 
+def _check_micro_batches(settings: ServerSettings, origins: Mapping[str, str]) -> None:
+    if settings.micro_batches < 2:
+        return
+    what = f"{origins.get('micro_batches', '')}setting micro_batches is {settings.micro_batches}"
+    if not parse_mode(settings.mode).in_parts:
+        raise SettingsError(
+            f"{what}, but mode {settings.mode} trains on whole batches",
+            "leave it out, or use mode parallel, sfl-v1 or relay",
+        )
+    if settings.step_deadline_s:
+        raise SettingsError(
+            f"{what}, but step_deadline_s is {settings.step_deadline_s:g}: a step in "
+            "micro-batches waits for every part",
+            "leave out one of them",
+        )
+
+
 # What may be another after a restart: nothing of it bears on the weights.
 _FREE = {
-    "out", "resume", "bind", "keys", "insecure", "data", "rounds", "bundle", "grace_s",
+    "out", "resume", "bind", "announce", "keys", "insecure", "data", "rounds", "bundle", "grace_s",
     "join_timeout_s", "idle_timeout_s", "step_timeout_s", "torch_device", "threads",
-    "allow_factories",
+    "allow_factories", "page", "prometheus", "tensorboard",
 }  # fmt: skip
 
 
 def _resumed(values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of the run in ``out``, with those that may be changed as they are given."""
-    standing = newest_checkpoint(Path(values["out"])).standing
+    standing = newest_standing(Path(values["out"]))
     for name, value in values.items():
         kept = standing.settings.get(name)
         if name not in _FREE and _plain(value) != kept:

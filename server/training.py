@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import abc
 import time
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
+from itertools import zip_longest
 
 from slfac.codec.schedule import make_schedule
-from slfac.server.back import Outcome
+from slfac.server.back import Batch, Outcome, Portion
 from slfac.server.events import Arrived
-from slfac.server.exchange import Decoded, Exchange, Step
+from slfac.server.exchange import Decoded, Exchange
 from slfac.server.kept import KeptReplies
 from slfac.server.ledger import Ledger
-from slfac.server.modes.base import Mode, Turn
+from slfac.server.modes.base import Mode, StepMode, Turn
+from slfac.server.parts import Incoming, OpenStep, join_parts, share_out
 from slfac.server.settings import ServerSettings
 from slfac.wire.errors import CodecError, ProtocolError, TrainingError
+from slfac.wire.messages import Request
 from slfac.wire.transfer import Frames
 
 _NEVER = float("inf")
@@ -21,11 +25,12 @@ _NEVER = float("inf")
 _LEAST_PATIENCE_S = 0.01
 
 
-class Training:
+class Training(abc.ABC):
     """Collects the steps of a round, trains on them, and keeps the answers.
 
     Args:
         settings: The server's settings.
+        in_parts: Whether parts of a step are trained on as soon as they are in.
         mode: The way of split learning.
         exchange: Reads requests and writes replies.
         kept: Where replies are kept.
@@ -41,6 +46,7 @@ class Training:
         self,
         settings: ServerSettings,
         *,
+        in_parts: bool,
         mode: Mode,
         exchange: Exchange,
         kept: KeptReplies,
@@ -48,6 +54,9 @@ class Training:
     ) -> None:
         self.samples: dict[int, int] = {}
         self.share = 1.0
+        # How many steps each was trained on in this round, and the last of them.
+        self._made: dict[int, tuple[int, int]] = {}
+        self._most_steps = settings.steps_per_round or _NEVER
         rounds, steps = settings.rounds, settings.steps_per_round
         self._schedule = make_schedule(settings.schedule, rounds=rounds, steps_per_round=steps)
         self._deadline_s = settings.step_deadline_s or _NEVER
@@ -56,7 +65,8 @@ class Training:
         self._kept = kept
         self._ledger = ledger
         self._round = 0
-        self._steps: dict[int, Step] = {}
+        self._incoming = Incoming(settings.batch_size, joined=not in_parts)
+        self._open: list[OpenStep] = []
         self._waiting_since_s = _NEVER
         self._trainings = 0
         self._loss_sum, self._loss_samples = 0.0, 0
@@ -72,7 +82,9 @@ class Training:
         self._trainings = 0
         self._loss_sum, self._loss_samples = 0.0, 0
         self._participation = 0.0
+        self._open.clear()
         self.samples.clear()
+        self._made.clear()
         self._mode.begin(round_)
 
     @property
@@ -88,10 +100,26 @@ class Training:
     @property
     def is_waited_for(self) -> bool:
         """Whether a batch is in that was not trained on."""
-        return bool(self._steps)
+        return len(self._incoming) > 0
+
+    def holds(self, index: int) -> bool:
+        """Whether a device has sent something that was not trained on.
+
+        Args:
+            index: The device.
+        """
+        return index in self._incoming
+
+    def is_amid(self, index: int) -> bool:
+        """Whether some parts of a device's step were trained on, and some were not.
+
+        Args:
+            index: The device.
+        """
+        return any(index in step.wanted() for step in self._open if step.part)
 
     def take(self, arrived: Arrived) -> Frames | None:
-        """Take in a step.
+        """Take in a step, or a part of one.
 
         Args:
             arrived: The request.
@@ -101,38 +129,62 @@ class Training:
 
         Raises:
             CodecError: A payload cannot be decoded.
-            ProtocolError: It is of another round, or does not fit the model.
+            ProtocolError: It is of another round, does not fit the model, or the device has made
+                all its steps of this one.
         """
+        self._incoming.expect(arrived.index, arrived.transfer.header)
+        frames = self._kept_answer(arrived, arrived.transfer.header.part)
+        if frames is not None:
+            return frames
+        waited = bool(self._incoming.ready())
+        self._incoming.put(self._exchange.read_step(arrived))
+        if not waited:
+            self._waiting_since_s = time.monotonic()
+        return None
+
+    def _kept_answer(self, arrived: Arrived, part: int) -> Frames | None:
         index, header = arrived.index, arrived.transfer.header
         if header.round == self._round:
             # Its journal has the beginning of this round by now.
             self._kept.confirm(index, self._round)
-        frames = self._kept.find(index, header.round, header.step, header.session, header.seq)
-        if frames is not None:
-            return frames
-        if header.round != self._round:
+        place = (index, header.round, header.step)
+        frames = self._kept.find(*place, header.session, header.seq, part=part)
+        if frames is None and header.round != self._round:
             raise ProtocolError(f"a step of round {header.round} came in round {self._round}")
-        if not self._steps:
-            self._waiting_since_s = time.monotonic()
-        self._steps[index] = self._exchange.read_step(arrived)
-        return None
+        if frames is None:
+            self._check_plan(index, header.step)
+        return frames
+
+    def _check_plan(self, index: int, step: int) -> None:
+        """Refuse a step beyond those of a round."""
+        made, last = self._made.get(index, (0, -1))
+        if step != last and made >= self._most_steps:
+            # Its replies would fill the disk, and the others would wait for ever.
+            raise ProtocolError(f"a step came after the {self._most_steps} of a round")
 
     def drop(self, index: int) -> None:
-        """Drop a device's step that was not trained on.
+        """Drop what a device has sent and was not trained on.
 
         Args:
             index: The device.
         """
-        self._steps.pop(index, None)
+        self._incoming.drop(index)
 
     def forget(self, index: int) -> None:
         """Drop everything of a device that is out of the run.
 
+        Of a step in parts that it is amid, what was trained on stays.
+
         Args:
             index: The device.
+
+        Raises:
+            TrainingError: The others' step ends with that, and training diverged.
         """
         self.drop(index)
+        self._go_on_without(index)
         self.samples.pop(index, None)
+        self._made.pop(index, None)
         self._exchange.forget(index)
         self._kept.forget(index)
         self._mode.forget(index)
@@ -140,7 +192,8 @@ class Training:
     @property
     def patience_s(self) -> float:
         """How long may be waited before :meth:`ready` says something else of itself."""
-        return max(self._overdue_s(), _LEAST_PATIENCE_S) if self._steps else _NEVER
+        waits = self._incoming.ready()
+        return max(self._overdue_s(), _LEAST_PATIENCE_S) if waits else _NEVER
 
     def ready(self, active: Set[int]) -> tuple[int, ...]:
         """Whose steps to train on now.
@@ -151,20 +204,28 @@ class Training:
         Returns:
             Their indices in the order to train in; empty to wait for more.
         """
+        for step in self._open:
+            if all(index in self._incoming for index in step.wanted()):
+                return step.wanted()
+        busy = {index for step in self._open for index in step.members}
+        if busy and self._mode.together:
+            return ()
+        waiting = tuple(index for index in self._incoming.ready() if index not in busy)
         return self._mode.ready(
             Turn(
                 round=self._round,
                 number=self._trainings,
-                active=active,
-                waiting=tuple(self._steps),
-                late=bool(self._steps) and self._overdue_s() <= 0,
+                active=active - busy,
+                waiting=waiting,
+                late=bool(waiting) and self._overdue_s() <= 0,
             )
         )
 
+    @abc.abstractmethod
     def train(
         self, order: tuple[int, ...], active: Set[int]
     ) -> Iterator[tuple[Arrived, Frames | None]]:
-        """Train on steps.
+        """Train on steps, or on the next part of a step.
 
         Args:
             order: As :meth:`ready` gave it.
@@ -177,53 +238,23 @@ class Training:
         Raises:
             TrainingError: Training diverged.
         """
-        decoded = self._exchange.decode([self._steps.pop(index) for index in order])
-        self._waiting_since_s = time.monotonic()
-        steps = (one.step.arrived.transfer.header.step for one in decoded)
-        # Who was late is behind the others.
-        self.share = min(self._schedule.share(self._round, step) for step in steps)
-        self._mode.scale_rate(self.share)
-        start_s = time.perf_counter()
-        batches = {index: one.batch for index, one in zip(order, decoded, strict=True)}
-        outcomes = self._mode.train(batches)
-        train_ms = (time.perf_counter() - start_s) * 1e3
-        self._count(order, active)
-        done = []
-        for one in decoded:
-            index = one.step.arrived.index
-            if index in outcomes:
-                done.append((one, outcomes[index]))
-            else:
-                yield one.step.arrived, None
-        try:
-            yield from self._answers(done, train_ms)
-        except CodecError as error:
-            raise TrainingError(
-                f"the gradient is no longer finite: {error.what}", "lower the learning rate"
-            ) from error
 
-    def _answers(
-        self, done: list[tuple[Decoded, Outcome]], train_ms: float
-    ) -> Iterator[tuple[Arrived, Frames]]:
-        answers = self._exchange.write_gradients(done, round_=self._round, train_ms=train_ms)
-        for place, ((decoded, outcome), answer) in enumerate(zip(done, answers, strict=True)):
-            arrived = decoded.step.arrived
-            index, step = arrived.index, arrived.transfer.header.step
-            self._kept.keep(index, self._round, step, answer.frames)
-            yield arrived, answer.frames
-            self._ledger.step(
-                decoded,
-                answer,
-                outcome,
-                round_=self._round,
-                training=self._trainings - 1,
-                place=place,
-                train_ms=train_ms,
-            )
-            samples = len(decoded.batch.target)
-            self.samples[index] = self.samples.get(index, 0) + samples
-            self._loss_sum += outcome.loss * samples
-            self._loss_samples += samples
+    def _go_on_without(self, index: int) -> None:
+        """Do what others wait for, when a device is out of the run."""
+        del index
+
+    def _scale(self, headers: Iterable[Request]) -> None:
+        """Tell what share of the learning rates a training has: who was late is behind."""
+        self.share = min(self._schedule.share(self._round, header.step) for header in headers)
+
+    def _book(self, arrived: Arrived, samples: int, loss: float) -> None:
+        """Take note of what was trained for a device."""
+        index, step = arrived.index, arrived.transfer.header.step
+        made, last = self._made.get(index, (0, -1))
+        self._made[index] = made + (step != last), step
+        self.samples[index] = self.samples.get(index, 0) + samples
+        self._loss_sum += loss * samples
+        self._loss_samples += samples
 
     def _count(self, order: tuple[int, ...], active: Set[int]) -> None:
         self._trainings += 1
@@ -234,3 +265,120 @@ class Training:
 
     def _overdue_s(self) -> float:
         return self._waiting_since_s + self._deadline_s - time.monotonic()
+
+
+class StepTraining(Training):
+    """Training where what a device sends of a step, smashed data and targets, is answered at once.
+
+    Args:
+        settings: The server's settings.
+        in_parts: Whether parts of a step are trained on as soon as they are in.
+        mode: The way of split learning.
+        exchange: Reads requests and writes replies.
+        kept: Where replies are kept.
+        ledger: Sums over steps.
+    """
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        *,
+        in_parts: bool,
+        mode: StepMode,
+        exchange: Exchange,
+        kept: KeptReplies,
+        ledger: Ledger,
+    ) -> None:
+        super().__init__(
+            settings, in_parts=in_parts, mode=mode, exchange=exchange, kept=kept, ledger=ledger
+        )
+        self._in_parts = in_parts
+        self._steps = mode
+
+    def train(
+        self, order: tuple[int, ...], active: Set[int]
+    ) -> Iterator[tuple[Arrived, Frames | None]]:
+        """Train on steps, or on the next part of a step; see :meth:`Training.train`."""
+        step = next((step for step in self._open if order[0] in step.members), None)
+        if step is None:
+            step = self._begin_step(order)
+            self._count(order, active)
+        taken = [self._incoming.take(index) for index in order]
+        decoded = iter(self._exchange.decode([part for parts in taken for part in parts]))
+        parts = {i: [next(decoded) for _ in own] for i, own in zip(order, taken, strict=True)}
+        self._waiting_since_s = time.monotonic()
+        start_s = time.perf_counter()
+        outcomes = self._train_part(step, {i: join_parts(own) for i, own in parts.items()})
+        train_ms = (time.perf_counter() - start_s) * 1e3
+        for index in order:
+            if index not in outcomes:
+                yield parts[index][0].step.arrived, None
+        shares = [
+            list(zip(own, share_out(outcomes[index], own), strict=True))
+            for index, own in parts.items()
+            if index in outcomes
+        ]
+        try:
+            for number, row in enumerate(zip_longest(*shares)):
+                done = [one for one in row if one is not None]
+                # Each training is timed once.
+                yield from self._answers(done, 0.0 if number else train_ms)
+        except CodecError as error:
+            raise TrainingError(
+                f"the gradient is no longer finite: {error.what}", "lower the learning rate"
+            ) from error
+
+    def _begin_step(self, order: tuple[int, ...]) -> OpenStep:
+        headers = {index: self._incoming.header(index) for index in order}
+        self._scale(headers.values())
+        step = OpenStep(
+            members={index: header.parts for index, header in headers.items()},
+            samples=sum(header.step_samples or header.samples for header in headers.values()),
+            share=self.share,
+        )
+        if self._in_parts:
+            self._open.append(step)
+        return step
+
+    def _train_part(self, step: OpenStep, batches: dict[int, Batch]) -> dict[int, Outcome]:
+        self._mode.scale_rate(step.share)
+        if not self._in_parts:
+            return self._steps.train(batches)
+        portion = step.portion()
+        outcomes = self._steps.train(batches, portion)
+        step.part += 1
+        if portion.last:
+            self._open.remove(step)
+        return outcomes
+
+    def _go_on_without(self, index: int) -> None:
+        for step in tuple(self._open):
+            if step.members.pop(index, None) is None:
+                continue
+            if not step.members:
+                self._open.remove(step)
+            elif not step.wanted():
+                # All that the others' step waited for were parts of this device.
+                self._mode.scale_rate(step.share)
+                self._steps.train({}, Portion(step.samples, first=False, last=True))
+                self._open.remove(step)
+
+    def _answers(
+        self, done: list[tuple[Decoded, Outcome]], train_ms: float
+    ) -> Iterator[tuple[Arrived, Frames]]:
+        answers = self._exchange.write_gradients(done, round_=self._round, train_ms=train_ms)
+        for place, ((decoded, outcome), answer) in enumerate(zip(done, answers, strict=True)):
+            arrived = decoded.step.arrived
+            index, header = arrived.index, arrived.transfer.header
+            self._kept.keep(index, self._round, header.step, answer.frames, part=header.part)
+            yield arrived, answer.frames
+            self._ledger.step(
+                decoded,
+                answer,
+                outcome,
+                round_=self._round,
+                training=self._trainings - 1,
+                place=place,
+                train_ms=train_ms,
+            )
+            self._book(arrived, len(decoded.batch.target), outcome.loss)

@@ -49,7 +49,8 @@ class SensorInfo:
         scope: What its power is the power of: ``soc`` the processor's chip, ``module`` a compute
             module or what a board's power controller feeds, ``board`` all of the board, ``wall``
             the board and its power supply; None if it measures nothing.
-        gives: ``energy`` if it counts joules, ``power`` if it only gives watts.
+        gives: ``energy`` if its power is what a counter gained since the read before, so that
+            windows join without gaps; ``power`` if it is the power at the time of the read.
         rails: Rails that a read gives.
         total: Those whose sum is ``power_w`` and ``energy_j``.
         place: File, address or command that is read.

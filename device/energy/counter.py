@@ -15,12 +15,15 @@ class Counter:
     """An energy counter of one rail.
 
     Attributes:
-        joules: Reads it.
-        range_j: Where it begins again at nought; None if it never does in practice.
+        read: Reads it.
+        unit_j: Joules of one of its counts.
+        range_counts: How many counts it begins again at nought after; None if it never does in
+            practice.
     """
 
-    joules: Callable[[], float]
-    range_j: float | None = None
+    read: Callable[[], int]
+    unit_j: float
+    range_counts: int | None = None
 
 
 class Count:
@@ -28,50 +31,64 @@ class Count:
 
     Args:
         name: Which counter, for errors.
-        range_j: Where it begins again at nought; None if it never does in practice.
+        unit_j: Joules of one of its counts.
+        range_counts: How many counts it begins again at nought after; None if it never does in
+            practice.
         most_w: More than this is taken for a reset of the counter.
         late_s: How long after it has been used the counter may show energy.
     """
 
     def __init__(
-        self, name: str, range_j: float | None, most_w: float, late_s: float = 1.0
+        self,
+        name: str,
+        unit_j: float,
+        range_counts: int | None,
+        *,
+        most_w: float,
+        late_s: float = 1.0,
     ) -> None:
         self._name = name
-        self._range_j = range_j
+        self._unit_j = unit_j
+        self._range_counts = range_counts
         self._most_w = most_w
         self._late_s = late_s
         self._last: tuple[float, int] | None = None
-        self.joules = 0.0
+        self._counts: float = 0
 
-    def advance(self, raw_j: float, t_ns: int) -> None:
+    @property
+    def joules(self) -> float:
+        """What it has counted."""
+        return self._counts * self._unit_j
+
+    def advance(self, raw: float, t_ns: int) -> None:
         """Take down what the counter says.
 
         Args:
-            raw_j: What it says.
+            raw: What it says, in counts; differences of whole numbers are exact.
             t_ns: When, on a monotonic clock.
 
         Raises:
             SensorError: How much it counted since the last time cannot be told; counting goes on
                 from here.
         """
-        last, self._last = self._last, (raw_j, t_ns)
+        last, self._last = self._last, (raw, t_ns)
         if last is None:
             return
-        gained_j, seconds = raw_j - last[0], (t_ns - last[1]) / 1e9
-        if self._range_j is not None:
-            if seconds * self._most_w >= self._range_j:
+        gained, seconds = raw - last[0], (t_ns - last[1]) / 1e9
+        if self._range_counts is not None:
+            if seconds * self._most_w >= self._range_counts * self._unit_j:
                 raise SensorError(
                     f"counter {self._name} was not read for {seconds:.0f} s, in which it may have "
                     "begun again more than once",
                     "its joules go on from here, without that gap",
                 )
-            gained_j += self._range_j if gained_j < 0 else 0.0
-        if not 0 <= gained_j <= self._most_w * (seconds + self._late_s):
+            gained += self._range_counts if gained < 0 else 0
+        if not 0 <= gained * self._unit_j <= self._most_w * (seconds + self._late_s):
             raise SensorError(
-                f"counter {self._name} went from {last[0]:g} J to {raw_j:g} J in {seconds:.3f} s",
+                f"counter {self._name} went from {last[0]} to {raw} in {seconds:.3f} s",
                 "it was set back, or is broken; its joules go on from here",
             )
-        self.joules += gained_j
+        self._counts += gained
 
 
 class CounterSensor(PowerSensor):
@@ -88,7 +105,9 @@ class CounterSensor(PowerSensor):
         self._counters = counters
         self._host = host
         self._counts = {
-            rail: Count(f"{info.name} {rail}", counter.range_j, info.most_w)
+            rail: Count(
+                f"{info.name} {rail}", counter.unit_j, counter.range_counts, most_w=info.most_w
+            )
             for rail, counter in counters.items()
         }
         self._last: tuple[int, dict[str, float]] | None = None
@@ -101,7 +120,7 @@ class CounterSensor(PowerSensor):
                 than once since the last read.
         """
         start_ns = self._host.clock()
-        raw = {rail: counter.joules() for rail, counter in self._counters.items()}
+        raw = {rail: counter.read() for rail, counter in self._counters.items()}
         end_ns = self._host.clock()
         middle_ns = (start_ns + end_ns) // 2
         last, self._last = self._last, None
@@ -121,12 +140,12 @@ class CounterSensor(PowerSensor):
             energy_j=total_j,
         )
 
-    def _advance(self, raw: dict[str, float], t_ns: int) -> None:
+    def _advance(self, raw: dict[str, int], t_ns: int) -> None:
         """Let every count have its value, also where one of them refuses its own."""
         refused = []
-        for rail, joules in raw.items():
+        for rail, counted in raw.items():
             try:
-                self._counts[rail].advance(joules, t_ns)
+                self._counts[rail].advance(counted, t_ns)
             except SensorError as error:
                 refused.append(error)
         if refused:

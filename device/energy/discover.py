@@ -123,7 +123,22 @@ def choose_sensors(found: Probe, settings: SensorSettings) -> list[PowerSensor]:
             continue
         named = [sensor for sensor in found.sensors if sensor.info.kind == kind]
         return named or [_refuse(found, kind)]
-    return found.sensors[:1]
+    return _best(found)
+
+
+def _best(found: Probe) -> list[PowerSensor]:
+    """The first sensor, if there are no others like it."""
+    best = found.sensors[:1]
+    alike = [s for s in found.sensors if s.info.kind == best[0].info.kind] if best else []
+    alike = [s for s in alike if s.info.scope == best[0].info.scope]
+    if len(alike) > 1:
+        names = [sensor.info.name for sensor in alike]
+        raise SettingsError(
+            f"setting sensor is 'auto', but there are {', '.join(names)}",
+            f"name the one that measures the {best[0].info.scope}, or if each measures a part: "
+            f"--sensor {','.join(names)}",
+        )
+    return best
 
 
 def _named(found: Probe, settings: SensorSettings, name: str) -> PowerSensor:

@@ -94,11 +94,11 @@ def _total(labels: tuple[str, ...], settings: SensorSettings) -> tuple[str, ...]
 
 def _counters(files: ChipFiles) -> dict[str, Counter]:
     counters = {
-        _label(files, "energy", n): Counter(_joules(files, f"energy{n}_input"))
+        _label(files, "energy", n): Counter(_count(files, f"energy{n}_input"), 1e-6)
         for n in numbers(files.chip, "energy")
     }
     for counter in counters.values():
-        counter.joules()
+        counter.read()
     return counters
 
 
@@ -123,8 +123,8 @@ def _rails(files: ChipFiles) -> dict[str, Rail]:
     return rails
 
 
-def _joules(files: ChipFiles, file: str) -> Callable[[], float]:
-    return lambda: files.value(file) / 1e6
+def _count(files: ChipFiles, file: str) -> Callable[[], int]:
+    return lambda: files.value(file)
 
 
 def _label(files: ChipFiles, kind: str, number: int) -> str:

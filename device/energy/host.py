@@ -117,7 +117,7 @@ def open_bus(number: int) -> Bus:
     except ImportError as error:
         raise MissingExtraError(
             f"smbus2 is missing, by which a sensor on I2C is read: {error}",
-            "pip install 'slfac[i2c]', or let the kernel read the chip "
+            "pip install smbus2, or slfac with its extra i2c; or let the kernel read the chip "
             "(docs/energy.md, inline meters)",
         ) from error
     bus: Bus = SMBus(number)

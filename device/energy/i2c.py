@@ -188,7 +188,7 @@ def _counter(host: Host, settings: SensorSettings, wire: _Wire) -> PowerSensor:
         max_hz=min(round(1000 / window_ms, 1), 200.0),
         window_ms=window_ms,
     )
-    counter = Counter(lambda: wire.number(_ENERGY, 5) * step_j, 2**_ENERGY_BITS * step_j)
+    counter = Counter(lambda: wire.number(_ENERGY, 5), step_j, 2**_ENERGY_BITS)
     return _WiredCounter(info, counter, wire, host)
 
 

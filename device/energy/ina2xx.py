@@ -88,7 +88,7 @@ def _counter(host: Host, name: str, files: ChipFiles, scope: Scope) -> PowerSens
         window_ms=_OTHERS_MS,
     )
     # 40 bits: it never wraps in practice (some 10^9 J at 10 A).
-    counter = Counter(lambda: files.value("energy1_input") / 1e6)
+    counter = Counter(lambda: files.value("energy1_input"), 1e-6)
     return CounterSensor(info, {"supply": counter}, host)
 
 

@@ -2,7 +2,8 @@
 
 Shelly Gen1: ``/meter/0`` gives W and watt-minutes. Gen2 and newer: ``/rpc/Switch.GetStatus?id=0``
 gives W and Wh. Tasmota: ``/cm?cmnd=Status%2010`` gives W and kWh in steps of 1 Wh. A plug is read
-about once a second and averages itself: good for the energy of a round, not of a step.
+about once a second and averages itself, and its counter goes up in large steps: good for the energy
+of a round, not of a step.
 """
 
 from __future__ import annotations
@@ -187,7 +188,7 @@ class PlugSensor(PowerSensor):
                 name=_NAME,
                 kind=_NAME,
                 scope="wall",
-                gives="energy" if counts else "power",
+                gives="power",
                 rails=(_RAIL,),
                 total=(_RAIL,),
                 place=f"{plug.url} ({plug.firmware.name})",
@@ -201,7 +202,11 @@ class PlugSensor(PowerSensor):
         )
         self._plug = plug
         self._host = host
-        self._count = Count(f"plug {plug.url}", None, MOST_WALL_W, _LATE_S) if counts else None
+        self._count = (
+            Count(f"plug {plug.url}", 1.0, None, most_w=MOST_WALL_W, late_s=_LATE_S)
+            if counts
+            else None
+        )
 
     def read(self) -> Sample:
         """Ask the plug once.

@@ -6,7 +6,6 @@ CVE-2020-8694.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -104,22 +103,16 @@ def _label(host: Host, zone: Path) -> str:
 
 
 def _counter(host: Host, zone: Path) -> Counter:
-    read = _joules(host, zone / "energy_uj")
-    read()
+    file, most = zone / "energy_uj", zone / "max_energy_range_uj"
+    _microjoules(host, file)
+    range_uj = _microjoules(host, most)
+    if range_uj <= 0:
+        raise SensorError(f"{most} holds {range_uj}", "a kernel's fault")
+    return Counter(lambda: _microjoules(host, file), 1e-6, range_uj)
+
+
+def _microjoules(host: Host, file: Path) -> int:
     try:
-        range_j = host.integer(zone / "max_energy_range_uj") / 1e6
+        return host.integer(file)
     except OSError as error:
-        raise unreadable(zone / "max_energy_range_uj", error, _PERMIT) from error
-    if range_j <= 0:
-        raise SensorError(f"{zone}/max_energy_range_uj holds {range_j:g}", "a kernel's fault")
-    return Counter(read, range_j)
-
-
-def _joules(host: Host, file: Path) -> Callable[[], float]:
-    def read() -> float:
-        try:
-            return host.integer(file) / 1e6
-        except OSError as error:
-            raise unreadable(file, error, _PERMIT) from error
-
-    return read
+        raise unreadable(file, error, _PERMIT) from error

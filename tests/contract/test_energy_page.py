@@ -1,38 +1,63 @@
-"""The page of energy attribution holds its result file, and what is claimed of it."""
+"""docs/energy.md names every sensor, rail, chip and option that there is."""
 
-import json
+import re
+from pathlib import Path
 
-from harness.attribution import RESULTS, conditions, page
-from harness.powertrace import PHASES
+import pytest
 
-RESULT = json.loads(RESULTS.read_text())
+from harness.boards import BOARDS
+from slfac.cli.main import _parser
+from slfac.device.energy import SensorSettings, find_sensors, sensor_settings
+from slfac.device.energy.base import SCOPES
 
+pytestmark = pytest.mark.device
 
-def test_the_page_holds_the_results():
-    assert RESULTS.with_suffix(".md").read_text() == page(RESULT)
-    assert [(row["sensor"], row["scene"]) for row in RESULT["rows"]] == [
-        (sensor, scene) for sensor, scene, _ in conditions()
-    ]
-
-
-def test_nine_of_ten_intervals_hold_the_truth_in_every_condition():
-    for row in RESULT["rows"]:
-        assert row["repetitions"] >= 40
-        assert row["coverage"] >= 0.9, row
+PAGE = (Path(__file__).parents[2] / "docs" / "energy.md").read_text("utf-8")
+OPTIONS = {f"--{name.replace('_', '-')}" for name in SensorSettings.__struct_fields__}
 
 
-def test_long_phases_are_resolved_better_than_by_windows():
-    for row in RESULT["rows"]:
-        if row["sensor"] == "1 Hz, 1 s":
-            continue
-        for name in ("forward", "send", "backward"):
-            own = row["phases"][name]
-            assert own["resolved"] == 1
-            assert own["error"] < 0.02
-            assert own["error"] < own["windows"]
-        assert set(row["phases"]) == {*PHASES, "step"}
+def section(name):
+    """The rows of the table below a heading."""
+    text = PAGE.split(f"\n### {name}\n")[1].split("\n### ")[0]
+    return [line for line in text.splitlines() if line.startswith("| ")][1:]
 
 
-def test_seconds_of_averaging_resolve_no_short_phase():
-    (row,) = (row for row in RESULT["rows"] if row["sensor"] == "1 Hz, 1 s")
-    assert row["phases"]["decode"]["resolved"] == row["phases"]["encode"]["resolved"] == 0
+def test_every_scope_is_explained():
+    assert [re.match(r"\| `(\w+)`", row)[1] for row in section("Scopes")] == list(SCOPES)
+
+
+def test_every_setting_is_an_option_and_described():
+    listed = re.findall(
+        r"`(--[\w-]+)`", "".join(row.split(" | ")[0] for row in section("All options"))
+    )
+    assert sorted(listed) == sorted(OPTIONS)
+    command = ["profile", "sensors", "--total", "A", "--all-rails", "--i2c-address", "0x41"]
+    args = _parser().parse_args(command)
+    assert (args.total, args.all_rails, args.i2c_address) == (("A",), True, 0x41)
+
+
+def test_no_option_is_named_that_there_is_not():
+    named = set(re.findall(r"--[a-z][\w-]+", PAGE))
+    assert named <= OPTIONS | {"--root", "--json", "--measure-s"}
+
+
+@pytest.mark.parametrize("name", sorted(set(BOARDS) - {"pi4"}))
+def test_every_board_is_there_with_its_rails_total_rate_and_scope(name, tmp_path):
+    board = BOARDS[name](tmp_path)
+    sensors = find_sensors(board.host, sensor_settings()).sensors
+    every = find_sensors(board.host, sensor_settings(all_rails=True)).sensors
+    for sensor, with_all in zip(sensors, every, strict=True):
+        info = sensor.info
+        rows = [row for row in section("Boards") if f"`{info.name}`" in row]
+        assert any(is_of(row, info, with_all.info.rails) for row in rows), info
+
+
+def is_of(row, info, rails):
+    """Whether a row of the table holds the sensor's total, rails, scope and rate."""
+    _, _, _, told, scope, rate, _ = (cell.strip() for cell in row.split("|"))
+    bold = re.search(r"\*\*(.*?)\*\*", told)[1]
+    fits = bold == " + ".join(info.total) and all(rail in told for rail in rails)
+    number = re.search(r"\d+", rate)
+    # Rounded to one or two digits.
+    is_fast = number is None or info.max_hz == pytest.approx(int(number[0]), rel=0.05)
+    return (fits or bold in {"every package", "all twelve"}) and is_fast and scope == info.scope

@@ -25,7 +25,8 @@ DEVICES = 3
 ROUNDS = 12
 STEPS = 5
 # Those whose weights do not depend on who was first.
-MODES = ("parallel", "sfl-v1", "sfl-v2", "relay")
+MODES = ("parallel", "sfl-v1", "sfl-v2", "relay", "u-shaped")
+MODES_IN_PARTS = ("parallel", "sfl-v1", "relay")
 SETTINGS = {
     "--rounds": ROUNDS,
     "--batch-size": 16,
@@ -79,10 +80,12 @@ class Chaos:
     Args:
         site: Keys, bundle and data.
         mode: The way of split learning.
+        micro_batches: Parts of a step.
     """
 
     site: Site
     mode: str = "parallel"
+    micro_batches: int = 1
     processes: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
     address: str = "tcp://127.0.0.1:*"
 
@@ -144,6 +147,7 @@ class Chaos:
                 "--bundle": self.site.bundle,
                 "--out": self.out,
                 "--mode": self.mode,
+                "--micro-batches": self.micro_batches,
                 **SETTINGS,
             }
             how = [str(part) for pair in pairs.items() for part in pair]
@@ -216,16 +220,29 @@ def fresh_site(bundle: Path, data: Path) -> Iterator[Site]:
         yield Site.make(Path(folder), bundle, data, DEVICES)
 
 
-def bundle_with_everything(folder: Path) -> Path:
-    """A front with dropout and BatchNorm, and a back half with both."""
+def bundle_with_everything(folder: Path, mode: str = "parallel") -> Path:
+    """Dropout and BatchNorm in front, back and, where the mode has one, head; of 12x12 images."""
+    if mode == "u-shaped":
+        return _export("resting_cnn_in_three", folder, cut="pool", head_cut="pool2", size=12)
+    return _export("resting_cnn", folder, cut="pool", size=12)
+
+
+def bundle_for_parts(folder: Path, mode: str = "parallel") -> Path:
+    """A front with dropout, and a back half with the same; images of 8x8."""
+    del mode
+    return _export("dropping_cnn", folder, cut="relu", size=8)
+
+
+def _export(model: str, folder: Path, *, cut: str, size: int, head_cut: str = "") -> Path:
     from slfac.export import export_bundle
     from slfac.wire.manifest import Preprocessing
 
     export_bundle(
-        model="harness.dropping:resting_cnn",
+        model=f"harness.dropping:{model}",
         kwargs={},
-        cut="pool",
-        input_shape=(1, 12, 12),
+        cut=cut,
+        head_cut=head_cut,
+        input_shape=(1, size, size),
         out=folder,
         num_classes=10,
         seed=0,
@@ -239,23 +256,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m harness.chaos")
     parser.add_argument("--schedules", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--micro-batches", type=int, default=1)
     args = parser.parse_args()
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        bundle = bundle_with_everything(root / "bundle")
-        data = write_digits(root / "digits", train=240, test=60, size=12)
+        parts = args.micro_batches
+        make, size = (bundle_for_parts, 8) if parts > 1 else (bundle_with_everything, 12)
+        data = write_digits(root / "digits", train=240, test=60, size=size)
+        modes = MODES_IN_PARTS if parts > 1 else MODES
+        bundles = {mode: make(root / mode, mode) for mode in modes}
         expected = {}
-        for mode in MODES:
-            with fresh_site(bundle, data) as site:
-                expected[mode] = Chaos(site, mode).run(Schedule())
+        for mode in modes:
+            with fresh_site(bundles[mode], data) as site:
+                expected[mode] = Chaos(site, mode, parts).run(Schedule())
         killed = "killed, at line of metrics"
         _say(f"{'schedule':>8} {'mode':8} {killed:60} {'cuts':>4} {'s':>6}  weights")
         for seed in range(args.seed, args.seed + args.schedules):
-            schedule, mode = random_schedule(seed), MODES[seed % len(MODES)]
+            schedule, mode = random_schedule(seed), modes[seed % len(modes)]
             start_s = time.monotonic()
-            with fresh_site(bundle, data) as site:
-                given = Chaos(site, mode).run(schedule)
+            with fresh_site(bundles[mode], data) as site:
+                given = Chaos(site, mode, parts).run(schedule)
             same = given == expected[mode]
             failed += not same
             kills = " ".join(f"{kill.victim}@{kill.lines}" for kill in schedule.kills)

@@ -174,7 +174,13 @@ def test_without_its_input_a_board_gives_no_smaller_whole(tmp_path):
     board.failing["curr1_input"] = errno.EACCES
     probe = found(board)
     assert not probe.sensors
-    assert "chmod a+r" in probe.passed[0].remedy
+    # Nothing suggests to take the other rails for the whole.
+    (over,) = probe.passed
+    assert "chmod a+r" in over.remedy
+
+
+def test_sums_of_shunt_voltages_are_no_rails(tmp_path):
+    assert not found(orin_nano(tmp_path), all_rails=True).passed
 
 
 def test_permission_is_said_with_the_way_to_get_it(tmp_path):
@@ -216,6 +222,14 @@ def test_a_chip_that_gets_another_number_is_found_again(name, tmp_path):
     for _ in range(2):
         board.renumber()
         assert sensor.read().power_w == pytest.approx(first.power_w or 0.0)
+
+
+def test_an_iio_device_that_gets_another_number_is_found_again(tmp_path):
+    sensor = only(nano(tmp_path))
+    sensor.read()
+    folder = tmp_path / "sys/devices/i2c/6-0040"
+    (folder / "iio:device0").rename(folder / "iio:device5")
+    assert sensor.read().power_w == 1.87
 
 
 def test_another_chip_under_the_old_number_is_not_read(tmp_path):

@@ -159,8 +159,7 @@ def test_a_counter_that_is_set_back_or_jumps_is_said_and_goes_on(microjoules, tm
     bits=st.sampled_from([32, 40]),
 )
 def test_counts_are_exact_across_any_number_of_wraps(start, gains, bits):
-    """In whole joules, so that sums have no rounding."""
-    count = Count("c", float(2**bits), most_w=2.0**31)
+    count = Count("c", 1.0, 2**bits, most_w=2.0**31)
     raw, t_ns = start, 0
     count.advance(raw, t_ns)
     for gain in gains:
@@ -171,7 +170,7 @@ def test_counts_are_exact_across_any_number_of_wraps(start, gains, bits):
 
 @given(values=st.lists(st.floats(0, 1e15), min_size=1, max_size=20))
 def test_counts_never_go_down_nor_faster_than_a_board(values):
-    count = Count("c", None, most_w=1000.0)
+    count = Count("c", 1.0, None, most_w=1000.0)
     before = 0.0
     for second, value in enumerate(values):
         with suppress(SensorError):

@@ -72,7 +72,7 @@ def test_each_firmware_tells_watts_and_joules(firmware, tmp_path):
     page, answer, watts, unit_j = PAGES[firmware]
     board = plugged(tmp_path, page, answer)
     (sensor,) = probe(board).sensors
-    assert (sensor.info.name, sensor.info.scope, sensor.info.gives) == ("plug", "wall", "energy")
+    assert (sensor.info.name, sensor.info.scope, sensor.info.gives) == ("plug", "wall", "power")
     assert sensor.info.place == f"{PLUG}{page} ({firmware})"
     sample = sensor.read()
     assert (sample.power_w, sample.energy_j) == (watts, 0.0)
@@ -109,7 +109,7 @@ def test_a_plug_without_a_counter_gives_power_alone(tmp_path):
     board = plugged(tmp_path, "/meter/0", {"power": 3})
     (sensor,) = probe(board).sensors
     sample = sensor.read()
-    assert (sensor.info.gives, sample.power_w, sample.energy_j) == ("power", 3.0, None)
+    assert (sensor.info.lsb_j, sample.power_w, sample.energy_j) == (None, 3.0, None)
 
 
 @pytest.mark.parametrize(

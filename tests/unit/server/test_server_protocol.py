@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from harness.ends import GRACE_S, Ends, drain, messages, reply
 from harness.offline import KEPT, RUN, SESSION, collect, kept_bundle, plan, request
 from slfac.server.connection import Connection
 from slfac.server.events import Arrived, Left, Lost, Restarted
-from slfac.server.protocol import PING_EVERY_S, Protocol, RunFacts, refuse_connection
-from slfac.server.roster import Roster
+from slfac.server.protocol import PING_EVERY_S, refuse_connection
 from slfac.wire.bundle import install_bundle, open_bundle
 from slfac.wire.errors import BundleError, ProtocolError
 from slfac.wire.frame import MAX_BODY_BYTES, decode_header
@@ -23,63 +23,13 @@ from slfac.wire.messages import (
     Hello,
     Ping,
     Refusal,
-    Reply,
     Summary,
     Timings,
     Welcome,
 )
 from slfac.wire.transfer import WINDOW_BYTES, Part, cut_transfer
 
-GRACE_S = 10.0
 BYE = Bye(SESSION, True, Timings(), Summary(False, 1, 2, 3, "3", "1", "x", 4))
-
-
-class Ends:
-    """The protocol with the device ends of its connections."""
-
-    def __init__(self, bundle=None):
-        self.events = []
-        self.protocol = Protocol(
-            RunFacts("boot", RUN, bundle or kept_bundle(), plan(), Roster(("a", "b")), GRACE_S),
-            self.events.append,
-        )
-        self.count = 0
-
-    def connect(self, name="a", session=SESSION, *, resume=False, window_bytes=WINDOW_BYTES):
-        self.count += 1
-        connection = Connection(b"%d" % self.count, name, 1 << 20, heard_s=0.0)
-        hello = Hello(session, resume, window_bytes, "0", name, "")
-        self.protocol.on_message(connection, name, hello, memoryview(b""))
-        return connection
-
-    def send(self, connection, message, body=b""):
-        self.protocol.on_message(connection, connection.device, message, memoryview(body))
-
-    def ask(self, connection, kind="step", seq=1, parts=(), **changes):
-        for head, body in cut_transfer(request(kind, seq, **changes), parts):
-            self.send(connection, decode_header(head), body)
-
-    def answer(self, seq=1, session=SESSION, index=0, data=b"answer"):
-        frames = cut_transfer(reply(seq, session), [Part("front", "front", data)])
-        self.protocol.reply(index, session, seq, frames)
-        return frames
-
-
-def reply(seq, session=SESSION):
-    return Reply(session, seq, "step", 0, "train", 0.5, 0.0, 0.0, 0.0, ())
-
-
-def drain(connection):
-    """What waits to be sent, as far as credit goes."""
-    sent = []
-    while (message := connection.outbox.peek()) is not None:
-        sent.append((message[0], bytes(message[1])))
-        connection.outbox.pop()
-    return sent
-
-
-def messages(connection):
-    return [decode_header(head) for head, _ in drain(connection)]
 
 
 @pytest.fixture
