@@ -8,19 +8,29 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from slfac.device.energy.attribution import attribute
     from slfac.device.energy.base import PowerSensor, Sample, SensorInfo
     from slfac.device.energy.conditions import Conditions, read_conditions
     from slfac.device.energy.discover import find_sensors, open_sensor
     from slfac.device.energy.host import Host, host_at
+    from slfac.device.energy.phasemeter import PhaseMeter
+    from slfac.device.energy.results import Attribution
+    from slfac.device.energy.sampler import Sampler
     from slfac.device.energy.settings import SensorSettings, sensor_settings
+    from slfac.device.energy.throttle import ThrottleWatch
 
 __all__ = [
+    "Attribution",
     "Conditions",
     "Host",
+    "PhaseMeter",
     "PowerSensor",
     "Sample",
+    "Sampler",
     "SensorInfo",
     "SensorSettings",
+    "ThrottleWatch",
+    "attribute",
     "find_sensors",
     "host_at",
     "open_sensor",
@@ -29,12 +39,17 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Attribution": "results",
     "Conditions": "conditions",
     "Host": "host",
+    "PhaseMeter": "phasemeter",
     "PowerSensor": "base",
     "Sample": "base",
+    "Sampler": "sampler",
     "SensorInfo": "base",
     "SensorSettings": "settings",
+    "ThrottleWatch": "throttle",
+    "attribute": "attribution",
     "find_sensors": "discover",
     "host_at": "host",
     "open_sensor": "discover",

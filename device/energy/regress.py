@@ -93,26 +93,31 @@ class Design:
         each = np.eye(len(self._knots))
         return np.stack([np.interp(t, self._knots, own) for own in each], axis=1)
 
-    def matrix(self, trace: PowerTrace, lag_s: float) -> tuple[np.ndarray, np.ndarray]:
+    def matrix(
+        self, trace: PowerTrace, lag_s: float, beta: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Mean of every column over each reading's window.
 
         Args:
             trace: The readings.
             lag_s: How late they are.
+            beta: Coefficients, ``(P,)``.
 
         Returns:
-            The columns, ``(N, P)``, and how they change with a second more of lag.
+            The columns, ``(N, P)``, and how much a second more of lag adds to each reading with
+            these coefficients, ``(N,)``.
         """
         since, until = _window(trace, lag_s)
-        columns, slopes = [], []
-        for profile in self._profiles:
-            (whole, value), (part, first) = profile.at(until), profile.at(since)
-            columns.append(whole - part)
-            slopes.append(first - value)
-        length = (until - since)[:, None]
-        idle = self.idle_at((since + until) / 2)
-        slopes.append(np.zeros_like(idle))
-        return np.hstack([np.hstack(columns) / length, idle]), np.hstack(slopes) / length
+        length = until - since
+        columns = np.empty((len(trace), self.idle.stop))
+        late = np.zeros(len(trace))
+        for first, profile in zip(self.firsts.tolist(), self._profiles, strict=True):
+            own = slice(first, first + 1 + profile.degree)
+            (whole, last_value), (part, first_value) = profile.at(until), profile.at(since)
+            columns[:, own] = (whole - part) / length[:, None]
+            late += (first_value - last_value) @ beta[own] / length
+        columns[:, self.idle] = self.idle_at((since + until) / 2)
+        return columns, late
 
     def levels(self, trace: PowerTrace, lag_s: float) -> np.ndarray:
         """Columns without profiles: one a phase, then idle power, ``(N, n + K)``."""
@@ -179,13 +184,13 @@ def _linear(
     ``beta`` and ``noise`` are what was found before: the phases' powers set the scale of what is
     believed, and both how much a change of the lag would change readings.
     """
-    columns, slopes = design.matrix(trace, lag_s)
+    columns, late = design.matrix(trace, lag_s, beta)
     mean_w, spread_w = float(np.mean(trace.watts)), float(np.std(trace.watts))
     scale_w = float(np.sqrt(np.mean(beta[design.firsts] ** 2)))
     scale_w = max(float(np.clip(scale_w, spread_w / 2, abs(mean_w) + spread_w)), 1e-6)
     mean, spread = design.prior(scale_w, mean_w)
     if search:
-        columns = np.column_stack([columns, slopes @ beta[: design.idle.stop]])
+        columns = np.column_stack([columns, late])
         mean, spread = np.append(mean, 0.0), np.append(spread, _LAG_PRIOR_S)
     # Readings that fit to the last bit would make beliefs count for nothing at all.
     precision = max(noise, (1e-4 * scale_w) ** 2) / spread**2

@@ -17,7 +17,7 @@ from slfac.wire.errors import SettingsError
 
 DEFAULT_HZ = 10.0
 _MOST_HZ = 100.0
-DEFAULT_CAPACITY = 1 << 17
+DEFAULT_CAPACITY = 1 << 16
 # Intervals differ by up to so much of a period to either side: steps of nearly one period would
 # otherwise be seen at the same phases again and again.
 _DITHER = 0.3

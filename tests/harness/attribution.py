@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from harness.powertrace import IDLE_W, INSTANCE_SPREAD, PHASES, WANDER_S, Scene, Simulated, simulate
-from slfac.device.energy.attribute import attribute
+from slfac.device.energy.attribution import attribute
 from slfac.device.energy.results import Attribution
 from slfac.testbed.collect import machine, versions
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness.powertrace import PHASES, Scene, simulate
-from slfac.device.energy.attribute import attribute
+from slfac.device.energy.attribution import attribute
 from slfac.device.energy.phases import Timeline
 from slfac.device.energy.trace import PowerTrace
 
