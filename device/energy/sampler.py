@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable
@@ -12,15 +11,13 @@ import numpy as np
 
 from slfac.device.energy.base import PowerSensor, Sample
 from slfac.device.energy.phases import union
+from slfac.device.energy.rhythm import Rhythm
 from slfac.device.energy.trace import PowerTrace
 from slfac.wire.errors import SettingsError
 
 DEFAULT_HZ = 10.0
 _MOST_HZ = 100.0
 DEFAULT_CAPACITY = 1 << 16
-# Intervals differ by up to so much of a period to either side: steps of nearly one period would
-# otherwise be seen at the same phases again and again.
-_DITHER = 0.3
 # A sensor that fails is asked once in a while whether it is back.
 _FAILURES = 10
 _AGAIN_S = 1.0
@@ -102,7 +99,7 @@ class Sampler:
         self._sensor = sensor
         self._throttled = throttled
         self._clock = clock
-        self._random = random.Random(seed)  # noqa: S311 - nothing secret
+        self._rhythm = Rhythm(clock(), seed)
         self._store = _Store(capacity, sensor.info.gives == "energy")
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="energy", daemon=True)
@@ -128,17 +125,12 @@ class Sampler:
         return self._store.take(cost)
 
     def _run(self) -> None:
-        due_ns = self._clock()
         while not self._ended.is_set():
             self._read()
             self._watch()
             self._cpu_ns = time.thread_time_ns()
             period_s = _AGAIN_S if self._store.lost else self._period_s
-            now_ns = self._clock()
-            # Readings that were missed are not made up for.
-            due_ns = max(due_ns, now_ns - round(period_s * 1e9))
-            due_ns += round(period_s * (1 + _DITHER * self._random.uniform(-1, 1)) * 1e9)
-            self._ended.wait(max(0.0, (due_ns - now_ns) * 1e-9))
+            self._ended.wait(self._rhythm.wait_s(self._clock(), period_s))
 
     def _read(self) -> None:
         begin_ns = self._clock()

@@ -134,6 +134,7 @@ def test_throttled_steps_and_readings_are_left_out():
     assert dropped["readings", "throttled"] > 100
     told = by_name(found)["forward"].joules_per_step
     assert told.value == pytest.approx(truth(made)["forward"], rel=0.02)
+    assert found.idle_w.value == pytest.approx(2.7, abs=0.03)
     blind = attribute(made.timeline, trace)
     assert blind.steps == 60
     assert by_name(blind)["forward"].joules_per_step.value < 0.97 * truth(made)["forward"]
@@ -163,6 +164,17 @@ def test_the_clocks_origin_is_of_no_account():
     there = attribute(moved, dataclasses.replace(trace, t_s=trace.t_s + later))
     for one, other in zip(here.phases, there.phases, strict=True):
         assert one.joules_per_step.value == pytest.approx(other.joules_per_step.value, rel=1e-3)
+
+
+def test_slow_noise_widens_intervals():
+    """0.5 W that stay for half a second: their mean over 32 s varies by 0.09 W."""
+    halves = []
+    for seed in (17, 18, 19):
+        made = simulate(EASY.but(steps=120, noise=0.0, wander_w=0.5), seed)
+        told = attribute(made.timeline, made.trace).step.joules_per_step
+        halves.append((told.high - told.low) / 2)
+    expected = 1.96 * 0.5 * (2 * 0.5 / 32) ** 0.5 * 0.265
+    assert 0.9 * expected < np.mean(halves) < 1.5 * expected
 
 
 def reasons(found):

@@ -7,6 +7,7 @@ import pytest
 
 from harness.boards import laptop, orin_nano, pi4
 from slfac.device.energy.base import PowerSensor, Sample, SensorInfo
+from slfac.device.energy.rhythm import Rhythm
 from slfac.device.energy.sampler import Sampler
 from slfac.device.energy.throttle import ThrottleWatch
 from slfac.wire.errors import SensorError, SettingsError
@@ -41,7 +42,7 @@ class Scripted(PowerSensor):
         if entry == "end":
             self.done.set()
             # Nothing new: the same instant again.
-            return Sample(t0_ns=self.now_ns, t1_ns=self.now_ns, power_w=None)
+            return Sample(t0_ns=self.now_ns - self._read_ns, t1_ns=self.now_ns, power_w=99.0)
         self.reads += 1
         begin_ns = self.now_ns
         self.now_ns += self._read_ns
@@ -110,28 +111,37 @@ def test_the_cost_is_measured():
     assert 0 < cost.cpu_s < 1
 
 
-def test_readings_are_dithered_around_their_rate():
-    """On the real clock: intervals differ, and are as long as asked on average."""
-    import time
+def test_intervals_are_dithered_around_the_period():
+    rhythm, now_ns, waits = Rhythm(0, seed=3), 0, []
+    for _ in range(2000):
+        waits.append(rhythm.wait_s(now_ns, 0.1))
+        now_ns += round(waits[-1] * 1e9)
+    assert np.mean(waits) == pytest.approx(0.1, rel=0.01)
+    assert 0.07 <= min(waits) < 0.072
+    assert 0.128 < max(waits) <= 0.13
 
-    class Quick(PowerSensor):
-        def __init__(self):
-            super().__init__(INFO)
-            self.times, self.done = [], threading.Event()
 
-        def read(self):
-            now_ns = time.monotonic_ns()
-            self.times.append(now_ns)
-            if len(self.times) == 60:
-                self.done.set()
-            return Sample(t0_ns=now_ns, t1_ns=now_ns, power_w=1.0)
+def test_instants_that_were_missed_are_not_made_up_for():
+    rhythm = Rhythm(0, seed=3)
+    assert rhythm.wait_s(10_000_000_000, 0.1) <= 0.03
+    assert rhythm.wait_s(10_000_000_000, 0.1) >= 0.05
 
-    sensor = Quick()
-    with Sampler(sensor, hz=200.0):
-        assert sensor.done.wait(30)
-    intervals = np.diff(sensor.times[:60]) * 1e-9
-    assert intervals.mean() >= 0.0045
-    assert np.quantile(intervals, 0.9) > 1.2 * np.quantile(intervals, 0.1)
+
+def test_the_time_that_reading_takes_is_part_of_the_interval():
+    rhythm, now_ns, instants = Rhythm(0, seed=3), 0, []
+    for _ in range(500):
+        instants.append(now_ns)
+        now_ns += 40_000_000
+        now_ns += round(rhythm.wait_s(now_ns, 0.1) * 1e9)
+    assert np.mean(np.diff(instants)) * 1e-9 == pytest.approx(0.1, rel=0.02)
+
+
+def test_failures_with_readings_in_between_are_no_loss():
+    nine = [SensorError("busy")] * 9
+    recording = record(Scripted([1.0, *nine, 2.0, *nine, 3.0, *nine, 4.0]))
+    assert recording.trace.watts.tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert recording.failures == 27
+    assert recording.lost_s is None
 
 
 def test_throttled_time_is_marked():
