@@ -15,6 +15,8 @@ from slfac.device.energy.trace import PowerTrace
 
 #: The bootstrap needs so many blocks of steps.
 LEAST_BLOCKS = 10
+# No board draws so many times what it draws for 95 % of the time.
+_ABSURD = 20.0
 
 
 def attribute(
@@ -39,9 +41,10 @@ def attribute(
         What could be told, and of what could not, why.
     """
     marks = no_spans() if throttled is None else throttled
+    trace, absurd = _sane(trace)
     steps = timeline.steps[~touched(timeline.steps, marks)]
-    kept, dropped = _readings(timeline, trace, marks)
-    dropped += _left_out(timeline, trace, len(steps))
+    kept, left = _readings(timeline, trace, marks)
+    dropped = [*absurd, *left, *_left_out(timeline, trace, len(steps))]
     spans = phase_spans(timeline, marks)
     edges = [timeline.begin_s, timeline.end_s]
     pieces = segments(spans, [np.array(edges), steps.ravel()])
@@ -91,6 +94,19 @@ def _too_little(account: Account, kept: PowerTrace) -> str:
     if not account.names:
         return "no phases"
     return "" if len(kept) >= LEAST_READINGS else f"{len(kept)} readings only"
+
+
+def _sane(trace: PowerTrace) -> tuple[PowerTrace, list[Dropped]]:
+    """Readings that may be true: what one of them says wrongly would spoil all phases."""
+    finite = np.isfinite(trace.watts)
+    usual = np.quantile(np.abs(trace.watts[finite]), 0.95) if finite.any() else 0.0
+    with np.errstate(invalid="ignore"):
+        keep = finite & (np.abs(trace.watts) <= _ABSURD * usual)
+    gone = int((~keep).sum())
+    if not gone:
+        return trace, []
+    why = f"not a number, or over {_ABSURD:.0f} times what most are at most"
+    return trace.where(keep), [Dropped("readings", gone, why)]
 
 
 def _readings(

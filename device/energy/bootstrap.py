@@ -67,7 +67,7 @@ def make_blocks(timeline: Timeline, trace: PowerTrace, fitted: Fit) -> Blocks:
     length = float(timeline.steps[-1, 1] - timeline.steps[0, 0]) / count
     least = max(
         1,
-        math.ceil(_WINDOWS_PER_BLOCK * float(trace.window_s.max()) / length),
+        math.ceil(_WINDOWS_PER_BLOCK * float(np.median(trace.window_s)) / length),
         math.ceil(count / _MOST_BLOCKS),
     )
     return _group(timeline, middle, least, length)

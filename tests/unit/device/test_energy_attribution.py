@@ -150,6 +150,28 @@ def test_a_sensor_that_goes_away_leaves_a_gap_and_no_made_up_total():
     assert found.total.joules < 0.6 * made.total_joules
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 900.0, -900.0])
+def test_an_absurd_reading_is_left_out_and_counted(value):
+    made = simulate(EASY, 8)
+    watts = made.trace.watts.copy()
+    watts[500] = value
+    found = attribute(made.timeline, dataclasses.replace(made.trace, watts=watts))
+    assert [entry.amount for entry in found.dropped if "not a number" in entry.why] == [1]
+    assert found.total.joules == pytest.approx(made.total_joules, rel=0.01)
+    told = by_name(found)["encode"].joules_per_step
+    assert told.value == pytest.approx(truth(made)["encode"], rel=0.1)
+
+
+def test_one_long_window_does_no_harm():
+    """As of a counter that was not read for a while."""
+    made = simulate(EASY, 9)
+    window = made.trace.window_s.copy()
+    window[900] = 5.0
+    found = attribute(made.timeline, dataclasses.replace(made.trace, window_s=window))
+    told = by_name(found)["forward"].joules_per_step
+    assert told.value == pytest.approx(truth(made)["forward"], rel=0.03)
+
+
 def test_the_clocks_origin_is_of_no_account():
     made = simulate(EASY, 9)
     line, trace = made.timeline, made.trace
