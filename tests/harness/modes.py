@@ -72,6 +72,8 @@ def run_mode(mode: str, seed: int, data: Path, folder: Path) -> dict[str, Any]:
     server, devices = run_site(
         site,
         wait_s=WAIT_S,
+        # Devices that have the head evaluate on their own test splits.
+        data=None if mode == UShaped.name else data,
         mode=mode,
         rounds=ROUNDS,
         batch_size=BATCH,
