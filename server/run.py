@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import platform
 import uuid
 from contextlib import AbstractContextManager
@@ -27,8 +26,8 @@ from slfac.server.modes.factory import make_mode
 from slfac.server.overlap import choose_micro_batches
 from slfac.server.protocol import RunFacts
 from slfac.server.result import DeviceResult, RunResult
-from slfac.server.resume import Standing, newest_checkpoint
-from slfac.server.roster import make_roster
+from slfac.server.resume import Checkpoint, Standing, has_ended, newest_checkpoint
+from slfac.server.roster import Roster, make_roster
 from slfac.server.service import Service
 from slfac.server.settings import ServerSettings
 from slfac.server.trainer import Trainer
@@ -37,8 +36,6 @@ from slfac.wire.discovery import require_zeroconf
 from slfac.wire.errors import SettingsError, SlfacError
 from slfac.wire.keys import AllowList, server_keys
 from slfac.wire.sockets import HEARTBEAT_MS
-
-_log = logging.getLogger(__name__)
 
 
 class Server:
@@ -79,7 +76,10 @@ class Server:
         standing = self._resumed.standing if self._resumed else None
         _check_bundle(settings, bundle, standing)
         enrolled = AllowList(settings.keys).names() if settings.keys is not None else None
-        roster = make_roster(settings.devices, enrolled)
+        roster = Roster(standing.names) if standing else make_roster(settings.devices, enrolled)
+        self._revoked = roster.outside(enrolled)
+        if self._resumed is not None:
+            self._resumed = self._resumed.without(self._revoked)
         precision = choose_precision(settings.precision, device)
         self._back = BackHalf(
             bundle, settings.optimizer, settings.allow_factories, device, precision
@@ -93,9 +93,7 @@ class Server:
             roster=roster,
             grace_s=settings.grace_s,
         )
-        self._evaluator = (
-            Evaluator(bundle, settings.data, settings.threads) if settings.data else None
-        )
+        self._evaluator = _evaluator(settings, bundle)
         self._watch = make_watch(bundle.manifest, settings.best_by, settings.early_stop)
         if self._resumed is not None:
             self._resumed.restore_back(self._back)
@@ -107,6 +105,7 @@ class Server:
             max_request_bytes=largest_request_bytes(bundle.manifest, settings.batch_size),
             traffic=standing.traffic if standing else None,
         )
+        self._had_ended = settings.resume and has_ended(settings.out)
         self.address = self._service.address
         self._open(standing)
         self.places = self._live.places
@@ -172,17 +171,7 @@ class Server:
         if self._resumed is None:
             self._metrics.write("run", **self._facts_for_metrics())
         else:
-            path, names = self._resumed.path.name, self._facts.roster.names
-            rounds, members = (self._resumed.standing.rounds, self._resumed.standing.members)
-            self._metrics.write(
-                "restarted",
-                run=self._facts.run,
-                address=self.address,
-                checkpoint=path,
-                round=len(rounds),
-                rounds=self._settings.rounds,
-                missing=[names[index] for index in members],
-            )
+            self._metrics.write("restarted", **self._facts_of(self._resumed))
         if self.places:
             self._metrics.write("live", **self.places)
         trainer = Trainer(
@@ -204,7 +193,9 @@ class Server:
             run=result.run,
             seconds=result.seconds,
             stopped_early=result.stopped_early,
-            **self._turned_away(),
+            refused_keys=result.refused_keys,
+            refused=result.refused,
+            repeated=self._service.repeated,
         )
         return result
 
@@ -225,15 +216,6 @@ class Server:
         self._live.listen(event)
         if self._listener is not None:
             self._listener(event)
-
-    def _turned_away(self) -> dict[str, int]:
-        refused_keys, malformed = self._service.refused_keys(), self._service.malformed
-        attempts = sum(refused_keys.values())
-        if attempts:
-            _log.warning("%d connections with keys that are not enrolled were refused", attempts)
-        if malformed:
-            _log.warning("%d messages that were not of two frames were dropped", malformed)
-        return {"refused_keys": attempts, "malformed": malformed}
 
     def _facts_for_metrics(self) -> dict[str, Any]:
         settings, manifest = self._settings, self._facts.bundle.manifest
@@ -257,6 +239,20 @@ class Server:
             "settings": settings.model_dump(mode="json"),
         }
 
+    def _facts_of(self, resumed: Checkpoint) -> dict[str, Any]:
+        names, standing = self._facts.roster.names, resumed.standing
+        return {
+            "run": self._facts.run,
+            "address": self.address,
+            "checkpoint": resumed.path.name,
+            "round": len(standing.rounds),
+            "rounds": self._settings.rounds,
+            "missing": [names[index] for index in standing.members],
+            "wait_s": self._settings.idle_timeout_s,
+            "ended": self._had_ended,
+            "revoked": [names[index] for index in self._revoked],
+        }
+
     def _result(self, trainer: Trainer) -> RunResult:
         rounds = tuple(trainer.rounds)
         devices = []
@@ -272,6 +268,7 @@ class Server:
                     wire_bytes_up=wire_up,
                     wire_bytes_down=wire_down,
                     summary=trainer.summaries.get(index),
+                    refused=self._service.refusals.counts(name),
                 )
             )
         return RunResult(
@@ -283,6 +280,8 @@ class Server:
             best=self._watch.best,
             stopped_early=len(rounds) < self._settings.rounds,
             seconds=sum(entry.seconds for entry in rounds),
+            refused_keys=sum(self._service.refused_keys().values()),
+            refused=self._service.refusals.counts(),
         )
 
 
@@ -300,8 +299,14 @@ def _check_bundle(settings: ServerSettings, bundle: Bundle, standing: Standing |
             f"run in {settings.out} trains {standing.bundle[:12]}",
             "give --bundle the folder of that one",
         )
-    if bundle.manifest.head and settings.data is not None:
+
+
+def _evaluator(settings: ServerSettings, bundle: Bundle) -> Evaluator | None:
+    if settings.data is None:
+        return None
+    if bundle.manifest.head:
         raise SettingsError(
             f"setting data is {str(settings.data)!r}, and the bundle's head is the devices'",
             "leave it out: they evaluate on their own test splits",
         )
+    return Evaluator(bundle, settings.data, settings.threads)
