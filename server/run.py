@@ -31,7 +31,7 @@ from slfac.server.roster import Roster, make_roster
 from slfac.server.service import Service
 from slfac.server.settings import ServerSettings
 from slfac.server.trainer import Trainer
-from slfac.wire.bundle import open_bundle
+from slfac.wire.bundle import Bundle, open_bundle
 from slfac.wire.discovery import require_zeroconf
 from slfac.wire.errors import SettingsError, SlfacError
 from slfac.wire.keys import AllowList, server_keys
@@ -73,23 +73,10 @@ class Server:
         torch.manual_seed(settings.seed)
         bundle = open_bundle(settings.bundle)
         self._resumed = newest_checkpoint(settings.out) if settings.resume else None
+        self._had_ended = settings.resume and has_ended(settings.out)
+        _check_bundle(bundle, settings, self._resumed)
+        roster = self._make_roster()
         standing = self._resumed.standing if self._resumed else None
-        if standing is not None and standing.bundle != bundle.id:
-            raise SettingsError(
-                f"setting bundle is {str(settings.bundle)!r}, bundle {bundle.id[:12]}, and the "
-                f"run in {settings.out} trains {standing.bundle[:12]}",
-                "give --bundle the folder of that one",
-            )
-        if bundle.manifest.head and settings.data is not None:
-            raise SettingsError(
-                f"setting data is {str(settings.data)!r}, and the bundle's head is the devices'",
-                "leave it out: they evaluate on their own test splits",
-            )
-        enrolled = AllowList(settings.keys).names() if settings.keys is not None else None
-        roster = Roster(standing.names) if standing else make_roster(settings.devices, enrolled)
-        self._revoked = roster.outside(enrolled)
-        if self._resumed is not None:
-            self._resumed = self._resumed.without(self._revoked)
         precision = choose_precision(settings.precision, device)
         self._back = BackHalf(
             bundle, settings.optimizer, settings.allow_factories, device, precision
@@ -118,7 +105,6 @@ class Server:
             traffic=standing.traffic if standing else None,
         )
         try:
-            self._had_ended = settings.resume and has_ended(settings.out)
             self.address = self._service.address
             self._live = self._make_live(standing)
             self.places = self._live.places
@@ -133,6 +119,18 @@ class Server:
             self._service.close()
             raise
         self._announcement = contextlib.ExitStack()
+
+    def _make_roster(self) -> Roster:
+        """The run's devices; who is enrolled no more is not waited for when a run goes on."""
+        keys = self._settings.keys
+        enrolled = AllowList(keys).names() if keys is not None else None
+        self._revoked: tuple[int, ...] = ()
+        if self._resumed is None:
+            return make_roster(self._settings.devices, enrolled)
+        roster = Roster(self._resumed.standing.names)
+        self._revoked = roster.outside(enrolled)
+        self._resumed = self._resumed.without(self._revoked)
+        return roster
 
     def __enter__(self) -> Server:
         self._service.start()
@@ -293,6 +291,21 @@ class Server:
             seconds=sum(entry.seconds for entry in rounds),
             refused_keys=sum(self._service.refused_keys().values()),
             refused=self._service.refusals.counts(),
+        )
+
+
+def _check_bundle(bundle: Bundle, settings: ServerSettings, resumed: Checkpoint | None) -> None:
+    """Refuse a bundle that the settings, or the run that goes on, are not for."""
+    if resumed is not None and resumed.standing.bundle != bundle.id:
+        raise SettingsError(
+            f"setting bundle is {str(settings.bundle)!r}, bundle {bundle.id[:12]}, and the "
+            f"run in {settings.out} trains {resumed.standing.bundle[:12]}",
+            "give --bundle the folder of that one",
+        )
+    if bundle.manifest.head and settings.data is not None:
+        raise SettingsError(
+            f"setting data is {str(settings.data)!r}, and the bundle's head is the devices'",
+            "leave it out: they evaluate on their own test splits",
         )
 
 
