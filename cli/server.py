@@ -77,7 +77,7 @@ def add_parser(subparsers: Any) -> None:
     add("--stream-blocks", type=int, metavar="N", help="encode and send in N parts (1)")
     add("--partition", metavar="SPEC", help="how data is shared out (own)")
     add("--seed", type=int, metavar="N", help="seed of everything random (0)")
-    _add_evaluation(parser)
+    _add_scores(parser)
     add("--grace-s", type=float, metavar="S", help="how long a lost device may stay away (60)")
     add("--idle-timeout-s", type=float, metavar="S", help="give up without devices after (600)")
     add("--step-timeout-s", type=float, metavar="S", help="go on without a silent device (600)")
@@ -108,18 +108,7 @@ def _add_place(parser: argparse.ArgumentParser) -> None:
     _add_watching(parser)
 
 
-def _add_watching(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--page", metavar="[HOST:]PORT", help="show the run on a web page (no; 127.0.0.1)")
-    add("--prometheus", metavar="[HOST:]PORT", help="metrics for Prometheus (no; 127.0.0.1)")
-    add(
-        "--tensorboard",
-        action=argparse.BooleanOptionalAction,
-        help="write files for TensorBoard to OUT/tensorboard (no)",
-    )
-
-
-def _add_evaluation(parser: argparse.ArgumentParser) -> None:
+def _add_scores(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--data", metavar="PATH", help="data set with a test split, to evaluate each round")
     add(
@@ -133,6 +122,17 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
         help="score that chooses checkpoint/best (auto: balanced accuracy, or loss)",
     )
     add("--early-stop", metavar="SPEC", help="end without gain: patience=3,min_delta=0.001 (no)")
+
+
+def _add_watching(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--page", metavar="[HOST:]PORT", help="show the run on a web page (no; 127.0.0.1)")
+    add("--prometheus", metavar="[HOST:]PORT", help="metrics for Prometheus (no; 127.0.0.1)")
+    add(
+        "--tensorboard",
+        action=argparse.BooleanOptionalAction,
+        help="write files for TensorBoard to OUT/tensorboard (no)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -73,10 +73,13 @@ class Server:
         torch.manual_seed(settings.seed)
         bundle = open_bundle(settings.bundle)
         self._resumed = newest_checkpoint(settings.out) if settings.resume else None
-        self._had_ended = settings.resume and has_ended(settings.out)
-        _check_bundle(bundle, settings, self._resumed)
-        roster = self._make_roster()
         standing = self._resumed.standing if self._resumed else None
+        _check_bundle(settings, bundle, standing)
+        enrolled = AllowList(settings.keys).names() if settings.keys is not None else None
+        roster = Roster(standing.names) if standing else make_roster(settings.devices, enrolled)
+        self._revoked = roster.outside(enrolled)
+        if self._resumed is not None:
+            self._resumed = self._resumed.without(self._revoked)
         precision = choose_precision(settings.precision, device)
         self._back = BackHalf(
             bundle, settings.optimizer, settings.allow_factories, device, precision
@@ -90,9 +93,7 @@ class Server:
             roster=roster,
             grace_s=settings.grace_s,
         )
-        self._evaluator = (
-            Evaluator(bundle, settings.data, settings.threads) if settings.data else None
-        )
+        self._evaluator = _evaluator(settings, bundle)
         self._watch = make_watch(bundle.manifest, settings.best_by, settings.early_stop)
         if self._resumed is not None:
             self._resumed.restore_back(self._back)
@@ -104,33 +105,23 @@ class Server:
             max_request_bytes=largest_request_bytes(bundle.manifest, settings.batch_size),
             traffic=standing.traffic if standing else None,
         )
-        try:
-            self.address = self._service.address
-            self._live = self._make_live(standing)
-            self.places = self._live.places
-            try:
-                keep_bytes = standing.metrics_bytes if standing else None
-                self._metrics = Metrics(settings.out, self._tell, keep_bytes=keep_bytes)
-                self._live.start()
-            except BaseException:
-                self._live.close()
-                raise
-        except BaseException:
-            self._service.close()
-            raise
+        self._had_ended = settings.resume and has_ended(settings.out)
+        self.address = self._service.address
+        self._open(standing)
+        self.places = self._live.places
         self._announcement = contextlib.ExitStack()
 
-    def _make_roster(self) -> Roster:
-        """The run's devices; who is enrolled no more is not waited for when a run goes on."""
-        keys = self._settings.keys
-        enrolled = AllowList(keys).names() if keys is not None else None
-        self._revoked: tuple[int, ...] = ()
-        if self._resumed is None:
-            return make_roster(self._settings.devices, enrolled)
-        roster = Roster(self._resumed.standing.names)
-        self._revoked = roster.outside(enrolled)
-        self._resumed = self._resumed.without(self._revoked)
-        return roster
+    def _open(self, standing: Standing | None) -> None:
+        """Open what shows and records the run; where one of it fails, nothing stays open."""
+        keep_bytes = standing.metrics_bytes if standing else None
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._service.close)
+            self._live = self._make_live(standing)
+            undo.callback(self._live.close)
+            self._metrics = Metrics(self._settings.out, self._tell, keep_bytes=keep_bytes)
+            undo.callback(self._metrics.close)
+            self._live.start()
+            undo.pop_all()
 
     def __enter__(self) -> Server:
         self._service.start()
@@ -294,23 +285,28 @@ class Server:
         )
 
 
-def _check_bundle(bundle: Bundle, settings: ServerSettings, resumed: Checkpoint | None) -> None:
-    """Refuse a bundle that the settings, or the run that goes on, are not for."""
-    if resumed is not None and resumed.standing.bundle != bundle.id:
-        raise SettingsError(
-            f"setting bundle is {str(settings.bundle)!r}, bundle {bundle.id[:12]}, and the "
-            f"run in {settings.out} trains {resumed.standing.bundle[:12]}",
-            "give --bundle the folder of that one",
-        )
-    if bundle.manifest.head and settings.data is not None:
-        raise SettingsError(
-            f"setting data is {str(settings.data)!r}, and the bundle's head is the devices'",
-            "leave it out: they evaluate on their own test splits",
-        )
-
-
 def _failure(error: BaseException | None) -> str:
     """What the page says of an error that ended the run."""
     if error is None:
         return ""
     return str(error) if isinstance(error, SlfacError) else "the server was stopped"
+
+
+def _check_bundle(settings: ServerSettings, bundle: Bundle, standing: Standing | None) -> None:
+    if standing is not None and standing.bundle != bundle.id:
+        raise SettingsError(
+            f"setting bundle is {str(settings.bundle)!r}, bundle {bundle.id[:12]}, and the "
+            f"run in {settings.out} trains {standing.bundle[:12]}",
+            "give --bundle the folder of that one",
+        )
+
+
+def _evaluator(settings: ServerSettings, bundle: Bundle) -> Evaluator | None:
+    if settings.data is None:
+        return None
+    if bundle.manifest.head:
+        raise SettingsError(
+            f"setting data is {str(settings.data)!r}, and the bundle's head is the devices'",
+            "leave it out: they evaluate on their own test splits",
+        )
+    return Evaluator(bundle, settings.data, settings.threads)

@@ -152,6 +152,19 @@ def test_an_unknown_event_changes_nothing():
     assert drawn([*events, step_event("stranger")], now_s=9.0) == known
     more = step_event("a", novelty={"x": 1}, phase_ms={"load": 3.0, "dreaming": 4.0, "wait": None})
     assert device(drawn([*events, more]), "a")["steps"] == 2
+    needed = {
+        "event",
+        "time",
+        "round",
+        "step",
+        "device",
+        "samples",
+        "loss",
+        "bytes_up",
+        "bytes_down",
+    }
+    less = {name: value for name, value in step_event("a").items() if name in needed}
+    assert device(drawn([*events, less]), "a")["steps"] == 2
 
 
 def test_a_loss_that_is_not_finite_is_no_number():
