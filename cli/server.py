@@ -22,7 +22,7 @@ examples:
 Codecs: none, fp16, slfac:theta=0.9,bmin=2,bmax=8. Optimisers: sgd:lr=0.05,momentum=0.9,
 adam:lr=0.001, adamw:lr=0.001, each with clip_norm=1 or clip_value=0.1. Schedules: constant,
 linear:final=0, cosine:warmup=2,final=0.01, step:every=10,factor=0.1 (docs/guide.md).
-Modes: parallel, sfl-v1, sfl-v2, relay, async:staleness=4 (docs/modes.md).
+Modes: parallel, sfl-v1, sfl-v2, relay, async:staleness=4, u-shaped (docs/modes.md).
 Partitions: own, iid, dirichlet:beta=0.5 (docs/data.md).
 
 A file for --config holds the same settings, with _ for - (docs/server.toml). What is given
@@ -77,13 +77,7 @@ def add_parser(subparsers: Any) -> None:
     add("--stream-blocks", type=int, metavar="N", help="encode and send in N parts (1)")
     add("--partition", metavar="SPEC", help="how data is shared out (own)")
     add("--seed", type=int, metavar="N", help="seed of everything random (0)")
-    add("--data", metavar="PATH", help="data set with a test split, to evaluate each round")
-    add(
-        "--best-by",
-        choices=("auto", "balanced_accuracy", "accuracy", "loss"),
-        help="score that chooses checkpoint/best (auto: balanced accuracy, or loss)",
-    )
-    add("--early-stop", metavar="SPEC", help="end without gain: patience=3,min_delta=0.001 (no)")
+    _add_scores(parser)
     add("--grace-s", type=float, metavar="S", help="how long a lost device may stay away (60)")
     add("--idle-timeout-s", type=float, metavar="S", help="give up without devices after (600)")
     add("--step-timeout-s", type=float, metavar="S", help="go on without a silent device (600)")
@@ -110,6 +104,34 @@ def _add_place(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         type=_names,
         help="factories (MODULE or MODULE:NAME) that may build back halves (slfac's own)",
+    )
+    _add_watching(parser)
+
+
+def _add_scores(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--data", metavar="PATH", help="data set with a test split, to evaluate each round")
+    add(
+        "--evaluate",
+        action=argparse.BooleanOptionalAction,
+        help="in mode u-shaped, let devices evaluate each round on their test splits (yes)",
+    )
+    add(
+        "--best-by",
+        choices=("auto", "balanced_accuracy", "accuracy", "loss"),
+        help="score that chooses checkpoint/best (auto: balanced accuracy, or loss)",
+    )
+    add("--early-stop", metavar="SPEC", help="end without gain: patience=3,min_delta=0.001 (no)")
+
+
+def _add_watching(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--page", metavar="[HOST:]PORT", help="show the run on a web page (no; 127.0.0.1)")
+    add("--prometheus", metavar="[HOST:]PORT", help="metrics for Prometheus (no; 127.0.0.1)")
+    add(
+        "--tensorboard",
+        action=argparse.BooleanOptionalAction,
+        help="write files for TensorBoard to OUT/tensorboard (no)",
     )
 
 
@@ -150,6 +172,11 @@ def run(args: argparse.Namespace) -> int:
     if result.best is not None:
         best = result.best
         print(f"best after round {best.round + 1}: {_score(best.measure, best.value)}")
+    if result.refused_keys:
+        print(f"refused {result.refused_keys} connections for their keys")
+    if result.refused:
+        causes = ", ".join(f"{cause} {count}" for cause, count in result.refused.items())
+        print(f"refused {sum(result.refused.values())} messages: {causes}")
     return 0
 
 
@@ -171,12 +198,11 @@ def _show(event: dict[str, Any]) -> None:
         names = ", ".join(event["devices"])
         _say(f"run {event['run']} at {event['address']}, waiting for {names}")
     elif kind == "restarted":
-        _say(
-            f"run {event['run']} at {event['address']} goes on after {event['round']} of "
-            f"{event['rounds']} rounds, waiting for {', '.join(event['missing'])}"
-        )
+        _say(_restarted(event))
     elif kind == "resumed":
         _say(f"{event['device']} goes on from the beginning of round {event['round'] + 1}")
+    elif kind == "live":
+        _say(", ".join(f"{name} at {event[name]}" for name in _LIVE if name in event))
     elif kind == "joined":
         missing = ", ".join(event["missing"])
         _say(f"{event['device']} joined" + (f"; missing: {missing}" if missing else ""))
@@ -195,6 +221,22 @@ def _show(event: dict[str, Any]) -> None:
             f"{event['devices']} devices, {event['seconds']:.1f} s, "
             f"{event['bytes_up'] / 1e6:.2f} MB up, {event['bytes_down'] / 1e6:.2f} MB down so far"
         )
+
+
+def _restarted(event: dict[str, Any]) -> str:
+    line = (
+        f"run {event['run']} at {event['address']} goes on after {event['round']} of "
+        f"{event['rounds']} rounds, waiting up to {event['wait_s']:g} s for "
+        f"{', '.join(event['missing']) or 'any device'}"
+    )
+    if event["ended"]:
+        line += "; the run had ended, so start its devices again"
+    if event["revoked"]:
+        line += f"; without {', '.join(event['revoked'])}, not enrolled any more"
+    return line
+
+
+_LIVE = ("page", "prometheus", "tensorboard")
 
 
 def _score(measure: str, value: float) -> str:

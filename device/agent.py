@@ -13,6 +13,7 @@ from slfac.device.caller import Patience
 from slfac.device.discovery import Discovered
 from slfac.device.front import Front
 from slfac.device.guard import foreign_modules
+from slfac.device.head import Head
 from slfac.device.journal import Journal
 from slfac.device.link import Link, SessionLost
 from slfac.device.memory import peak_rss_bytes
@@ -106,6 +107,7 @@ class _Agent:
             on_status=on_status,
         )
         self._provider = ""
+        self._head: Head | None = None
         self._finished = False
         self._last = Timings()
         self._losses: list[float] = []
@@ -125,6 +127,7 @@ class _Agent:
             on_status=self._on_status,
         )
         self._provider = front.provider.label
+        self._head = self._open_head(bundle, front)
         samples = self._samples(welcome, bundle)
         while not self._finished:
             try:
@@ -156,8 +159,20 @@ class _Agent:
             bundle,
             samples=samples,
             front=front,
+            head=self._head,
             journal=journal,
             on_status=self._on_status,
+        )
+
+    def _open_head(self, bundle: Bundle, front: Front) -> Head | None:
+        if not bundle.manifest.head:
+            return None
+        settings = self._settings
+        return Head(
+            bundle,
+            threads=settings.threads,
+            low_memory=settings.low_memory,
+            provider=front.provider,
         )
 
     def _bundle(self, welcome: Welcome) -> Bundle:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import Final
 
 import zmq
@@ -80,7 +81,7 @@ class ClockMeter:
 
     def close(self) -> None:
         """Wait for what is under way, and count it."""
-        if not self._is_at_work(_OPEN_S + _ANSWER_S):
+        if not self._is_at_work(_OPEN_S + 2 * _ANSWER_S):
             self._count()
 
     def _is_at_work(self, timeout_s: float = 0.0) -> bool:
@@ -108,11 +109,15 @@ class ClockMeter:
         try:
             connection.open(_OPEN_S, _log.debug)
             prober = Prober(connection, session=session, answer_s=_ANSWER_S)
-            best = min((prober.ping() for _ in range(PROBES)), key=lambda one: one.round_trip_ns)
+            until_s = time.monotonic() + _ANSWER_S
+            exchanges = [prober.ping()]
+            while len(exchanges) < PROBES and time.monotonic() < until_s:
+                exchanges.append(prober.ping())
+            best = min(exchanges, key=lambda one: one.round_trip_ns)
             self._found = Clock(
                 offset_ms=best.offset_ns / 1e6, round_trip_ms=best.round_trip_ns / 1e6
             )
-        except (SlfacError, Disconnected) as error:
+        except (SlfacError, Disconnected, zmq.ZMQError) as error:
             # Training does not depend on it, and a server of an older release has no answer.
             _log.debug("clock offset not measured: %s", error)
         finally:

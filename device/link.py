@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -75,7 +76,22 @@ class Share(NamedTuple):
     step_samples: int = 0
 
 
+class Scores(NamedTuple):
+    """How good the model is on the samples behind a request.
+
+    Attributes:
+        loss: Mean loss; NaN where it was not computed here.
+        accuracy: Share of samples classified correctly; likewise.
+        balanced_accuracy: Mean of the classes' recalls; likewise.
+    """
+
+    loss: float = math.nan
+    accuracy: float = math.nan
+    balanced_accuracy: float = math.nan
+
+
 WHOLE = Share()
+UNSCORED = Scores()
 
 
 @dataclass
@@ -171,6 +187,7 @@ class Link:
         step: int = 0,
         samples: int = 0,
         timings: Timings | None = None,
+        scores: Scores = UNSCORED,
     ) -> Exchanged:
         """Send a request until it is answered, over as many connections as it takes.
 
@@ -182,6 +199,7 @@ class Link:
             step: The device's step.
             samples: Samples behind the payload.
             timings: Phases of the step before.
+            scores: Of those samples, where they were computed here.
 
         Returns:
             The reply and how long it took.
@@ -199,6 +217,7 @@ class Link:
             step=step,
             samples=samples,
             timings=timings,
+            scores=scores,
         )
         return self.collect(seq)
 
@@ -213,6 +232,7 @@ class Link:
         samples: int = 0,
         timings: Timings | None = None,
         share: Share = WHOLE,
+        scores: Scores = UNSCORED,
     ) -> int:
         """Begin a request, and leave its answer for :meth:`collect`.
 
@@ -228,6 +248,7 @@ class Link:
             samples: Samples behind the payload.
             timings: Phases of the step before.
             share: Which part of the step it holds.
+            scores: Of those samples, where they were computed here.
 
         Returns:
             The request's number.
@@ -247,6 +268,9 @@ class Link:
             parts=share.parts,
             step_samples=share.step_samples,
             clock=self._measured(kind),
+            loss=scores.loss,
+            accuracy=scores.accuracy,
+            balanced_accuracy=scores.balanced_accuracy,
         )
         asked = _Asked(kind, cut_transfer(header, parts), max_reply_bytes)
         started_s = time.perf_counter()

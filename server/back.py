@@ -92,6 +92,7 @@ class BackHalf:
             the gradients that leave are float32.
 
     Attributes:
+        manifest: The bundle's.
         module: The torch module.
         optimizer: Its optimiser.
         device: Where both are.
@@ -110,7 +111,7 @@ class BackHalf:
         device: torch.device = CPU,
         precision: torch.dtype = torch.float32,
     ) -> None:
-        self._manifest = bundle.manifest
+        self.manifest = bundle.manifest
         self._spec = optimizer
         self.device = device
         self.precision = precision
@@ -204,7 +205,7 @@ class BackHalf:
             if all(finite):
                 return taken, inputs, losses
             # BatchNorm has taken the left-out samples into its statistics by now.
-            _restore(buffers)
+            restore_tensors(buffers)
             taken = [i for i, keep in zip(taken, finite, strict=True) if keep]
         return [], [], torch.zeros(0)
 
@@ -217,7 +218,7 @@ class BackHalf:
         whole = np.concatenate([batch.target for batch in batches])
         target = torch.from_numpy(whole).to(self.device)
         try:
-            losses = per_sample_loss(self._manifest.loss, self._output(inputs), target)
+            losses = per_sample_loss(self.manifest.loss, self.outputs(inputs)[0], target)
         except torch.cuda.OutOfMemoryError:
             raise
         except (RuntimeError, ValueError) as error:
@@ -228,11 +229,35 @@ class BackHalf:
             ) from error
         return inputs, losses
 
-    def _output(self, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
-        """What the module makes of its inputs, as float32 in whatever precision it computes."""
+    def apply_gradients(
+        self, outputs: Sequence[torch.Tensor], upstream: Sequence[torch.Tensor]
+    ) -> None:
+        """Backward through the module, and a step of the optimiser.
+
+        Args:
+            outputs: What the module gave.
+            upstream: The gradient of each.
+
+        Raises:
+            TrainingError: A gradient of the weights is not finite; they are as before.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(outputs, upstream)
+        self._accumulated = 1
+        self._update(1)
+
+    def outputs(self, inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """What the module makes of its inputs, as float32 in whatever precision it computes.
+
+        Args:
+            inputs: Its inputs.
+
+        Returns:
+            One tensor an output.
+        """
         with mixed_precision(self.device, self.precision):
-            output: torch.Tensor = self.module(*inputs)
-        return output.float()
+            made: torch.Tensor | tuple[torch.Tensor, ...] = self.module(*inputs)
+        return tuple(tensor.float() for tensor in (made if isinstance(made, tuple) else (made,)))
 
     def _update(self, samples: int) -> None:
         gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
@@ -264,9 +289,9 @@ class BackHalf:
             TrainingError: The memory of the device is full.
         """
         self.module.eval()
-        output = self._output([torch.from_numpy(array).to(self.device) for array in smashed])
+        (output,) = self.outputs([torch.from_numpy(array).to(self.device) for array in smashed])
         expected = torch.from_numpy(target).to(self.device)
-        loss = float(per_sample_loss(self._manifest.loss, output, expected).sum())
+        loss = float(per_sample_loss(self.manifest.loss, output, expected).sum())
         return loss, output.argmax(1).cpu().numpy()
 
 
@@ -278,7 +303,12 @@ def _is_sane(batch: Batch) -> bool:
 
 
 @torch.no_grad()
-def _restore(tensors: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+def restore_tensors(tensors: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    """Give tensors back the values that they had.
+
+    Args:
+        tensors: Each with its value.
+    """
     for tensor, before in tensors:
         tensor.copy_(before)
 
@@ -305,7 +335,9 @@ def _build(bundle: Bundle, allow: Sequence[str]) -> torch.nn.Module:
         factory = import_allowed(spec.factory, allow)
         if spec.cut:
             rebuild = importlib.import_module(_REBUILD).back_half
-            module = rebuild(factory, spec.kwargs, spec.cut, bundle.manifest.input.shape)
+            head = bundle.manifest.head
+            head_cut = head.cut if head else ""
+            module = rebuild(factory, spec.kwargs, spec.cut, bundle.manifest.input.shape, head_cut)
         else:
             module = factory(**spec.kwargs)
         if not isinstance(module, torch.nn.Module):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 
 from slfac.server.best import Watch
-from slfac.server.checkpoint import mark_best, write_checkpoint
+from slfac.server.checkpoint import BEST_NAME, mark_best, write_checkpoint
 from slfac.server.evaluate import Evaluator, Score
 from slfac.server.exchange import Exchange
 from slfac.server.kept import KeptReplies
@@ -99,7 +99,13 @@ class Chronicle:
         checkpoint.restore_mode(self._mode)
 
     def finish_round(
-        self, front: State, training: Training, *, begun_s: float, devices: int
+        self,
+        front: State,
+        training: Training,
+        *,
+        begun_s: float,
+        devices: int,
+        score: Score | None = None,
     ) -> bool:
         """Evaluate a round and write it into the metrics.
 
@@ -108,11 +114,12 @@ class Chronicle:
             training: What was trained in it.
             begun_s: Monotonic time at which the round began.
             devices: Devices whose fronts went into it.
+            score: What the devices make of it, where these evaluate.
 
         Returns:
             Whether it is the best round so far.
         """
-        score = self._score(front)
+        score = score or self._score(front)
         traffic = [self._service.traffic(name) for name in self._facts.roster.names]
         bytes_up = sum(t.up.bytes for t in traffic)
         bytes_down = sum(t.down.bytes for t in traffic)
@@ -174,8 +181,13 @@ class Chronicle:
             if self.over:
                 raise
             _log.warning("%s", error)
+            if is_best:
+                _log.warning("the best round so far is not in checkpoint/%s", BEST_NAME)
             self._metrics.write(
-                "checkpoint_failed", finished_rounds=len(self.rounds), reason=str(error)
+                "checkpoint_failed",
+                finished_rounds=len(self.rounds),
+                reason=str(error),
+                best_missed=is_best,
             )
 
     def _score(self, front: State) -> Score | None:

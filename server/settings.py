@@ -17,15 +17,19 @@ from slfac.codec.schedule import make_schedule
 from slfac.codec.spec import Fields, parse_spec
 from slfac.server.accelerator import Precision, TorchDevice
 from slfac.server.best import BestBy, parse_early_stop
+from slfac.server.live.address import check_listen
 from slfac.server.modes.factory import parse_mode
+from slfac.server.modes.u_shaped import UShaped
 from slfac.server.optim import check_optimizer
-from slfac.server.resume import has_ended, newest_checkpoint
+from slfac.server.resume import has_ended, newest_standing
 from slfac.wire.addresses import check_address
 from slfac.wire.errors import AddressError, SettingsError
 from slfac.wire.factories import DEFAULT_ALLOWED
 from slfac.wire.keys import NAME
 from slfac.wire.messages import MAX_PARTS, Partition, Plan
 
+# A port alone may be a number.
+Listen = Annotated[str, Field(coerce_numbers_to_str=True)]
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 _REMEDY = "`slfac server --help` lists what is allowed"
 _SHORT = reprlib.Repr()
@@ -52,8 +56,8 @@ class ServerSettings(BaseModel):
         min_devices: Start with this many once ``join_timeout_s`` is over, which must then be
             set; 0 means all.
         join_timeout_s: How long to wait for the others then; 0 means for ever.
-        mode: Way of split learning: ``parallel``, ``sfl-v1``, ``sfl-v2``, ``relay`` or
-            ``async:staleness=4``; ``auto`` is what the bundle was made for.
+        mode: Way of split learning: ``parallel``, ``sfl-v1``, ``sfl-v2``, ``relay``,
+            ``async:staleness=4`` or ``u-shaped``; ``auto`` is what the bundle was made for.
         rounds: Rounds to train.
         steps_per_round: Steps of a device in a round; 0 means one pass of its data.
         batch_size: Samples a device puts into one step.
@@ -69,6 +73,8 @@ class ServerSettings(BaseModel):
         partition: ``own``, ``iid`` or ``dirichlet:beta=0.5``.
         seed: Seed of everything random.
         data: Data set with a test split to evaluate on each round; None evaluates nothing.
+        evaluate: Whether devices evaluate each round on their test splits where they have the
+            labels to themselves, in mode ``u-shaped``.
         best_by: By which score ``checkpoint/best`` is chosen; ``auto`` is balanced accuracy
             for a model with classes, and the loss for others.
         early_stop: End the run when that score gains no more: ``patience=3,min_delta=0.001``;
@@ -83,6 +89,9 @@ class ServerSettings(BaseModel):
         precision: In which precision the back half computes, weights aside: ``float32``,
             ``bf16``, or ``auto`` for bf16 on a GPU whose hardware has it.
         threads: Threads of torch and of the evaluation; 0 leaves it to them.
+        page: ``[HOST:]PORT`` of a web page that shows the run; 127.0.0.1 without HOST.
+        prometheus: ``[HOST:]PORT`` where a Prometheus server may read metrics; likewise.
+        tensorboard: Write files for TensorBoard to ``out/tensorboard``.
         allow_factories: What may build a bundle's back half: ``package.module:callable``,
             or ``package.module`` for all that is defined in there. A bundle chooses the
             arguments, so the default is factories that are made for that.
@@ -114,6 +123,7 @@ class ServerSettings(BaseModel):
     partition: str = "own"
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     data: Path | None = None
+    evaluate: bool = True
     best_by: BestBy = "auto"
     early_stop: str = ""
     grace_s: Annotated[float, Field(ge=0)] = 60.0
@@ -123,6 +133,9 @@ class ServerSettings(BaseModel):
     torch_device: TorchDevice = "auto"
     precision: Precision = "float32"
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    page: Listen = ""
+    prometheus: Listen = ""
+    tensorboard: bool = False
     allow_factories: tuple[str, ...] = DEFAULT_ALLOWED
 
     def stored(self) -> dict[str, Any]:
@@ -203,6 +216,8 @@ def checked_settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> S
         "codec_down": make_codec,
         "optimizer": check_optimizer,
         "partition": parse_partition,
+        "page": check_listen,
+        "prometheus": check_listen,
         "schedule": partial(
             make_schedule, rounds=settings.rounds, steps_per_round=settings.steps_per_round
         ),
@@ -243,13 +258,16 @@ def _check_together(settings: ServerSettings, origins: Mapping[str, str]) -> Non
             f"but micro_batches is {settings.micro_batches}: a step comes in parts of one kind",
             "leave out one of them",
         )
+    # Whether a bundle has a head, so that auto means this mode, is not known yet.
+    devices_evaluate = settings.mode == UShaped.name and settings.evaluate
     for name, default in (("best_by", "auto"), ("early_stop", "")):
         value = getattr(settings, name)
-        if settings.data is None and value != default:
+        if settings.data is None and not devices_evaluate and value != default:
             raise SettingsError(
                 f"{origins.get(name, '')}setting {name} is {value!r}, but without data nothing "
                 "is evaluated",
-                "pass --data PATH, a data set with a test split",
+                "pass --data PATH, a data set with a test split, or --mode u-shaped where "
+                "devices have theirs",
             )
 
 
@@ -283,13 +301,13 @@ def _check_micro_batches(settings: ServerSettings, origins: Mapping[str, str]) -
 _FREE = {
     "out", "resume", "bind", "announce", "keys", "insecure", "data", "rounds", "bundle", "grace_s",
     "join_timeout_s", "idle_timeout_s", "step_timeout_s", "torch_device", "threads",
-    "allow_factories",
+    "allow_factories", "page", "prometheus", "tensorboard",
 }  # fmt: skip
 
 
 def _resumed(values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of the run in ``out``, with those that may be changed as they are given."""
-    standing = newest_checkpoint(Path(values["out"])).standing
+    standing = newest_standing(Path(values["out"]))
     for name, value in values.items():
         kept = standing.settings.get(name)
         if name not in _FREE and _plain(value) != kept:

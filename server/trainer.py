@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import queue
 import time
+from collections import Counter
 from collections.abc import Set
 from pathlib import Path
+from typing import Any
 
+from slfac.server.assembly import assemble
 from slfac.server.attendance import Attendance
 from slfac.server.back import LARGEST_VALUE
 from slfac.server.best import Watch
 from slfac.server.chronicle import Chronicle
 from slfac.server.evaluate import Evaluator
 from slfac.server.events import Arrived, Event, Failed, Left, Lost, Restarted
-from slfac.server.exchange import Exchange
 from slfac.server.kept import KeptReplies
 from slfac.server.ledger import Ledger
 from slfac.server.metrics import Metrics
 from slfac.server.modes.base import Mode
 from slfac.server.protocol import RunFacts
+from slfac.server.refusals import cause_of_error
 from slfac.server.result import RoundResult
 from slfac.server.resume import Checkpoint
 from slfac.server.service import Service
 from slfac.server.settings import ServerSettings
-from slfac.server.training import Training
 from slfac.wire.bundle import State
 from slfac.wire.errors import BundleError, CodecError, ProtocolError, TrainingError
 from slfac.wire.messages import Directive, Summary
@@ -31,6 +33,8 @@ from slfac.wire.transfer import Frames
 
 _POLL_S = 0.5
 _GOODBYE_S = 30.0
+# A device that comes and goes all the time must not fill the metrics: lines a round.
+_MOST_COMINGS = 64
 # A device that trickles bytes is not waited for beyond this, however slow its link.
 _LAST_GOODBYE_S = 600.0
 
@@ -74,8 +78,9 @@ class Trainer:
         self._service = service
         self._mode = mode
         self._metrics = metrics
-        self._exchange = _exchange(settings, facts, mode)
         self._kept = KeptReplies(settings.out)
+        parts = assemble(settings, facts, mode, kept=self._kept, ledger=self.ledger)
+        self._exchange, self._training, self._scores = parts.exchange, parts.training, parts.scores
         self._chronicle = Chronicle(
             settings=settings,
             facts=facts,
@@ -88,18 +93,12 @@ class Trainer:
             exchange=self._exchange,
             kept=self._kept,
         )
-        self._training = Training(
-            settings,
-            micro_batches=facts.plan.micro_batches,
-            mode=mode,
-            exchange=self._exchange,
-            kept=self._kept,
-            ledger=self.ledger,
-        )
         self._here = Attendance(settings.step_timeout_s)
         # Who waits for a front, and whose own front of this round is in.
         self._waiting: dict[int, Arrived] = {}
         self._finished: dict[int, State] = {}
+        self._told: Counter[int] = Counter()
+        self._merged = 0
         self._round_start_s = 0.0
         self._waiting_since_s = time.monotonic()
         if resumed is not None:
@@ -157,7 +156,8 @@ class Trainer:
             try:
                 self._on_request(event)
             except (CodecError, ProtocolError, BundleError) as error:
-                self._refuse(event.index, event.session, error.what, error.remedy)
+                cause = cause_of_error(error)
+                self._refuse(event.index, event.session, error.what, error.remedy, cause)
         elif isinstance(event, Lost):
             self._remove(event.index, event.reason)
         elif isinstance(event, Restarted):
@@ -188,10 +188,14 @@ class Trainer:
             raise ProtocolError(f"a {header.kind} request came before its device was taken back")
         elif index not in self._here.members:
             raise ProtocolError(f"a {header.kind} request came from a device that has not joined")
-        elif header.kind == "step":
+        elif header.kind in {"step", "head"}:
             self._on_step(arrived)
-        else:
+        elif header.kind == "front":
             self._on_front(arrived)
+        elif header.kind == "evaluate":
+            self._on_evaluate(arrived)
+        else:
+            self._scores.take(arrived)
 
     def _on_join(self, arrived: Arrived) -> None:
         index, now, here = arrived.index, len(self.rounds), self._here
@@ -202,17 +206,18 @@ class Trainer:
         if index in here.members:
             raise ProtocolError("a device that has joined asked to join again")
         here.joining[index] = arrived
-        present = here.members | here.joining.keys()
+        present = {i for i in here.members if not here.is_away(i)} | here.joining.keys()
         missing = [n for i, n in enumerate(self._facts.roster.names) if i not in present]
-        self._metrics.write(
+        self._tell(
             "joined",
-            device=self._name(index),
+            index,
             round=now,
             missing=missing,
             slfac=arrived.software,
             clock=self.ledger.clock(index),
         )
-        if returned and here.members and (uncalled or self._is_fresh(now)):
+        same_round = (uncalled or self._is_fresh(now)) and not self._scores.open
+        if returned and here.members and same_round:
             # It takes the place that it had: nobody has trained in this round without it, or
             # its turn has not come.
             here.take_back(index)
@@ -239,8 +244,7 @@ class Trainer:
             welcome = round_ == now and self._is_fresh(now)
         if welcome:
             self._here.take_back(index)
-            clock = self.ledger.clock(index)
-            self._metrics.write("resumed", device=self._name(index), round=round_, clock=clock)
+            self._tell("resumed", index, round=round_, clock=self.ledger.clock(index))
         directive: Directive = "train" if welcome else "join"
         answer = self._exchange.write_word(arrived, round_=now, directive=directive)
         self._answer(arrived, answer.frames)
@@ -250,15 +254,18 @@ class Trainer:
         if not self._training.is_amid(index):
             self.ledger.timings(index, None)
         self._training.drop(index)
-        # Its front, where it is in, is what it will make of the round again.
+        # Its front, where it is in, is what it will make of the round again; so is its score.
         self._waiting.pop(index, None)
+        self._scores.drop(index)
         reason = self._here.started_again(index)
         if reason is not None:
             self._remove(index, reason)
 
     def _on_step(self, arrived: Arrived) -> None:
         header = arrived.transfer.header
-        self._here.asks_step(arrived.index, header.step, header.part)
+        # The second request of a step is numbered as a part behind the first.
+        part = header.part + (header.kind == "head")
+        self._here.asks_step(arrived.index, header.step, part)
         frames = self._training.take(arrived)
         if frames is not None:
             self._answer(arrived, frames)
@@ -278,8 +285,17 @@ class Trainer:
         # Else what the front went into was made before its device, or this server, started again.
         self._waiting[index] = arrived
 
+    def _on_evaluate(self, arrived: Arrived) -> None:
+        answer = self._scores.evaluate(arrived, len(self.rounds))
+        self._answer(arrived, answer.frames)
+
     def _advance(self) -> None:
         self._refuse_stalling()
+        if self._scores.open:
+            self._hand_out(self._waiting.keys(), "evaluate")
+            if not self._scores.complete(self._here.members):
+                return
+            self._close_round()
         if not self._here.members:
             self._admit_first()
         while order := self._training.ready(active := self._call()):
@@ -297,11 +313,12 @@ class Trainer:
         """Go on without members who are connected, but keep the others waiting for too long."""
         here = self._here
         others_wait = bool(self._training.is_waited_for or self._waiting or here.joining)
+        others_wait = others_wait or bool(self._scores.waiting)
         for late in tuple(here.overdue(others_wait=others_wait)):
             if late.session is None:
                 self._remove(late.index, late.reason)
             else:
-                self._refuse(late.index, late.session, late.reason, "check that device")
+                self._refuse(late.index, late.session, late.reason, "check that device", "late")
 
     def _admit_first(self) -> None:
         """Start, or start again after all devices were lost, once enough have joined."""
@@ -359,16 +376,35 @@ class Trainer:
         for arrived in left_out:
             what = f"its loss is not finite, or its data exceeds {LARGEST_VALUE:g}"
             remedy = "check the data, or lower the learning rate"
-            self._refuse(arrived.index, arrived.session, what, remedy)
+            self._refuse(arrived.index, arrived.session, what, remedy, "values")
 
     def _finish_round(self) -> None:
         samples = self._training.samples
         fronts = {i: (front, samples[i]) for i, front in sorted(self._finished.items())}
-        self.front = self._mode.merge(fronts)
+        self.front, self._merged = self._mode.merge(fronts), len(fronts)
+        if self._scores.asks:
+            self._scores.ask()
+            self._hand_out(self._waiting.keys(), "evaluate")
+        else:
+            self._close_round()
+
+    def _close_round(self) -> None:
+        reported = self._scores.waiting
         is_best = self._chronicle.finish_round(
-            self.front, self._training, begun_s=self._round_start_s, devices=len(fronts)
+            self.front,
+            self._training,
+            begun_s=self._round_start_s,
+            devices=self._merged,
+            score=self._scores.close(),
         )
         self._save(is_best=is_best)
+        directive: Directive = "stop" if self._chronicle.over else "train"
+        for _, arrived in sorted(reported.items()):
+            answer = self._exchange.write_word(
+                arrived, round_=len(self.rounds), directive=directive
+            )
+            self._answer(arrived, answer.frames)
+        reported.clear()
         self._waiting |= self._here.admit()
         self._begin_round()
         if not self._chronicle.over:
@@ -382,10 +418,11 @@ class Trainer:
     def _begin_round(self) -> None:
         self._round_start_s = time.monotonic()
         self._finished.clear()
+        self._told.clear()
         self._training.begin(len(self.rounds))
 
-    def _refuse(self, index: int, session: int, what: str, remedy: str) -> None:
-        self._service.refuse(index, session, what, remedy)
+    def _refuse(self, index: int, session: int, what: str, remedy: str, cause: str) -> None:
+        self._service.refuse(index, session, what, remedy, cause)
         self._remove(index, f"{what}; {remedy}" if remedy else what)
 
     def _remove(self, index: int, reason: str) -> None:
@@ -395,8 +432,9 @@ class Trainer:
         self._training.forget(index)
         self._waiting.pop(index, None)
         self._finished.pop(index, None)
+        self._scores.drop(index)
         if self._here.remove(index):
-            self._metrics.write("left", device=self._name(index), reason=reason)
+            self._tell("left", index, reason=reason)
 
     def _answer(self, arrived: Arrived, frames: Frames) -> None:
         seq = arrived.transfer.header.seq
@@ -404,15 +442,11 @@ class Trainer:
         if not self._training.holds(arrived.index):
             self._here.answered(arrived)
 
+    def _tell(self, event: str, index: int, **values: Any) -> None:
+        """Write that a device came or went."""
+        self._told[index] += 1
+        if self._told[index] <= _MOST_COMINGS:
+            self._metrics.write(event, device=self._name(index), **values)
+
     def _name(self, index: int) -> str:
         return self._facts.roster.names[index]
-
-
-def _exchange(settings: ServerSettings, facts: RunFacts, mode: Mode) -> Exchange:
-    return Exchange(
-        facts.bundle.manifest,
-        batch_size=settings.batch_size,
-        codec_down=settings.codec_down,
-        seed=settings.seed,
-        device=mode.back.device,
-    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import abc
 import time
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from itertools import zip_longest
 
 from slfac.codec.schedule import make_schedule
@@ -12,10 +13,11 @@ from slfac.server.events import Arrived
 from slfac.server.exchange import Decoded, Exchange
 from slfac.server.kept import KeptReplies
 from slfac.server.ledger import Ledger
-from slfac.server.modes.base import Mode, Turn
+from slfac.server.modes.base import Mode, StepMode, Turn
 from slfac.server.parts import Incoming, OpenStep, join_parts, share_out
 from slfac.server.settings import ServerSettings
 from slfac.wire.errors import CodecError, ProtocolError, TrainingError
+from slfac.wire.messages import Request
 from slfac.wire.transfer import Frames
 
 _NEVER = float("inf")
@@ -23,12 +25,12 @@ _NEVER = float("inf")
 _LEAST_PATIENCE_S = 0.01
 
 
-class Training:
+class Training(abc.ABC):
     """Collects the steps of a round, trains on them, and keeps the answers.
 
     Args:
         settings: The server's settings.
-        micro_batches: Parts that each are trained on as soon as they are in.
+        in_parts: Whether parts of a step are trained on as soon as they are in.
         mode: The way of split learning.
         exchange: Reads requests and writes replies.
         kept: Where replies are kept.
@@ -44,7 +46,7 @@ class Training:
         self,
         settings: ServerSettings,
         *,
-        micro_batches: int,
+        in_parts: bool,
         mode: Mode,
         exchange: Exchange,
         kept: KeptReplies,
@@ -52,6 +54,9 @@ class Training:
     ) -> None:
         self.samples: dict[int, int] = {}
         self.share = 1.0
+        # How many steps each was trained on in this round, and the last of them.
+        self._made: dict[int, tuple[int, int]] = {}
+        self._most_steps = settings.steps_per_round or _NEVER
         rounds, steps = settings.rounds, settings.steps_per_round
         self._schedule = make_schedule(settings.schedule, rounds=rounds, steps_per_round=steps)
         self._deadline_s = settings.step_deadline_s or _NEVER
@@ -60,8 +65,7 @@ class Training:
         self._kept = kept
         self._ledger = ledger
         self._round = 0
-        self._in_parts = micro_batches > 1
-        self._incoming = Incoming(settings.batch_size, joined=not self._in_parts)
+        self._incoming = Incoming(settings.batch_size, joined=not in_parts)
         self._open: list[OpenStep] = []
         self._waiting_since_s = _NEVER
         self._trainings = 0
@@ -80,6 +84,7 @@ class Training:
         self._participation = 0.0
         self._open.clear()
         self.samples.clear()
+        self._made.clear()
         self._mode.begin(round_)
 
     @property
@@ -124,24 +129,38 @@ class Training:
 
         Raises:
             CodecError: A payload cannot be decoded.
-            ProtocolError: It is of another round, or does not fit the model.
+            ProtocolError: It is of another round, does not fit the model, or the device has made
+                all its steps of this one.
         """
-        index, header = arrived.index, arrived.transfer.header
-        if header.round == self._round:
-            # Its journal has the beginning of this round by now.
-            self._kept.confirm(index, self._round)
-        self._incoming.expect(index, header)
-        place = (index, header.round, header.step)
-        frames = self._kept.find(*place, header.session, header.seq, part=header.part)
+        self._incoming.expect(arrived.index, arrived.transfer.header)
+        frames = self._kept_answer(arrived, arrived.transfer.header.part)
         if frames is not None:
             return frames
-        if header.round != self._round:
-            raise ProtocolError(f"a step of round {header.round} came in round {self._round}")
         waited = bool(self._incoming.ready())
         self._incoming.put(self._exchange.read_step(arrived))
         if not waited:
             self._waiting_since_s = time.monotonic()
         return None
+
+    def _kept_answer(self, arrived: Arrived, part: int) -> Frames | None:
+        index, header = arrived.index, arrived.transfer.header
+        if header.round == self._round:
+            # Its journal has the beginning of this round by now.
+            self._kept.confirm(index, self._round)
+        place = (index, header.round, header.step)
+        frames = self._kept.find(*place, header.session, header.seq, part=part)
+        if frames is None and header.round != self._round:
+            raise ProtocolError(f"a step of round {header.round} came in round {self._round}")
+        if frames is None:
+            self._check_plan(index, header.step)
+        return frames
+
+    def _check_plan(self, index: int, step: int) -> None:
+        """Refuse a step beyond those of a round."""
+        made, last = self._made.get(index, (0, -1))
+        if step != last and made >= self._most_steps:
+            # Its replies would fill the disk, and the others would wait for ever.
+            raise ProtocolError(f"a step came after the {self._most_steps} of a round")
 
     def drop(self, index: int) -> None:
         """Drop what a device has sent and was not trained on.
@@ -165,6 +184,7 @@ class Training:
         self.drop(index)
         self._go_on_without(index)
         self.samples.pop(index, None)
+        self._made.pop(index, None)
         self._exchange.forget(index)
         self._kept.forget(index)
         self._mode.forget(index)
@@ -201,6 +221,7 @@ class Training:
             )
         )
 
+    @abc.abstractmethod
     def train(
         self, order: tuple[int, ...], active: Set[int]
     ) -> Iterator[tuple[Arrived, Frames | None]]:
@@ -217,6 +238,67 @@ class Training:
         Raises:
             TrainingError: Training diverged.
         """
+
+    def _go_on_without(self, index: int) -> None:
+        """Do what others wait for, when a device is out of the run."""
+        del index
+
+    def _scale(self, headers: Iterable[Request]) -> None:
+        """Tell what share of the learning rates a training has: who was late is behind."""
+        self.share = min(self._schedule.share(self._round, header.step) for header in headers)
+
+    def _book(self, arrived: Arrived, samples: int, loss: float) -> None:
+        """Take note of what was trained for a device."""
+        index, step = arrived.index, arrived.transfer.header.step
+        made, last = self._made.get(index, (0, -1))
+        self._made[index] = made + (step != last), step
+        self.samples[index] = self.samples.get(index, 0) + samples
+        self._loss_sum += loss * samples
+        self._loss_samples += samples
+
+    def _count(self, order: tuple[int, ...], active: Set[int]) -> None:
+        self._trainings += 1
+        late = active - {*order} if self._mode.together else frozenset()
+        for index in late:
+            self._ledger.late(index)
+        self._participation += len(order) / (len(order) + len(late))
+
+    def _overdue_s(self) -> float:
+        return self._waiting_since_s + self._deadline_s - time.monotonic()
+
+
+class StepTraining(Training):
+    """Training where what a device sends of a step, smashed data and targets, is answered at once.
+
+    Args:
+        settings: The server's settings.
+        in_parts: Whether parts of a step are trained on as soon as they are in.
+        mode: The way of split learning.
+        exchange: Reads requests and writes replies.
+        kept: Where replies are kept.
+        ledger: Sums over steps.
+    """
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        *,
+        in_parts: bool,
+        mode: StepMode,
+        exchange: Exchange,
+        kept: KeptReplies,
+        ledger: Ledger,
+    ) -> None:
+        super().__init__(
+            settings, in_parts=in_parts, mode=mode, exchange=exchange, kept=kept, ledger=ledger
+        )
+        self._in_parts = in_parts
+        self._steps = mode
+
+    def train(
+        self, order: tuple[int, ...], active: Set[int]
+    ) -> Iterator[tuple[Arrived, Frames | None]]:
+        """Train on steps, or on the next part of a step; see :meth:`Training.train`."""
         step = next((step for step in self._open if order[0] in step.members), None)
         if step is None:
             step = self._begin_step(order)
@@ -248,9 +330,7 @@ class Training:
 
     def _begin_step(self, order: tuple[int, ...]) -> OpenStep:
         headers = {index: self._incoming.header(index) for index in order}
-        # Who was late is behind the others.
-        steps = [header.step for header in headers.values()]
-        self.share = min(self._schedule.share(self._round, step) for step in steps)
+        self._scale(headers.values())
         step = OpenStep(
             members={index: header.parts for index, header in headers.items()},
             samples=sum(header.step_samples or header.samples for header in headers.values()),
@@ -263,9 +343,9 @@ class Training:
     def _train_part(self, step: OpenStep, batches: dict[int, Batch]) -> dict[int, Outcome]:
         self._mode.scale_rate(step.share)
         if not self._in_parts:
-            return self._mode.train(batches)
+            return self._steps.train(batches)
         portion = step.portion()
-        outcomes = self._mode.train(batches, portion)
+        outcomes = self._steps.train(batches, portion)
         step.part += 1
         if portion.last:
             self._open.remove(step)
@@ -280,7 +360,7 @@ class Training:
             elif not step.wanted():
                 # All that the others' step waited for were parts of this device.
                 self._mode.scale_rate(step.share)
-                self._mode.train({}, Portion(step.samples, first=False, last=True))
+                self._steps.train({}, Portion(step.samples, first=False, last=True))
                 self._open.remove(step)
 
     def _answers(
@@ -301,17 +381,4 @@ class Training:
                 place=place,
                 train_ms=train_ms,
             )
-            samples = len(decoded.batch.target)
-            self.samples[index] = self.samples.get(index, 0) + samples
-            self._loss_sum += outcome.loss * samples
-            self._loss_samples += samples
-
-    def _count(self, order: tuple[int, ...], active: Set[int]) -> None:
-        self._trainings += 1
-        late = active - {*order} if self._mode.together else frozenset()
-        for index in late:
-            self._ledger.late(index)
-        self._participation += len(order) / (len(order) + len(late))
-
-    def _overdue_s(self) -> float:
-        return self._waiting_since_s + self._deadline_s - time.monotonic()
+            self._book(arrived, len(decoded.batch.target), outcome.loss)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import importlib
 import re
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import psutil
 from zmq.utils import z85
 
-from slfac.wire.addresses import check_server_address, join_address
+from slfac.wire.addresses import check_server_address, is_loopback, join_address
 from slfac.wire.errors import LinkError, MissingExtraError, SlfacError
 
 if TYPE_CHECKING:
@@ -104,7 +106,7 @@ def require_zeroconf() -> None:
         ) from error
 
 
-def open_zeroconf(interfaces: list[str] | None = None) -> Zeroconf:
+def open_zeroconf(interfaces: list[str | int] | None = None) -> Zeroconf:
     """Take part in mDNS.
 
     Args:
@@ -120,15 +122,27 @@ def open_zeroconf(interfaces: list[str] | None = None) -> Zeroconf:
     require_zeroconf()
     import zeroconf  # noqa: PLC0415 - only those who discover need it
 
-    chosen = interfaces if interfaces is not None else zeroconf.InterfaceChoice.All
-    failure: Exception | None = None
-    # A system without IPv6 has no sockets for it.
-    for version in (zeroconf.IPVersion.All, zeroconf.IPVersion.V4Only):
-        try:
-            return zeroconf.Zeroconf(interfaces=chosen, ip_version=version)
-        except (OSError, RuntimeError) as error:
-            failure = error
-    raise LinkError(
-        f"no network interface can be used for mDNS: {failure}",
-        "check the network, or do without: --server ADDRESS",
-    )
+    chosen = interfaces if interfaces is not None else _interfaces()
+    both = any(isinstance(one, int) for one in chosen)
+    version = zeroconf.IPVersion.All if both else zeroconf.IPVersion.V4Only
+    try:
+        return zeroconf.Zeroconf(interfaces=chosen, ip_version=version)
+    except (OSError, RuntimeError) as error:
+        raise LinkError(
+            f"no network interface can be used for mDNS: {error}",
+            "check the network, or do without: --server ADDRESS",
+        ) from error
+
+
+def _interfaces() -> list[str | int]:
+    """IPv4 addresses, and numbers of the interfaces with IPv6, as zeroconf takes them."""
+    up = {name for name, state in psutil.net_if_stats().items() if state.isup}
+    found: dict[str | int, None] = {}
+    for name, addresses in psutil.net_if_addrs().items():
+        for one in addresses:
+            if name in up and one.family == socket.AF_INET:
+                found[one.address] = None
+            # Loopback has no multicast of IPv6; to try each time fills the log.
+            elif name in up and one.family == socket.AF_INET6 and not is_loopback(one.address):
+                found[socket.if_nametoindex(name)] = None
+    return [*found]

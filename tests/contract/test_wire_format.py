@@ -44,6 +44,7 @@ MANIFEST = [
     manifest.RandomSpec,
     manifest.Graphs,
     manifest.Graph,
+    manifest.Head,
     manifest.Preprocessing,
     manifest.BackSpec,
     manifest.FileEntry,

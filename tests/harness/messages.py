@@ -55,7 +55,8 @@ PLAN = st.builds(
     stream_blocks=PARTS,
 )
 SUMMARY = st.builds(m.Summary, st.booleans(), U63, U63, U63, text(64), text(64), text(64), U32)
-KIND = st.sampled_from(["bundle", "join", "step", "front"])
+KIND = st.sampled_from(["bundle", "join", "step", "head", "front", "evaluate", "score"])
+FLOAT = st.floats(allow_nan=False)
 MESSAGES = {
     "Hello": st.builds(
         m.Hello, U63, st.booleans(), U32, text(64), text(64), st.just("") | BUNDLE_ID
@@ -80,6 +81,9 @@ MESSAGES = {
         parts=PARTS,
         step_samples=U32,
         clock=st.lists(CLOCK, max_size=1).map(tuple),
+        loss=FLOAT,
+        accuracy=FLOAT,
+        balanced_accuracy=FLOAT,
     ),
     "Reply": st.builds(
         m.Reply,
@@ -87,8 +91,8 @@ MESSAGES = {
         U63,
         KIND,
         U32,
-        st.sampled_from(["train", "stop"]),
-        st.floats(allow_nan=False),
+        st.sampled_from(["train", "stop", "evaluate"]),
+        FLOAT,
         MILLIS,
         MILLIS,
         MILLIS,

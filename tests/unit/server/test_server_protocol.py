@@ -47,19 +47,6 @@ def test_hello_is_answered_with_the_run(ends):
     assert ends.events == []
 
 
-def test_a_release_that_differs_is_logged_and_handed_on(ends, caplog, monkeypatch):
-    first = ends.connect()
-    assert "device a runs slfac '0', this server" in caplog.text
-    ends.ask(first, "join")
-    (event,) = ends.events
-    assert event.software == "0"
-    caplog.clear()
-    monkeypatch.setattr("slfac.server.protocol.__version__", "0")
-    (welcome,) = messages(ends.connect("b", 5))
-    assert welcome.software == "0"
-    assert caplog.text == ""
-
-
 def test_a_whole_request_reaches_the_trainer(ends):
     connection = ends.connect()
     connection.request_bytes = 4321

@@ -1,7 +1,9 @@
 """What is made of an offer on the network, which anyone there can make."""
 
 import hashlib
+import socket
 import sys
+from types import SimpleNamespace
 
 import pytest
 import zmq
@@ -113,23 +115,47 @@ def test_a_missing_package_is_named_with_what_to_do(monkeypatch):
 
 @pytest.mark.parametrize("error", [OSError(19, "No such device"), RuntimeError("No adapter")])
 def test_a_network_that_cannot_be_used_is_named(monkeypatch, error):
-    tried = []
-
-    def fail(**options):
-        tried.append(options["ip_version"])
+    def fail(**_):
         raise error
 
     monkeypatch.setattr("zeroconf.Zeroconf", fail)
     with pytest.raises(LinkError, match=r"no network interface can be used for mDNS: .*No "):
         open_zeroconf()
-    assert tried == [IPVersion.All, IPVersion.V4Only]
 
 
-def test_a_system_without_ipv6_does_with_ipv4(monkeypatch):
-    def four(**options):
-        if options["ip_version"] is not IPVersion.V4Only:
-            raise OSError(97, "Address family not supported by protocol")
-        return "service"
+@pytest.fixture
+def opened(monkeypatch):
+    """What zeroconf is told, on a machine with such interfaces."""
+    told = []
+    monkeypatch.setattr("zeroconf.Zeroconf", lambda **options: told.append(options))
 
-    monkeypatch.setattr("zeroconf.Zeroconf", four)
-    assert open_zeroconf() == "service"
+    def opened(**interfaces):
+        addresses, states = {}, {}
+        for name, (is_up, *hosts) in interfaces.items():
+            families = [socket.AF_INET6 if ":" in host else socket.AF_INET for host in hosts]
+            addresses[name] = [
+                SimpleNamespace(family=family, address=host)
+                for family, host in zip(families, hosts, strict=True)
+            ]
+            states[name] = SimpleNamespace(isup=is_up)
+        monkeypatch.setattr("psutil.net_if_addrs", lambda: addresses)
+        monkeypatch.setattr("psutil.net_if_stats", lambda: states)
+        monkeypatch.setattr("socket.if_nametoindex", lambda name: [*interfaces].index(name) + 1)
+        open_zeroconf()
+        return told[-1]["interfaces"], told[-1]["ip_version"]
+
+    return opened
+
+
+def test_all_interfaces_that_are_up_are_used(opened):
+    lo = (True, "127.0.0.1", "::1")
+    eth = (True, "10.0.0.5", "fe80::5%eth0", "fd00::5")
+    assert opened(lo=lo, eth0=eth, wlan0=(False, "10.1.0.5", "fe80::6")) == (
+        ["127.0.0.1", "10.0.0.5", 2],
+        IPVersion.All,
+    )
+
+
+def test_a_system_without_ipv6_does_with_ipv4(opened):
+    found = opened(lo=(True, "127.0.0.1"), eth0=(True, "10.0.0.5"))
+    assert found == (["127.0.0.1", "10.0.0.5"], IPVersion.V4Only)
