@@ -172,6 +172,11 @@ def run(args: argparse.Namespace) -> int:
     if result.best is not None:
         best = result.best
         print(f"best after round {best.round + 1}: {_score(best.measure, best.value)}")
+    if result.refused_keys:
+        print(f"refused {result.refused_keys} connections for their keys")
+    if result.refused:
+        causes = ", ".join(f"{cause} {count}" for cause, count in result.refused.items())
+        print(f"refused {sum(result.refused.values())} messages: {causes}")
     return 0
 
 
@@ -193,10 +198,7 @@ def _show(event: dict[str, Any]) -> None:
         names = ", ".join(event["devices"])
         _say(f"run {event['run']} at {event['address']}, waiting for {names}")
     elif kind == "restarted":
-        _say(
-            f"run {event['run']} at {event['address']} goes on after {event['round']} of "
-            f"{event['rounds']} rounds, waiting for {', '.join(event['missing'])}"
-        )
+        _say(_restarted(event))
     elif kind == "resumed":
         _say(f"{event['device']} goes on from the beginning of round {event['round'] + 1}")
     elif kind == "live":
@@ -219,6 +221,19 @@ def _show(event: dict[str, Any]) -> None:
             f"{event['devices']} devices, {event['seconds']:.1f} s, "
             f"{event['bytes_up'] / 1e6:.2f} MB up, {event['bytes_down'] / 1e6:.2f} MB down so far"
         )
+
+
+def _restarted(event: dict[str, Any]) -> str:
+    line = (
+        f"run {event['run']} at {event['address']} goes on after {event['round']} of "
+        f"{event['rounds']} rounds, waiting up to {event['wait_s']:g} s for "
+        f"{', '.join(event['missing']) or 'any device'}"
+    )
+    if event["ended"]:
+        line += "; the run had ended, so start its devices again"
+    if event["revoked"]:
+        line += f"; without {', '.join(event['revoked'])}, not enrolled any more"
+    return line
 
 
 _LIVE = ("page", "prometheus", "tensorboard")

@@ -7,9 +7,10 @@ import json
 import logging
 import math
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import safetensors
@@ -17,7 +18,14 @@ import safetensors.torch
 import torch
 
 from slfac.server.back import BackHalf
-from slfac.server.checkpoint import KEPT_FILE, MODE_FILE, OPTIMIZER_FILE, STATE_FILE
+from slfac.server.checkpoint import (
+    KEPT_FILE,
+    MODE_FILE,
+    OPTIMIZER_FILE,
+    STATE_FILE,
+    SUM_FIELD,
+    state_sum,
+)
 from slfac.server.kept import KeptReplies, Place, check_sealed
 from slfac.server.ledger import DeviceTotals
 from slfac.server.metrics import METRICS_NAME
@@ -30,6 +38,7 @@ from slfac.wire.meter import Traffic
 
 _LAST_LINE_BYTES = 4096
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,15 @@ class Checkpoint:
     path: Path
     standing: Standing
     groups: list[dict[str, Any]]
+
+    def without(self, devices: Collection[int]) -> Checkpoint:
+        """The same, with devices that are not waited for.
+
+        Args:
+            devices: Their indices.
+        """
+        members = tuple(index for index in self.standing.members if index not in devices)
+        return replace(self, standing=replace(self.standing, members=members))
 
     def front(self, bundle: Bundle) -> State:
         """The averaged front.
@@ -157,10 +175,29 @@ def newest_checkpoint(out: Path) -> Checkpoint:
     Raises:
         SettingsError: There is none.
     """
+    return _newest(out, _read)
+
+
+def newest_standing(out: Path) -> Standing:
+    """Where a run stands by its newest checkpoint, whose other files are not looked at.
+
+    Args:
+        out: The run's folder.
+
+    Returns:
+        The standing.
+
+    Raises:
+        SettingsError: There is none that can be read.
+    """
+    return _newest(out, lambda folder: _standing(_read_state(folder)))
+
+
+def _newest(out: Path, read: Callable[[Path], T]) -> T:
     folders = sorted(out.glob("checkpoint/round-*"), reverse=True)
     for folder in folders:
         try:
-            return _read(folder)
+            return read(folder)
         except KeyError as error:
             _log.warning("checkpoint %s cannot be used: %s lacks %s", folder, STATE_FILE, error)
         except (OSError, ValueError, TypeError, AttributeError, msgspec.MsgspecError) as error:
@@ -187,8 +224,25 @@ def has_ended(out: Path) -> bool:
     return isinstance(last, dict) and last.get("event") == "end"
 
 
+def _read_state(folder: Path) -> dict[str, Any]:
+    state: dict[str, Any] = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+    # Those of earlier releases have none.
+    found = state.pop(SUM_FIELD, None)
+    if found is not None and found != state_sum(state):
+        raise ValueError(f"{STATE_FILE} is damaged")
+    return state
+
+
+def _standing(state: dict[str, Any]) -> Standing:
+    for entry in state["rounds"]:
+        # JSON has no number for a loss that was not finite.
+        if entry["score"] is not None and entry["score"]["loss"] is None:
+            entry["score"]["loss"] = math.nan
+    return msgspec.convert(state, Standing)
+
+
 def _read(folder: Path) -> Checkpoint:
-    state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+    state = _read_state(folder)
     for name, entry in state["files"].items():
         data = (folder / name).read_bytes()
         if len(data) != entry["bytes"] or hashlib.sha256(data).hexdigest() != entry["sha256"]:
@@ -196,9 +250,4 @@ def _read(folder: Path) -> Checkpoint:
     sealed = msgspec.json.decode((folder / KEPT_FILE).read_bytes(), type=dict[str, list[Place]])
     for name, places in sealed.items():
         check_sealed(folder / name, places)
-    for entry in state["rounds"]:
-        # JSON has no number for a loss that was not finite.
-        if entry["score"] is not None and entry["score"]["loss"] is None:
-            entry["score"]["loss"] = math.nan
-    standing = msgspec.convert(state, Standing)
-    return Checkpoint(folder, standing, state["optimizer"])
+    return Checkpoint(folder, _standing(state), state["optimizer"])

@@ -21,7 +21,7 @@ from slfac.server.live.address import check_listen
 from slfac.server.modes.factory import parse_mode
 from slfac.server.modes.u_shaped import UShaped
 from slfac.server.optim import check_optimizer
-from slfac.server.resume import has_ended, newest_checkpoint
+from slfac.server.resume import has_ended, newest_standing
 from slfac.wire.addresses import check_address
 from slfac.wire.errors import AddressError, SettingsError
 from slfac.wire.factories import DEFAULT_ALLOWED
@@ -307,7 +307,7 @@ _FREE = {
 
 def _resumed(values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of the run in ``out``, with those that may be changed as they are given."""
-    standing = newest_checkpoint(Path(values["out"])).standing
+    standing = newest_standing(Path(values["out"]))
     for name, value in values.items():
         kept = standing.settings.get(name)
         if name not in _FREE and _plain(value) != kept:

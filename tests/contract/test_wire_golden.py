@@ -138,9 +138,7 @@ CASES = {
 # Frames of writers that knew fewer fields; what they leave out reads as its default.
 OLDER = (
     "bye-without-provider",
-    "request-step-without-loss",
     "request-step-without-parts",
-    "request-without-clock",
     "welcome-without-parts",
     "welcome-without-schedule",
     "welcome-without-software",

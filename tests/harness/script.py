@@ -35,6 +35,7 @@ class Script:
         self.events = queue.Queue()
         self.answers = []
         self.refused = []
+        self.causes = []
         self.bodies = defaultdict(list)
         self.then = {}
         self.sessions = {}
@@ -53,8 +54,9 @@ class Script:
             self.rounds[index] = header.round
         self.then[index](header)
 
-    def refuse(self, index, session, reason, _remedy):
+    def refuse(self, index, session, reason, _remedy, cause):
         self.refused.append((index, session, reason))
+        self.causes.append(cause)
 
     def traffic(self, _name):
         return Traffic()
