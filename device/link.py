@@ -14,6 +14,7 @@ import zmq
 
 from slfac import __version__
 from slfac.device.connection import Connection, Disconnected, UnreachableError
+from slfac.device.whereabouts import PATIENCE_S, Whereabouts
 from slfac.wire.errors import LinkError, ProtocolError, RefusedError
 from slfac.wire.keys import device_keys
 from slfac.wire.messages import (
@@ -92,7 +93,7 @@ class Link:
     ) -> None:
         self.sent = Meter()
         self.received = Meter()
-        self._address = address
+        self._where = Whereabouts(address)
         self._keys = device_keys(keys) if keys is not None else None
         self._name = name
         self._bundle_id = bundle_id
@@ -243,7 +244,7 @@ class Link:
 
     def _resume(self) -> None:
         """Connect again and take the session up where it was."""
-        self._on_status(f"lost the server at {self._address}; connecting again")
+        self._on_status(f"lost the server at {self._where}; connecting again")
         welcome = self._reach(self._reconnect_timeout_s, resume=True)
         if not welcome.resumed or welcome.run != self._run:
             raise SessionLost
@@ -255,7 +256,7 @@ class Link:
         met = bool(self._run)
         for pause_s in itertools.chain(_BACKOFF_S, itertools.repeat(_BACKOFF_S[-1])):
             try:
-                return self._greet(deadline_s - time.monotonic(), resume=resume)
+                return self._find(deadline_s - time.monotonic(), resume=resume)
             except UnreachableError:
                 if not met:
                     raise
@@ -267,13 +268,29 @@ class Link:
                     break
                 # Else libzmq would go on connecting during the pause.
                 self._drop()
+                self._where.go_home()
                 time.sleep(min(pause_s, left_s))
         raise self._gone(timeout_s)
 
-    def _greet(self, timeout_s: float, *, resume: bool) -> Welcome:
+    def _find(self, timeout_s: float, *, resume: bool) -> Welcome:
+        """Greet the server, and each that it sends this device on to."""
+        while True:
+            away = self._where.away
+            try:
+                answer = self._greet(min(timeout_s, PATIENCE_S) if away else timeout_s, resume)
+            except UnreachableError:
+                if not away:
+                    raise
+                raise Disconnected from None
+            if isinstance(answer, Welcome):
+                self._where.arrive()
+                return answer
+            self._where.follow(answer.address)
+
+    def _greet(self, timeout_s: float, resume: bool) -> Welcome | Refusal:
         self._drop()
         connection = Connection(
-            self._context, self._address, self._keys, sent=self.sent, received=self.received
+            self._context, self._where.address, self._keys, sent=self.sent, received=self.received
         )
         self._connection = connection
         self._inbox = Inbox(0)
@@ -296,6 +313,8 @@ class Link:
             if message is None:
                 continue
             header = message[0]
+            if isinstance(header, Refusal) and header.address:
+                return header
             if isinstance(header, Refusal):
                 raise self._refused(header)
             if isinstance(header, Welcome) and header.session == self._session:
@@ -304,7 +323,7 @@ class Link:
         if self._run:
             raise Disconnected
         raise ProtocolError(
-            f"the server at {self._address} did not answer HELLO within {_HELLO_TIMEOUT_S:g} s",
+            f"the server at {self._where} did not answer HELLO within {_HELLO_TIMEOUT_S:g} s",
             "check that both ends run the same release of slfac",
         )
 
@@ -315,7 +334,7 @@ class Link:
 
     def _gone(self, timeout_s: float) -> LinkError:
         return LinkError(
-            f"lost the server at {self._address}; it did not come back within {timeout_s:.0f} s",
+            f"lost the server at {self._where}; it did not come back within {timeout_s:.0f} s",
             "check that it runs, then start this device again",
         )
 

@@ -15,7 +15,7 @@ from typing import Final
 
 import zmq
 
-from slfac.wire.errors import AddressError, SettingsError
+from slfac.wire.errors import AddressError, ProtocolError, SettingsError
 from slfac.wire.frame import MAX_BODY_BYTES
 from slfac.wire.keys import DeviceKeys, KeyPair
 
@@ -53,6 +53,41 @@ def check_address(address: str, *, insecure: bool = False) -> str:
             "make keys with `slfac keys new`, or use tcp://127.0.0.1:PORT",
         )
     return address
+
+
+def split_address(address: str) -> tuple[str, str]:
+    """Host and port of an address.
+
+    Args:
+        address: ``tcp://HOST:PORT``, as :func:`check_address` passes it.
+
+    Returns:
+        Host, with brackets where it is IPv6, and port.
+    """
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    return host, port
+
+
+def sent_on(address: str, reached: str) -> str:
+    """Where a server that was reached sends a device.
+
+    Args:
+        address: What it says; host ``*`` is the one that it was reached at.
+        reached: The address that it was reached at.
+
+    Returns:
+        The address to connect to.
+
+    Raises:
+        ProtocolError: What it says is no address.
+    """
+    try:
+        host, port = split_address(check_address(address))
+        return check_address(f"tcp://{split_address(reached)[0] if host == '*' else host}:{port}")
+    except AddressError as error:
+        raise ProtocolError(
+            f"the server at {reached} sends this device on: {error.what}"
+        ) from error
 
 
 def bind_server(

@@ -99,6 +99,7 @@ CASES = {
     "credit": Credit(SESSION, 524288),
     "ping": Ping(SESSION),
     "refusal": Refusal(SESSION, "this device's key is not enrolled", "enroll it"),
+    "refusal-elsewhere": Refusal(SESSION, "it is served there", "", "tcp://*:5556"),
     "bye": Bye(
         SESSION,
         True,
@@ -109,7 +110,7 @@ CASES = {
     "echo": Echo(SESSION, 3, "0.1.0", 1_800_000_000_123_456_789),
 }
 # Frames of writers that knew fewer fields; what they leave out reads as its default.
-OLDER = ("bye-without-provider", "welcome-without-schedule")
+OLDER = ("bye-without-provider", "refusal-without-address", "welcome-without-schedule")
 
 
 def described(value):

@@ -10,9 +10,9 @@ import zmq
 
 from harness.offline import plan
 from slfac.device.link import Link
-from slfac.wire.errors import AuthError, LinkError, ProtocolError
+from slfac.wire.errors import AuthError, LinkError, ProtocolError, SettingsError
 from slfac.wire.frame import decode_header, encode_header
-from slfac.wire.messages import Hello, Reply, Section, Welcome
+from slfac.wire.messages import Hello, Refusal, Reply, Section, Welcome
 
 pytestmark = pytest.mark.device
 
@@ -74,8 +74,10 @@ class HangsUp:
 class Answers:
     """A ROUTER that greets, and answers each request with what it was given."""
 
-    def __init__(self, port, *sections):
+    def __init__(self, port, *sections, sends_on=""):
+        self.hellos = 0
         self._sections = sections
+        self._sends_on = sends_on
         self._context = zmq.Context()
         self._router = self._context.socket(zmq.ROUTER)
         self._router.linger = 0
@@ -99,7 +101,10 @@ class Answers:
                 continue
             identity, head, _ = self._router.recv_multipart()
             told = decode_header(head)
-            if isinstance(told, Hello):
+            self.hellos += isinstance(told, Hello)
+            if isinstance(told, Hello) and self._sends_on:
+                answer = Refusal(told.session, "elsewhere", "go", self._sends_on)
+            elif isinstance(told, Hello):
                 answer = Welcome(
                     told.session, told.resume, "b", "r", "d", 0, 1, "0" * 64, 1 << 20, plan()
                 )
@@ -111,10 +116,19 @@ class Answers:
             self._router.send_multipart([identity, encode_header(answer), b""])
 
 
-@pytest.fixture
-def port():
+def free_port():
     with socket.create_server(("127.0.0.1", 0)) as free:
         return free.getsockname()[1]
+
+
+@pytest.fixture
+def port():
+    return free_port()
+
+
+@pytest.fixture
+def other_port():
+    return free_port()
 
 
 def listen(port):
@@ -173,3 +187,56 @@ def test_a_tunnel_that_stays_silent_is_a_server_that_did_not_come_back(port, lin
     with listen(port), pytest.raises(LinkError, match="did not come back within 1 s") as caught:
         device.request("join", max_reply_bytes=0)
     assert caught.type is LinkError
+
+
+def test_a_device_goes_where_it_is_sent_and_stays_there(port, other_port, link):
+    device = link()
+    with Answers(port, sends_on=f"tcp://*:{other_port}") as home, Answers(other_port) as other:
+        assert device.join().device == "d"
+        device.request("join", max_reply_bytes=0)
+        assert (home.hellos, other.hellos) == (1, 1)
+
+
+def test_a_device_asks_at_home_again_when_its_server_has_moved(port, other_port, link, monkeypatch):
+    monkeypatch.setattr("slfac.device.link.PATIENCE_S", 0.3)
+    device, third = link(), free_port()
+    with Answers(port, sends_on=f"tcp://127.0.0.1:{other_port}"), Answers(other_port):
+        device.join()
+    with Answers(port, sends_on=f"tcp://127.0.0.1:{third}"), Answers(third) as moved:
+        device.request("join", max_reply_bytes=0)
+        assert moved.hellos == 1
+
+
+def test_servers_that_send_a_device_in_a_circle_are_found_out(port, other_port, link):
+    with (
+        Answers(port, sends_on=f"tcp://*:{other_port}"),
+        Answers(other_port, sends_on=f"tcp://127.0.0.1:{port}"),
+        pytest.raises(ProtocolError, match=f"at tcp://127.0.0.1:{port} sends this device on, and"),
+    ):
+        link().join()
+
+
+@pytest.mark.parametrize("nonsense", ["elsewhere", "tcp://*:99999", "ipc:///tmp/x"])
+def test_a_device_that_is_sent_nowhere_says_so(nonsense, port, link):
+    with (
+        Answers(port, sends_on=nonsense),
+        pytest.raises(ProtocolError, match=f"tcp://127.0.0.1:{port} sends this device on: addr"),
+    ):
+        link().join()
+
+
+def test_without_keys_a_device_is_not_sent_away_from_its_machine(port, link):
+    with (
+        Answers(port, sends_on="tcp://192.0.2.1:5555"),
+        pytest.raises(SettingsError, match="not a loopback"),
+    ):
+        link().join()
+
+
+def test_a_device_that_is_sent_to_a_server_which_is_not_there_says_where(port, other_port, link):
+    device = link(connect_timeout_s=0.8)
+    with (
+        Answers(port, sends_on=f"tcp://*:{other_port}"),
+        pytest.raises(LinkError, match=rf":{other_port} \(sent on by tcp://127.0.0.1:{port}\)"),
+    ):
+        device.join()
