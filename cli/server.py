@@ -22,6 +22,7 @@ examples:
 Codecs: none, fp16, slfac:theta=0.9,bmin=2,bmax=8. Optimisers: sgd:lr=0.05,momentum=0.9,
 adam:lr=0.001, adamw:lr=0.001, each with clip_norm=1 or clip_value=0.1. Schedules: constant,
 linear:final=0, cosine:warmup=2,final=0.01, step:every=10,factor=0.1 (docs/guide.md).
+Modes: parallel, sfl-v1, sfl-v2, relay, async:staleness=4 (docs/modes.md).
 Partitions: own, iid, dirichlet:beta=0.5 (docs/data.md).
 
 A file for --config holds the same settings, with _ for - (docs/server.toml). What is given
@@ -57,6 +58,7 @@ def add_parser(subparsers: Any) -> None:
     add("--devices", metavar="A,B", type=_names, help="devices of the run (all enrolled)")
     add("--min-devices", type=int, metavar="N", help="start with N once the wait is over (all)")
     add("--join-timeout-s", type=float, metavar="S", help="how long to wait for devices (for ever)")
+    add("--mode", metavar="SPEC", help="way of split learning (what the bundle was made for)")
     add("--rounds", type=int, metavar="N", help="rounds to train (10)")
     add("--steps-per-round", type=int, metavar="N", help="0: one pass over a device's data (0)")
     add("--batch-size", type=int, metavar="N", help="samples a device puts into a step (32)")
@@ -78,6 +80,7 @@ def add_parser(subparsers: Any) -> None:
     add("--grace-s", type=float, metavar="S", help="how long a lost device may stay away (60)")
     add("--idle-timeout-s", type=float, metavar="S", help="give up without devices after (600)")
     add("--step-timeout-s", type=float, metavar="S", help="go on without a silent device (600)")
+    add("--step-deadline-s", type=float, metavar="S", help="make steps without the late (never)")
     add(
         "--torch-device",
         choices=("auto", "cpu", "cuda"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,10 +48,13 @@ class Outcome:
         loss: Mean loss of its own samples.
         gradients: Gradient of that loss, one tensor per smashed tensor, where the back
             half is.
+        staleness: Updates of the back half by other devices since the device's last
+            gradient; None where a step waits for all.
     """
 
     loss: float
     gradients: tuple[torch.Tensor, ...]
+    staleness: int | None = None
 
 
 class BackHalf:
@@ -81,12 +85,22 @@ class BackHalf:
         device: torch.device = CPU,
     ) -> None:
         self._manifest = bundle.manifest
+        self._spec = optimizer
         self.device = device
-        self.module = _moved(_build(bundle, allow), device)
-        parameters = list(self.module.parameters())
+        self._take(_moved(_build(bundle, allow), device))
+
+    def copy(self) -> BackHalf:
+        """A back half of equal weights, with a fresh optimiser of its own."""
+        twin = copy.copy(self)
+        twin._take(copy.deepcopy(self.module))
+        return twin
+
+    def _take(self, module: torch.nn.Module) -> None:
+        self.module = module
+        parameters = list(module.parameters())
         # A cut behind the last layer with weights leaves nothing to train here.
         parameters = parameters or [torch.nn.Parameter(torch.zeros(0))]
-        self.optimizer = make_torch_optimizer(optimizer, parameters)
+        self.optimizer = make_torch_optimizer(self._spec, parameters)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
 
     def scale_rate(self, share: float) -> None:
@@ -112,11 +126,12 @@ class BackHalf:
 
         Returns:
             One outcome per device, in the same order; None for a device that was left out.
+            With all of them left out, the weights are as before.
 
         Raises:
-            TrainingError: All devices were left out, a gradient of the weights is not
-                finite, or torch failed on the batch; the weights are as before. Or the
-                memory of the device is full, and the step is not to be made again.
+            TrainingError: A gradient of the weights is not finite, or torch failed on the
+                batch; the weights are as before. Or the memory of the device is full, and
+                the step is not to be made again.
         """
         self.module.train()
         taken = [i for i, batch in enumerate(batches) if _is_sane(batch)]
@@ -132,9 +147,7 @@ class BackHalf:
             # BatchNorm has taken the left-out samples into its statistics by now.
             _restore(buffers)
             taken = [i for i, keep in zip(taken, finite, strict=True) if keep]
-        raise TrainingError(
-            "no device's loss is finite any more: training diverged", "lower the learning rate"
-        )
+        return [None] * len(batches)
 
     def _forward(self, batches: Sequence[Batch]) -> tuple[list[torch.Tensor], torch.Tensor]:
         """The samples of all batches as one, and the loss of each."""

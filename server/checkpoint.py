@@ -6,10 +6,9 @@ says where in their files they lie, and ``state.json``, with the size and hash o
 but the replies', which have sums of their own. It is written under another name, synced, and
 renamed; the two newest of a run are kept, and the one that ``checkpoint/best`` links to.
 
-``optimizer.safetensors`` names each tensor of the torch optimiser's state ``INDEX.SLOT``
-(``0.momentum_buffer``), INDEX counting the back's parameters; ``optimizer`` in
-``state.json`` holds the settings of its parameter groups. ``rng.torch`` beside them is the
-state of torch's generator.
+``optimizer.safetensors`` holds the torch optimiser's state (:mod:`slfac.server.optim_state`), and
+``optimizer`` in ``state.json`` the settings of its parameter groups. ``rng.torch`` beside them is
+the state of torch's generator. A mode that holds more than one back half adds ``mode.safetensors``.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +26,15 @@ import msgspec
 import safetensors.torch
 import torch
 
-from slfac.server.back import BackHalf
 from slfac.server.kept import KeptReplies
 from slfac.server.metrics import finite_or_null
+from slfac.server.modes.base import Mode
+from slfac.server.optim_state import flatten_optimizer
 from slfac.wire.bundle import BACK_FILE, FRONT_FILE, State, pack_state
 from slfac.wire.errors import TrainingError
 
 OPTIMIZER_FILE = "optimizer.safetensors"
+MODE_FILE = "mode.safetensors"
 STATE_FILE = "state.json"
 KEPT_FILE = "kept.json"
 BEST_NAME = "best"
@@ -47,7 +47,7 @@ def write_checkpoint(
     *,
     finished_rounds: int,
     front: State,
-    back: BackHalf,
+    mode: Mode,
     kept: KeptReplies,
     facts: dict[str, Any],
 ) -> Path:
@@ -57,7 +57,7 @@ def write_checkpoint(
         folder: The run's output folder.
         finished_rounds: Rounds behind it.
         front: The averaged front.
-        back: The back half with its optimiser.
+        mode: The way of split learning, with its back half and optimiser.
         kept: What the devices were answered in the round behind it.
         facts: Anything else that JSON can hold (run id, bundle id, seed, score); a number
             that is not finite becomes null.
@@ -70,7 +70,8 @@ def write_checkpoint(
     """
     parent = folder / "checkpoint"
     target = parent / f"round-{finished_rounds:06d}"
-    tensors, groups = _flatten(back.optimizer)
+    back = mode.back
+    tensors, groups = flatten_optimizer(back.optimizer)
     state = {**facts, "finished_rounds": finished_rounds, "optimizer": groups}
     tensors["rng.torch"] = torch.get_rng_state()
     if back.device.type == "cuda":
@@ -80,6 +81,8 @@ def write_checkpoint(
         BACK_FILE: safetensors.torch.save(_contiguous(back.module.state_dict())),
         OPTIMIZER_FILE: safetensors.torch.save(_contiguous(tensors)),
     }
+    if held := mode.state():
+        files[MODE_FILE] = safetensors.torch.save(_contiguous(held))
     try:
         _replace(target, files, state, kept, finished_rounds - 1)
     except OSError as error:
@@ -151,21 +154,6 @@ def _replace(
     finally:
         # Nothing is left of it after the rename; a failed one must not fill the disk.
         shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _flatten(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor], list[Any]]:
-    """Tensors of an optimiser's state under flat names, and the rest of its groups."""
-    state = optimizer.state_dict()
-    tensors = dict(_named(state["state"]))
-    groups = [{k: v for k, v in group.items() if k != "params"} for group in state["param_groups"]]
-    return tensors, groups
-
-
-def _named(state: dict[int, dict[str, Any]]) -> Iterator[tuple[str, torch.Tensor]]:
-    for index, values in state.items():
-        for key, value in values.items():
-            if isinstance(value, torch.Tensor):
-                yield f"{index}.{key}", value
 
 
 def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Iterable
 
-from slfac.server.back import BackHalf
 from slfac.server.best import Watch
 from slfac.server.checkpoint import mark_best, write_checkpoint
 from slfac.server.evaluate import Evaluator, Score
@@ -14,11 +13,13 @@ from slfac.server.exchange import Exchange
 from slfac.server.kept import KeptReplies
 from slfac.server.ledger import Ledger
 from slfac.server.metrics import Metrics
+from slfac.server.modes.base import Mode
 from slfac.server.protocol import RunFacts
 from slfac.server.result import RoundResult
 from slfac.server.resume import Checkpoint, Standing
 from slfac.server.service import Service
 from slfac.server.settings import ServerSettings
+from slfac.server.training import Training
 from slfac.wire.bundle import State
 from slfac.wire.errors import BundleError, TrainingError
 
@@ -32,7 +33,7 @@ class Chronicle:
         settings: The server's settings.
         facts: Run id, bundle and devices.
         service: Knows what crossed the sockets.
-        back: The back half.
+        mode: The way of split learning, with its back half.
         evaluator: Scores the averaged front; None to score nothing.
         watch: Finds the best round by its scores.
         metrics: Where events are written.
@@ -51,7 +52,7 @@ class Chronicle:
         settings: ServerSettings,
         facts: RunFacts,
         service: Service,
-        back: BackHalf,
+        mode: Mode,
         evaluator: Evaluator | None,
         watch: Watch,
         metrics: Metrics,
@@ -64,7 +65,7 @@ class Chronicle:
         self._settings = settings
         self._facts = facts
         self._service = service
-        self._back = back
+        self._mode = mode
         self._evaluator = evaluator
         self._watch = watch
         self._metrics = metrics
@@ -84,7 +85,7 @@ class Chronicle:
             checkpoint: The checkpoint.
 
         Raises:
-            BundleError: The replies in it cannot be read.
+            BundleError: The replies in it cannot be read, or it is of another mode.
             CodecError: It holds the state of other codecs.
         """
         standing = checkpoint.standing
@@ -95,18 +96,18 @@ class Chronicle:
         self.checkpoint = checkpoint.path
         self._exchange.restore_codecs(standing.codecs)
         checkpoint.restore_kept(self._kept)
+        checkpoint.restore_mode(self._mode)
 
     def finish_round(
-        self, front: State, *, train_loss: float, begun_s: float, devices: int, share: float
+        self, front: State, training: Training, *, begun_s: float, devices: int
     ) -> bool:
         """Evaluate a round and write it into the metrics.
 
         Args:
             front: The averaged front.
-            train_loss: Mean training loss over the round's samples.
+            training: What was trained in it.
             begun_s: Monotonic time at which the round began.
-            devices: Devices whose fronts were averaged.
-            share: Of the learning rates, at its last step.
+            devices: Devices whose fronts went into it.
 
         Returns:
             Whether it is the best round so far.
@@ -118,7 +119,7 @@ class Chronicle:
         totals = self._ledger.totals.values()
         result = RoundResult(
             round=len(self.rounds),
-            train_loss=train_loss,
+            train_loss=training.loss,
             score=score,
             seconds=time.monotonic() - begun_s,
             bytes_up=bytes_up,
@@ -126,10 +127,11 @@ class Chronicle:
             float32_bytes_up=bytes_up + sum(t.saved_bytes_up for t in totals),
             float32_bytes_down=bytes_down + sum(t.saved_bytes_down for t in totals),
             devices=devices,
+            participation=training.participation,
         )
         self.rounds.append(result)
         is_best = self._watch.look(result.round, score)
-        self._write(result, share)
+        self._write(result, training.share)
         return is_best
 
     def save(self, front: State, members: Iterable[int], *, is_best: bool) -> None:
@@ -162,7 +164,7 @@ class Chronicle:
                 self._settings.out,
                 finished_rounds=len(self.rounds),
                 front=front,
-                back=self._back,
+                mode=self._mode,
                 kept=self._kept,
                 facts=standing.as_json(),
             )
@@ -180,7 +182,7 @@ class Chronicle:
         if self._evaluator is None:
             return None
         try:
-            return self._evaluator.score(front, self._back)
+            return self._evaluator.score(front, self._mode.back)
         except (OSError, BundleError) as error:
             # The devices' work must not be lost over a number that only people read.
             _log.warning("round %d is not evaluated: %s", len(self.rounds), error)

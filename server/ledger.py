@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from slfac.server.back import Outcome
 from slfac.server.exchange import Answer, Decoded
 from slfac.server.metrics import Metrics
 from slfac.wire.messages import Timings
@@ -23,6 +24,7 @@ class DeviceTotals:
         gradient_bytes: Encoded gradients sent.
         gradient_values: float32 values they stand for.
         phase_ms: Time per phase.
+        late: Trainings that were made without it, because its batch was not in.
     """
 
     steps: int = 0
@@ -32,6 +34,7 @@ class DeviceTotals:
     gradient_bytes: int = 0
     gradient_values: int = 0
     phase_ms: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
+    late: int = 0
 
     @property
     def saved_bytes_up(self) -> int:
@@ -62,14 +65,14 @@ class Ledger:
         self.totals = {name: DeviceTotals() for name in names}
 
     def step(
-        self, decoded: Decoded, answer: Answer, *, loss: float, round_: int, train_ms: float
+        self, decoded: Decoded, answer: Answer, outcome: Outcome, *, round_: int, train_ms: float
     ) -> None:
         """Take note of a step that was answered.
 
         Args:
             decoded: The request.
             answer: The reply.
-            loss: The device's loss.
+            outcome: What the training gave the device.
             round_: The round.
             train_ms: Time of the training step.
         """
@@ -87,7 +90,7 @@ class Ledger:
             "step": header.step,
             "device": self._names[step.arrived.index],
             "samples": header.samples,
-            "loss": loss,
+            "loss": outcome.loss,
             "bytes_up": step.arrived.request_bytes,
             "bytes_down": answer.bytes,
             "smashed_bytes": step.smashed_bytes,
@@ -100,6 +103,16 @@ class Ledger:
                 "encode": answer.encode_ms,
             },
         }
+        if outcome.staleness is not None:
+            self._open[step.arrived.index]["staleness"] = outcome.staleness
+
+    def late(self, index: int) -> None:
+        """Take note that a training was made without a device that it was for.
+
+        Args:
+            index: The device.
+        """
+        self.totals[self._names[index]].late += 1
 
     def timings(self, index: int, timings: Timings | None) -> None:
         """Write a device's last step, now that its timings are known, or never will be.

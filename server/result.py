@@ -28,7 +28,9 @@ class RoundResult:
         bytes_down: Bytes sent since the run began.
         float32_bytes_up: Bytes received, had smashed data come as float32.
         float32_bytes_down: Bytes sent, had gradients gone as float32.
-        devices: Devices whose fronts were averaged.
+        devices: Devices whose fronts went into it.
+        participation: Of the devices that a training was for, the mean share whose batches
+            were in when it was made; below 1 where a deadline let the others be late.
     """
 
     round: int
@@ -40,6 +42,7 @@ class RoundResult:
     float32_bytes_up: int
     float32_bytes_down: int
     devices: int
+    participation: float = 1.0
 
     def as_event(self) -> dict[str, Any]:
         """Fields of the ``round`` event in the metrics."""

@@ -7,7 +7,6 @@ import json
 import logging
 import math
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,12 @@ import safetensors.torch
 import torch
 
 from slfac.server.back import BackHalf
-from slfac.server.checkpoint import KEPT_FILE, OPTIMIZER_FILE, STATE_FILE
+from slfac.server.checkpoint import KEPT_FILE, MODE_FILE, OPTIMIZER_FILE, STATE_FILE
 from slfac.server.kept import KeptReplies, Place, check_sealed
 from slfac.server.ledger import DeviceTotals
 from slfac.server.metrics import METRICS_NAME
+from slfac.server.modes.base import Mode
+from slfac.server.optim_state import load_optimizer
 from slfac.server.result import RoundResult
 from slfac.wire.bundle import BACK_FILE, FRONT_FILE, Bundle, State, unpack_state
 from slfac.wire.errors import BundleError, SettingsError
@@ -106,11 +107,29 @@ class Checkpoint:
             torch.set_rng_state(tensors.pop("rng.torch"))
             if "rng.cuda" in tensors:
                 torch.cuda.set_rng_state(tensors.pop("rng.cuda"), back.device)
-            back.optimizer.load_state_dict(_optimizer_state(back.optimizer, tensors, self.groups))
+            load_optimizer(back.optimizer, tensors, self.groups)
         except (RuntimeError, ValueError, KeyError, OSError, safetensors.SafetensorError) as error:
             raise BundleError(
                 f"checkpoint {self.path} does not fit its back half: {error}",
                 "use the model's code and the versions of torch as they were",
+            ) from error
+
+    def restore_mode(self, mode: Mode) -> None:
+        """Give a mode what it holds beside the back half.
+
+        Args:
+            mode: The mode.
+
+        Raises:
+            BundleError: It does not fit.
+        """
+        path = self.path / MODE_FILE
+        try:
+            mode.restore(safetensors.torch.load_file(path) if path.exists() else {})
+        except (RuntimeError, ValueError, KeyError, OSError, safetensors.SafetensorError) as error:
+            raise BundleError(
+                f"checkpoint {self.path} does not fit mode {mode.name}: {error}",
+                "use the versions of slfac and torch as they were",
             ) from error
 
     def restore_kept(self, kept: KeptReplies) -> None:
@@ -183,17 +202,3 @@ def _read(folder: Path) -> Checkpoint:
             entry["score"]["loss"] = math.nan
     standing = msgspec.convert(state, Standing)
     return Checkpoint(folder, standing, state["optimizer"])
-
-
-def _optimizer_state(
-    optimizer: torch.optim.Optimizer,
-    tensors: Mapping[str, torch.Tensor],
-    groups: list[dict[str, Any]],
-) -> dict[str, Any]:
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in tensors.items():
-        index, _, slot = name.partition(".")
-        state.setdefault(int(index), {})[slot] = tensor
-    present = optimizer.state_dict()["param_groups"]
-    restored = [{**old, "params": new["params"]} for old, new in zip(groups, present, strict=True)]
-    return {"state": state, "param_groups": restored}

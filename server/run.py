@@ -18,7 +18,7 @@ from slfac.server.evaluate import Evaluator
 from slfac.server.exchange import largest_request_bytes
 from slfac.server.limits import raise_open_files
 from slfac.server.metrics import Listener, Metrics
-from slfac.server.modes.parallel import Parallel
+from slfac.server.modes.factory import make_mode
 from slfac.server.protocol import RunFacts
 from slfac.server.result import DeviceResult, RunResult
 from slfac.server.resume import newest_checkpoint
@@ -88,6 +88,7 @@ class Server:
         self._back = BackHalf(bundle, settings.optimizer, settings.allow_factories, device)
         if self._resumed is not None:
             self._resumed.restore_back(self._back)
+        self._mode = make_mode(settings.mode, self._back, settings.seed)
         self._service = Service(
             address=settings.bind,
             keys=settings.keys,
@@ -150,8 +151,7 @@ class Server:
             settings=self._settings,
             facts=self._facts,
             service=self._service,
-            mode=Parallel(self._back),
-            back=self._back,
+            mode=self._mode,
             evaluator=self._evaluator,
             watch=self._watch,
             metrics=self._metrics,
@@ -193,6 +193,7 @@ class Server:
             "bundle": self._facts.bundle.id,
             "model": manifest.model,
             "cut": manifest.cut,
+            "mode": self._mode.name,
             "devices": list(self._facts.roster.names),
             "test_samples": len(self._evaluator) if self._evaluator else None,
             "settings": settings.model_dump(mode="json"),

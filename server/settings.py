@@ -17,6 +17,7 @@ from slfac.codec.schedule import make_schedule
 from slfac.codec.spec import Fields, parse_spec
 from slfac.server.accelerator import TorchDevice
 from slfac.server.best import BestBy, parse_early_stop
+from slfac.server.modes.factory import parse_mode
 from slfac.server.optim import check_optimizer
 from slfac.server.resume import has_ended, newest_checkpoint
 from slfac.wire.errors import AddressError, SettingsError
@@ -50,6 +51,8 @@ class ServerSettings(BaseModel):
         min_devices: Start with this many once ``join_timeout_s`` is over, which must then be
             set; 0 means all.
         join_timeout_s: How long to wait for the others then; 0 means for ever.
+        mode: Way of split learning: ``parallel``, ``sfl-v1``, ``sfl-v2``, ``relay`` or
+            ``async:staleness=4``; ``auto`` is what the bundle was made for.
         rounds: Rounds to train.
         steps_per_round: Steps of a device in a round; 0 means one pass of its data.
         batch_size: Samples a device puts into one step.
@@ -68,6 +71,8 @@ class ServerSettings(BaseModel):
         grace_s: How long a lost connection may take to come back.
         idle_timeout_s: How long the run goes on without any device.
         step_timeout_s: How long a device may keep the others waiting for its next request.
+        step_deadline_s: How long a step waits for the batches of all, from the first on; then
+            it is made without the late ones. 0 means for ever.
         torch_device: Where the back half is: ``cpu``, ``cuda``, or ``auto`` for CUDA where
             torch finds it.
         threads: Threads of torch and of the evaluation; 0 leaves it to them.
@@ -87,6 +92,7 @@ class ServerSettings(BaseModel):
     devices: tuple[Name, ...] = ()
     min_devices: Annotated[int, Field(ge=0)] = 0
     join_timeout_s: Annotated[float, Field(ge=0)] = 0.0
+    mode: str = "auto"
     rounds: Annotated[int, Field(ge=1, le=10**6)] = 10
     steps_per_round: Annotated[int, Field(ge=0, le=10**9)] = 0
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 32
@@ -103,6 +109,7 @@ class ServerSettings(BaseModel):
     grace_s: Annotated[float, Field(ge=0)] = 60.0
     idle_timeout_s: Annotated[float, Field(gt=0)] = 600.0
     step_timeout_s: Annotated[float, Field(gt=0)] = 600.0
+    step_deadline_s: Annotated[float, Field(ge=0)] = 0.0
     torch_device: TorchDevice = "auto"
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     allow_factories: tuple[str, ...] = DEFAULT_ALLOWED
@@ -174,6 +181,7 @@ def checked_settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> S
     except (AddressError, SettingsError) as error:
         raise type(error)(origins.get("bind", "") + error.what, error.remedy) from error
     checks: dict[str, Callable[[str], object]] = {
+        "mode": parse_mode,
         "codec_up": make_codec,
         "codec_down": make_codec,
         "optimizer": check_optimizer,
@@ -193,6 +201,7 @@ def checked_settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> S
         except SettingsError as error:
             what = f"{origins.get(name, '')}setting {name} is {spec!r}: {error.what}"
             raise SettingsError(what, error.remedy or _REMEDY) from error
+    _check_deadline(settings, origins)
     return settings
 
 
@@ -218,6 +227,15 @@ def _check_together(settings: ServerSettings, origins: Mapping[str, str]) -> Non
                 "is evaluated",
                 "pass --data PATH, a data set with a test split",
             )
+
+
+def _check_deadline(settings: ServerSettings, origins: Mapping[str, str]) -> None:
+    if settings.step_deadline_s and not parse_mode(settings.mode).together:
+        raise SettingsError(
+            f"{origins.get('step_deadline_s', '')}setting step_deadline_s is "
+            f"{settings.step_deadline_s:g}, but in mode {settings.mode} no step waits for all",
+            "leave it out, or use mode parallel or sfl-v2",
+        )
 
 
 # What may be another after a restart: nothing of it bears on the weights.

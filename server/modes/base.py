@@ -1,31 +1,85 @@
-"""What a way of split learning decides: whose steps run together, and what becomes of fronts."""
+"""What a way of split learning decides: who trains when, on which weights, and what is merged."""
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import ClassVar
 
-from slfac.server.back import Batch, Outcome
+import torch
+
+from slfac.server.back import BackHalf, Batch, Outcome
 from slfac.wire.bundle import State
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What there is to train on.
+
+    Attributes:
+        round: The present round.
+        number: Trainings that were made in it.
+        active: Devices that are called to train and have steps left in this round.
+        waiting: Devices whose batches are in, in the order in which they came.
+        late: Whether the first of them has waited for as long as a step may take.
+    """
+
+    round: int
+    number: int
+    active: Set[int]
+    waiting: Sequence[int]
+    late: bool
+
+    def all_or_late(self) -> tuple[int, ...]:
+        """Everyone, by index, once everyone's batch is in, or the time is over."""
+        here = self.active & {*self.waiting}
+        return tuple(sorted(here)) if here and (here == self.active or self.late) else ()
 
 
 class Mode(abc.ABC):
     """A way of split learning.
 
+    Args:
+        back: The back half, which is evaluated and saved.
+
     Attributes:
         name: Its name in settings and metrics.
+        together: Whether a training is for all devices at once.
     """
 
     name: ClassVar[str]
+    together: ClassVar[bool] = False
+
+    def __init__(self, back: BackHalf) -> None:
+        self.back = back
+
+    def begin(self, round_: int) -> None:
+        """Take note that a round begins, or begins again.
+
+        Args:
+            round_: Which.
+        """
+        del round_
+
+    def called(self, members: Set[int], finished: Set[int]) -> Set[int]:
+        """Who is to train now; each gets the present front when it is called.
+
+        Args:
+            members: Devices in the round.
+            finished: Those whose fronts are in.
+
+        Returns:
+            Their indices; empty when the round is over.
+        """
+        return members - finished
 
     @abc.abstractmethod
-    def ready(self, active: Set[int], waiting: Set[int]) -> tuple[int, ...]:
+    def ready(self, turn: Turn) -> tuple[int, ...]:
         """Whose batches to train on now.
 
         Args:
-            active: Devices that still have steps to make in this round.
-            waiting: Devices whose batches are in.
+            turn: What there is to train on.
 
         Returns:
             Their indices in the order to train in; empty to wait for more.
@@ -45,13 +99,59 @@ class Mode(abc.ABC):
             TrainingError: Training diverged.
         """
 
-    @abc.abstractmethod
-    def merge(self, fronts: Mapping[int, tuple[State, int]]) -> State:
-        """Make one front of those that came in at a round's end.
+    def hand_on(self, front: State, arrived: State) -> State:
+        """What the next device is called with, when a device has finished its round.
 
         Args:
-            fronts: Front and number of samples, by device in the order of indices.
+            front: What devices were called with so far.
+            arrived: The front of the one that has finished.
+
+        Returns:
+            One of the two.
+        """
+        del arrived
+        return front
+
+    @abc.abstractmethod
+    def merge(self, fronts: Mapping[int, tuple[State, int]]) -> State:
+        """Make one front of those that came in at a round's end, and one back half.
+
+        Args:
+            fronts: Front and number of samples, by device, in the order of indices.
 
         Returns:
             The front that goes on.
         """
+
+    def scale_rate(self, share: float) -> None:
+        """Set the learning rate for the steps to come.
+
+        Args:
+            share: What to multiply the optimiser's own rate with.
+        """
+        self.back.scale_rate(share)
+
+    def forget(self, index: int) -> None:
+        """Drop what is held for a device that is out of the run.
+
+        Args:
+            index: The device.
+        """
+        del index
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What a checkpoint between two rounds must hold beside the back half."""
+        return {}
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Take back what :meth:`state` gave.
+
+        Args:
+            tensors: As given by the same mode on the same back half.
+
+        Raises:
+            KeyError: A tensor's name is not one that the mode gives.
+            ValueError: A tensor does not fit.
+        """
+        if tensors:
+            raise KeyError(next(iter(tensors)))

@@ -6,34 +6,28 @@ Concatenation goes by device index, never by arrival.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from typing import ClassVar
 
-from slfac.server.back import BackHalf, Batch, Outcome
+from slfac.server.back import Batch, Outcome
 from slfac.server.fronts import average_fronts
-from slfac.server.modes.base import Mode
+from slfac.server.modes.base import Mode, Turn
 from slfac.wire.bundle import State
 
 
 class Parallel(Mode):
-    """Parallel split learning (PSL).
-
-    Args:
-        back: The one back half.
-    """
+    """Parallel split learning (PSL)."""
 
     name: ClassVar[str] = "parallel"
+    together: ClassVar[bool] = True
 
-    def __init__(self, back: BackHalf) -> None:
-        self._back = back
-
-    def ready(self, active: Set[int], waiting: Set[int]) -> tuple[int, ...]:
+    def ready(self, turn: Turn) -> tuple[int, ...]:
         """Everyone, once everyone's batch is in."""
-        return tuple(sorted(active)) if active and active <= waiting else ()
+        return turn.all_or_late()
 
     def train(self, batches: Mapping[int, Batch]) -> dict[int, Outcome]:
         """One step over all samples."""
-        outcomes = self._back.step(list(batches.values()))
+        outcomes = self.back.step(list(batches.values()))
         pairs = zip(batches, outcomes, strict=True)
         return {index: outcome for index, outcome in pairs if outcome is not None}
 

@@ -15,7 +15,7 @@ from slfac.server.back import BackHalf
 from slfac.server.best import make_watch
 from slfac.server.events import Arrived, Left
 from slfac.server.metrics import Metrics
-from slfac.server.modes.parallel import Parallel
+from slfac.server.modes.factory import make_mode
 from slfac.server.protocol import RunFacts
 from slfac.server.resume import newest_checkpoint
 from slfac.server.roster import Roster
@@ -132,8 +132,7 @@ def run_script(
             settings=settings,
             facts=facts,
             service=script,
-            mode=Parallel(back),
-            back=back,
+            mode=make_mode(settings.mode, back, settings.seed),
             evaluator=evaluator,
             watch=make_watch(facts.bundle.manifest, settings.best_by, settings.early_stop),
             metrics=metrics,

@@ -22,6 +22,7 @@ from slfac.export import export_bundle, export_infer
 from slfac.server.back import BackHalf
 from slfac.server.checkpoint import mark_best, write_checkpoint
 from slfac.server.kept import KeptReplies
+from slfac.server.modes.parallel import Parallel
 from slfac.wire.bundle import open_bundle
 from slfac.wire.factories import DEFAULT_ALLOWED
 from slfac.wire.manifest import Preprocessing
@@ -68,7 +69,7 @@ class Trained:
             folder,
             finished_rounds=3,
             front=front,
-            back=back,
+            mode=Parallel(back),
             kept=KeptReplies(folder),
             facts={"bundle": self.bundle.id},
         )

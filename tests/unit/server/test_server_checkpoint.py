@@ -13,6 +13,7 @@ from harness.offline import kept_bundle
 from slfac.server.back import BackHalf, Batch
 from slfac.server.checkpoint import mark_best, write_checkpoint
 from slfac.server.kept import KeptReplies
+from slfac.server.modes.parallel import Parallel
 from slfac.wire.errors import TrainingError
 
 ALLOW = ("slfac.export.models",)
@@ -36,7 +37,7 @@ def write(folder, finished_rounds, back=None, **facts):
         folder,
         finished_rounds=finished_rounds,
         front=kept_bundle().front_state(),
-        back=back or trained(),
+        mode=Parallel(back or trained()),
         kept=KeptReplies(folder),
         facts=facts,
     )

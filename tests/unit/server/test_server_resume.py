@@ -17,6 +17,7 @@ from slfac.server.evaluate import Score
 from slfac.server.kept import KeptReplies
 from slfac.server.ledger import DeviceTotals
 from slfac.server.metrics import METRICS_NAME, Metrics
+from slfac.server.modes.parallel import Parallel
 from slfac.server.result import RoundResult
 from slfac.server.resume import Standing, newest_checkpoint
 from slfac.server.scores import ClassScores
@@ -74,7 +75,7 @@ def write(out, finished, back=None, **changes):
         out,
         finished_rounds=finished,
         front=kept_bundle().front_state(),
-        back=back or BackHalf(kept_bundle(), SGD, ALLOW),
+        mode=Parallel(back or BackHalf(kept_bundle(), SGD, ALLOW)),
         kept=kept,
         facts=standing(out, finished, **changes).as_json(),
     )

@@ -1,0 +1,46 @@
+"""Vanilla split learning: devices train one after another, and pass the front on.
+
+Gupta and Raskar, *Distributed learning of deep neural network over multiple agents*, 2018
+(arXiv 1810.06060). In each round a device begins with the front of the one before it, makes its
+steps of the round with the one back half, and its front, unaveraged, is what the next begins with.
+The order is that of the indices. The front goes by way of the server: boards need not reach one
+another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from typing import ClassVar
+
+from slfac.server.back import Batch, Outcome
+from slfac.server.modes.base import Mode, Turn
+from slfac.wire.bundle import State
+
+
+class Relay(Mode):
+    """Vanilla split learning."""
+
+    name: ClassVar[str] = "relay"
+
+    def called(self, members: Set[int], finished: Set[int]) -> Set[int]:
+        """The first that has not had its turn."""
+        left = members - finished
+        return {min(left)} if left else left
+
+    def ready(self, turn: Turn) -> tuple[int, ...]:
+        """The one whose turn it is."""
+        return turn.all_or_late()
+
+    def train(self, batches: Mapping[int, Batch]) -> dict[int, Outcome]:
+        """One step."""
+        pairs = ((index, self.back.step([batch])[0]) for index, batch in batches.items())
+        return {index: outcome for index, outcome in pairs if outcome is not None}
+
+    def hand_on(self, front: State, arrived: State) -> State:
+        """What the one before has made of it."""
+        del front
+        return arrived
+
+    def merge(self, fronts: Mapping[int, tuple[State, int]]) -> State:
+        """What the last one has made of it."""
+        return fronts[max(fronts)][0]
