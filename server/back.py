@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ import torch
 from slfac.server.accelerator import memory_errors
 from slfac.server.losses import per_sample_loss
 from slfac.server.optim import make_torch_optimizer
+from slfac.server.peers import Peers
 from slfac.wire.bundle import BACK_FILE, Bundle
 from slfac.wire.errors import BundleError, SlfacError, TrainingError
 from slfac.wire.factories import check_allowed, import_allowed
@@ -66,11 +68,13 @@ class BackHalf:
         allow: What its factory may be: ``package.module:callable`` for one callable,
             ``package.module`` for any that it or a module inside it defines.
         device: Where to train.
+        peers: The ranks that train replicas of it.
 
     Attributes:
         module: The torch module.
         optimizer: Its optimiser.
         device: Where both are.
+        peers: The ranks that train replicas of it; a step is one of all of them.
 
     Raises:
         BundleError: The factory is not allowed, cannot be imported, or does not fit.
@@ -83,7 +87,9 @@ class BackHalf:
         optimizer: str,
         allow: Sequence[str],
         device: torch.device = CPU,
+        peers: Peers | None = None,
     ) -> None:
+        self.peers = peers or Peers()
         self._manifest = bundle.manifest
         self._spec = optimizer
         self.device = device
@@ -114,7 +120,7 @@ class BackHalf:
 
     @memory_errors("the back half trains")
     def step(self, batches: Sequence[Batch]) -> list[Outcome | None]:
-        """Train on the samples of all devices as one batch.
+        """Train on the samples of all devices, those of other ranks too, as one batch.
 
         The loss is the mean over all N samples. Device i gets the gradient of the mean
         over its own n_i, which is the global one times N / n_i, so that its front takes
@@ -122,11 +128,12 @@ class BackHalf:
         or whose own loss is not finite, is left out, as if it had sent nothing.
 
         Args:
-            batches: One per device, in the order of their indices.
+            batches: One per device, in the order of their indices; none where all devices in
+                the step are other ranks'.
 
         Returns:
             One outcome per device, in the same order; None for a device that was left out.
-            With all of them left out, the weights are as before.
+            With all of all ranks left out, the weights are as before.
 
         Raises:
             TrainingError: A gradient of the weights is not finite, or torch failed on the
@@ -136,18 +143,30 @@ class BackHalf:
         self.module.train()
         taken = [i for i, batch in enumerate(batches) if _is_sane(batch)]
         buffers = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
-        while taken:
+        while True:
             sizes = [len(batches[i].target) for i in taken]
-            inputs, losses = self._forward([batches[i] for i in taken])
-            finite = [bool(own.mean().isfinite()) for own in torch.split(losses.detach(), sizes)]
-            if all(finite):
-                self._update(losses)
-                outcomes = dict(zip(taken, _outcomes(losses.detach(), inputs, sizes), strict=True))
+            (total,) = self.peers.sums(sum(sizes))
+            if not total:
+                return [None] * len(batches)
+            with self.peers.as_one_batch(counts=bool(taken)):
+                inputs, losses = self._forward([batches[i] for i in taken] or [self._stand_in()])
+            finite = [bool(losses[part].detach().mean().isfinite()) for part in _parts(sizes)]
+            (lost,) = self.peers.sums(finite.count(False))
+            if not lost:
+                self._update(losses, 1 / total if taken else 0.0)
+                outcomes = dict(zip(taken, _outcomes(losses, inputs, sizes, total), strict=True))
                 return [outcomes.get(i) for i in range(len(batches))]
             # BatchNorm has taken the left-out samples into its statistics by now.
             _restore(buffers)
             taken = [i for i, keep in zip(taken, finite, strict=True) if keep]
-        return [None] * len(batches)
+
+    def _stand_in(self) -> Batch:
+        """A sample that does not count, for a rank without any to keep step with the others."""
+        manifest, device = self._manifest, self.device
+        smashed = tuple(torch.zeros(1, *spec.shape, device=device) for spec in manifest.smashed)
+        if manifest.loss == "cross_entropy":
+            return Batch(smashed, np.zeros(1, np.int64))
+        return Batch(smashed, np.zeros((1, manifest.num_outputs), np.float32))
 
     def _forward(self, batches: Sequence[Batch]) -> tuple[list[torch.Tensor], torch.Tensor]:
         """The samples of all batches as one, and the loss of each."""
@@ -169,10 +188,15 @@ class BackHalf:
             ) from error
         return inputs, losses
 
-    def _update(self, losses: torch.Tensor) -> None:
+    def _update(self, losses: torch.Tensor, weight: float) -> None:
+        """Step on the sum of weighted losses of all ranks."""
         self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(losses.mean())
+        torch.autograd.backward(losses, torch.full_like(losses, weight))
         gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
+        if not weight:
+            # What does not count may still not be finite.
+            torch._foreach_zero_(gradients)
+        self.peers.add(gradients)
         if not all(bool(gradient.isfinite().all()) for gradient in gradients):
             raise TrainingError(
                 "a gradient of the back half is no longer finite: training diverged",
@@ -218,17 +242,19 @@ def _restore(tensors: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
 
 
 def _outcomes(
-    losses: torch.Tensor, inputs: Sequence[torch.Tensor], sizes: Sequence[int]
+    losses: torch.Tensor, inputs: Sequence[torch.Tensor], sizes: Sequence[int], total: int
 ) -> list[Outcome]:
-    total = sum(sizes)
     outcomes = []
-    start = 0
-    for size in sizes:
-        part = slice(start, start + size)
-        start += size
+    for part, size in zip(_parts(sizes), sizes, strict=True):
         gradients = tuple(_gradient(tensor)[part] * (total / size) for tensor in inputs)
-        outcomes.append(Outcome(loss=float(losses[part].mean()), gradients=gradients))
+        outcomes.append(Outcome(loss=float(losses.detach()[part].mean()), gradients=gradients))
     return outcomes
+
+
+def _parts(sizes: Sequence[int]) -> list[slice]:
+    """Where each device's samples lie among all."""
+    ends = itertools.accumulate(sizes)
+    return [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
 
 
 def _gradient(tensor: torch.Tensor) -> torch.Tensor:

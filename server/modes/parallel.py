@@ -26,7 +26,7 @@ class Parallel(Mode):
         return turn.all_or_late()
 
     def train(self, batches: Mapping[int, Batch]) -> dict[int, Outcome]:
-        """One step over all samples."""
+        """One step over all samples, those of other ranks' devices too."""
         outcomes = self.back.step(list(batches.values()))
         pairs = zip(batches, outcomes, strict=True)
         return {index: outcome for index, outcome in pairs if outcome is not None}
@@ -34,4 +34,4 @@ class Parallel(Mode):
     def merge(self, fronts: Mapping[int, tuple[State, int]]) -> State:
         """The mean, weighted by samples."""
         states, samples = zip(*fronts.values(), strict=True)
-        return average_fronts(states, samples)
+        return average_fronts(states, samples, self.back.peers)
