@@ -77,6 +77,13 @@ class Peers:
             tensors: Of the same shapes and dtypes on every rank.
         """
 
+    def confirm(self, module: torch.nn.Module) -> None:
+        """Wait for all ranks, and make sure that their replicas are still the same.
+
+        Args:
+            module: This rank's replica.
+        """
+
     def as_one_batch(self, *, counts: bool) -> contextlib.AbstractContextManager[object]:
         """While entered, what is computed over a batch is computed over those of all ranks.
 

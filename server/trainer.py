@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import queue
 import time
 from collections.abc import Set
@@ -33,6 +34,14 @@ _POLL_S = 0.5
 _GOODBYE_S = 30.0
 # A device that trickles bytes is not waited for beyond this, however slow its link.
 _LAST_GOODBYE_S = 600.0
+
+
+class Stage(enum.IntEnum):
+    """What a rank is ready for; what one is ready for, all do that are ready for less."""
+
+    IDLE = 0
+    FINISH = 1
+    TRAIN = 2
 
 
 class Trainer:
@@ -92,6 +101,9 @@ class Trainer:
             settings, mode=mode, exchange=self._exchange, kept=self._kept, ledger=self.ledger
         )
         self._here = Attendance(settings.step_timeout_s)
+        self._peers = mode.back.peers
+        # Whether there may be something to do before anything else happens.
+        self._goes_on = False
         # Who waits for a front, and whose own front of this round is in.
         self._waiting: dict[int, Arrived] = {}
         self._finished: dict[int, State] = {}
@@ -120,7 +132,8 @@ class Trainer:
             TrainingError: Training diverged, no devices are left, or too few came.
         """
         while not self._chronicle.over:
-            self._handle(self._next_event(min(_POLL_S, self._training.patience_s)))
+            patience_s = 0.0 if self._goes_on else self._training.patience_s
+            self._handle(self._next_event(min(_POLL_S, patience_s)))
             self._advance()
         self._see_off()
         self._kept.clear()
@@ -194,8 +207,8 @@ class Trainer:
         if index in here.members:
             raise ProtocolError("a device that has joined asked to join again")
         here.joining[index] = arrived
-        present = here.members | here.joining.keys()
-        missing = [n for i, n in enumerate(self._facts.roster.names) if i not in present]
+        absent = {*self._facts.served} - here.members - here.joining.keys()
+        missing = [self._name(i) for i in sorted(absent)]
         self._metrics.write("joined", device=self._name(index), round=now, missing=missing)
         if returned and here.members and (uncalled or self._is_fresh(now)):
             # It takes the place that it had: nobody has trained in this round without it, or
@@ -260,13 +273,22 @@ class Trainer:
         self._waiting[index] = arrived
 
     def _advance(self) -> None:
+        """Do what all ranks are ready for, as soon as they are."""
         self._refuse_stalling()
-        if not self._here.members:
-            self._admit_first()
-        while order := self._training.ready(active := self._call()):
+        active = self._call()
+        order = self._training.ready(active)
+        if active and not order:
+            self._goes_on = False
+            return
+        stage = Stage.TRAIN if order else Stage.FINISH if self._here.members else Stage.IDLE
+        stage = Stage(max(int(theirs) for (theirs,) in self._peers.share(stage)))
+        self._goes_on = True
+        if stage is Stage.TRAIN:
             self._train(order, active)
-        if self._here.members and not active:
+        elif stage is Stage.FINISH:
             self._finish_round()
+        else:
+            self._goes_on = self._admit_first()
 
     def _call(self) -> Set[int]:
         """Who is to train now; those of them who wait for the front get it."""
@@ -284,18 +306,19 @@ class Trainer:
             else:
                 self._refuse(late.index, late.session, late.reason, "check that device")
 
-    def _admit_first(self) -> None:
+    def _admit_first(self) -> bool:
         """Start, or start again after all devices were lost, once enough have joined."""
-        waited_s = time.monotonic() - self._waiting_since_s
+        joining, total = self._here.joining, len(self._facts.roster)
+        (came,) = self._peers.sums(len(joining))
+        waited_s = self._peers.least(time.monotonic() - self._waiting_since_s)
         limit_s = self._settings.join_timeout_s
-        total, joining = len(self._facts.roster), self._here.joining
         if self.rounds or self._round_start_s:
-            enough = bool(joining)
+            enough = came > 0
             limit_s, wanted = self._settings.idle_timeout_s, 1
         else:
             wanted = self._settings.min_devices or total
             late = 0 < limit_s < waited_s
-            enough = len(joining) >= (min(wanted, total) if late else total)
+            enough = came >= (min(wanted, total) if late else total)
         if enough:
             first = not self._round_start_s
             self._begin_round()
@@ -308,12 +331,13 @@ class Trainer:
                 "see the devices' own messages; the last checkpoint is kept",
             )
         elif 0 < limit_s < waited_s:
-            absent = sorted(set(range(total)) - joining.keys())
+            absent = sorted({*self._facts.served} - joining.keys())
             raise TrainingError(
-                f"{len(joining)} of {wanted} devices came within {limit_s:g} s; missing: "
-                + ", ".join(self._name(index) for index in absent),
+                f"{came} of {wanted} devices came within {limit_s:g} s; missing: "
+                + (", ".join(self._name(index) for index in absent) or "none of those served here"),
                 "start them, or raise the time limit",
             )
+        return enough
 
     def _hand_out(self, indices: Set[int], directive: Directive) -> None:
         """Answer those who wait for it with the front."""
@@ -332,7 +356,8 @@ class Trainer:
             else:
                 self._answer(arrived, frames)
                 self._here.made_step(arrived.index)
-        if self._here.members == {arrived.index for arrived in left_out}:
+        present, lost = self._peers.sums(len(self._here.members), len(left_out))
+        if present == lost:
             raise TrainingError(
                 "no device's loss is finite any more: training diverged", "lower the learning rate"
             )
@@ -344,9 +369,12 @@ class Trainer:
     def _finish_round(self) -> None:
         samples = self._training.samples
         fronts = {i: (front, samples[i]) for i, front in sorted(self._finished.items())}
-        self.front = self._mode.merge(fronts)
+        (devices,) = self._peers.sums(len(fronts))
+        # A rank without fronts has the present one, behind which there are no samples.
+        self.front = self._mode.merge(fronts or {-1: (self.front, 0)})
+        self._training.end()
         is_best = self._chronicle.finish_round(
-            self.front, self._training, begun_s=self._round_start_s, devices=len(fronts)
+            self.front, self._training, begun_s=self._round_start_s, devices=devices
         )
         self._save(is_best=is_best)
         self._waiting |= self._here.admit()
@@ -358,6 +386,8 @@ class Trainer:
         # Who joins is let in with the state that is saved here.
         members = self._here.members | self._here.joining.keys()
         self._chronicle.save(self.front, members, is_best=is_best)
+        # No device goes on before all ranks could be started again from here.
+        self._peers.confirm(self._mode.back.module)
 
     def _begin_round(self) -> None:
         self._round_start_s = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Set
 
@@ -74,6 +75,12 @@ class Training:
         self._participation = 0.0
         self.samples.clear()
         self._mode.begin(round_)
+
+    def end(self) -> None:
+        """End the round on all ranks: its loss is that of all their samples."""
+        every = self._mode.back.peers.share(self._loss_sum, self._loss_samples)
+        self._loss_sum = sum(loss for loss, _ in every)
+        self._loss_samples = int(sum(samples for _, samples in every))
 
     @property
     def loss(self) -> float:
@@ -167,7 +174,7 @@ class Training:
         """Train on steps.
 
         Args:
-            order: As :meth:`ready` gave it.
+            order: As :meth:`ready` gave it; empty to take part in a training of other ranks.
             active: What it was given.
 
         Yields:
@@ -181,7 +188,8 @@ class Training:
         self._waiting_since_s = time.monotonic()
         steps = (one.step.arrived.transfer.header.step for one in decoded)
         # Who was late is behind the others.
-        self.share = min(self._schedule.share(self._round, step) for step in steps)
+        least = min((self._schedule.share(self._round, step) for step in steps), default=math.inf)
+        self.share = self._mode.back.peers.least(least)
         self._mode.scale_rate(self.share)
         start_s = time.perf_counter()
         batches = {index: one.batch for index, one in zip(order, decoded, strict=True)}
@@ -221,7 +229,7 @@ class Training:
         late = active - {*order} if self._mode.together else frozenset()
         for index in late:
             self._ledger.late(index)
-        self._participation += len(order) / (len(order) + len(late))
+        self._participation += len(order) / (len(order) + len(late)) if order else 1.0
 
     def _overdue_s(self) -> float:
         return self._waiting_since_s + self._deadline_s - time.monotonic()

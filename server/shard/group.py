@@ -7,6 +7,7 @@ the back half is: gloo on a CPU, NCCL on GPUs. Nothing is pickled.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from torch.distributed.distributed_c10d import Store
 
 from slfac.server.peers import Peers
 from slfac.server.shard.batchnorm import SyncedBatchNorm
-from slfac.wire.errors import RunError
+from slfac.wire.errors import RunError, TrainingError
 
 # Largest piece that gradients cross in.
 _PIECE_BYTES = 64 << 20
@@ -94,6 +95,23 @@ class Group(Peers):
             sums = torch.split(flat, [tensor.numel() for tensor in piece])
             for tensor, total in zip(piece, sums, strict=True):
                 tensor.copy_(total.view_as(tensor))
+
+    def confirm(self, module: torch.nn.Module) -> None:
+        """See :meth:`Peers.confirm`.
+
+        Raises:
+            RankLostError: Another rank failed.
+            TrainingError: The replicas differ.
+        """
+        total = hashlib.sha256()
+        for name, tensor in module.state_dict().items():
+            total.update(name.encode())
+            total.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        if len({*self.gather(total.digest())}) > 1:
+            raise TrainingError(
+                "the ranks' replicas of the back half are not the same any more",
+                "use one version of torch and one kind of machine for all ranks",
+            )
 
     def as_one_batch(self, *, counts: bool) -> contextlib.AbstractContextManager[object]:
         """See :meth:`Peers.as_one_batch`: BatchNorm is what depends on a batch."""
