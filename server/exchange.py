@@ -38,6 +38,7 @@ class Step:
         arrived: The request.
         smashed: One payload per smashed tensor, of the right shape.
         target: As in :class:`Batch`.
+        target_bytes: Bytes of the target as it came.
         smashed_bytes: Bytes of the smashed data as they came.
         smashed_values: How many float32 values they stand for.
         read_ms: Time spent so far.
@@ -46,6 +47,7 @@ class Step:
     arrived: Arrived
     smashed: tuple[ReadPayload, ...]
     target: np.ndarray
+    target_bytes: int
     smashed_bytes: int
     smashed_values: int
     read_ms: float
@@ -146,6 +148,7 @@ class Exchange:
             arrived=arrived,
             smashed=smashed,
             target=check_target(self._manifest, target, samples),
+            target_bytes=sum(s.length for s in sections if s.role == "target"),
             smashed_bytes=sum(s.length for s in sections if s.role == "smashed"),
             smashed_values=sum(payload.header.values for payload in smashed),
             read_ms=(time.perf_counter() - start_s) * 1e3,

@@ -24,6 +24,9 @@ class DeviceTotals:
         gradient_bytes: Encoded gradients sent.
         gradient_values: float32 values they stand for.
         phase_ms: Time per phase.
+        target_bytes: Encoded targets received.
+        front_bytes_up: Fronts received, with their messages' headers.
+        front_bytes_down: Fronts sent, likewise.
         late: Trainings that were made without it, because its batch was not in.
     """
 
@@ -34,6 +37,9 @@ class DeviceTotals:
     gradient_bytes: int = 0
     gradient_values: int = 0
     phase_ms: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
+    target_bytes: int = 0
+    front_bytes_up: int = 0
+    front_bytes_down: int = 0
     late: int = 0
 
     @property
@@ -65,7 +71,15 @@ class Ledger:
         self.totals = {name: DeviceTotals() for name in names}
 
     def step(
-        self, decoded: Decoded, answer: Answer, outcome: Outcome, *, round_: int, train_ms: float
+        self,
+        decoded: Decoded,
+        answer: Answer,
+        outcome: Outcome,
+        *,
+        round_: int,
+        training: int,
+        place: int,
+        train_ms: float,
     ) -> None:
         """Take note of a step that was answered.
 
@@ -74,6 +88,8 @@ class Ledger:
             answer: The reply.
             outcome: What the training gave the device.
             round_: The round.
+            training: Which training of the round it was part of.
+            place: Its place in the order of that training.
             train_ms: Time of the training step.
         """
         step = decoded.step
@@ -81,6 +97,7 @@ class Ledger:
         totals = self.totals[self._names[step.arrived.index]]
         totals.steps += 1
         totals.samples += header.samples
+        totals.target_bytes += step.target_bytes
         totals.smashed_bytes += step.smashed_bytes
         totals.smashed_values += step.smashed_values
         totals.gradient_bytes += answer.gradient_bytes
@@ -88,6 +105,8 @@ class Ledger:
         self._open[step.arrived.index] = {
             "round": round_,
             "step": header.step,
+            "training": training,
+            "place": place,
             "device": self._names[step.arrived.index],
             "samples": header.samples,
             "loss": outcome.loss,
@@ -105,6 +124,18 @@ class Ledger:
         }
         if outcome.staleness is not None:
             self._open[step.arrived.index]["staleness"] = outcome.staleness
+
+    def front(self, index: int, *, bytes_up: int = 0, bytes_down: int = 0) -> None:
+        """Take note of a front that came or went.
+
+        Args:
+            index: The device.
+            bytes_up: Bytes of a request that holds one.
+            bytes_down: Bytes of a reply that holds one.
+        """
+        totals = self.totals[self._names[index]]
+        totals.front_bytes_up += bytes_up
+        totals.front_bytes_down += bytes_down
 
     def late(self, index: int) -> None:
         """Take note that a training was made without a device that it was for.

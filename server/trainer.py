@@ -269,6 +269,7 @@ class Trainer:
             if index not in self._finished:
                 self._finished[index] = front
                 self.front = self._mode.hand_on(self.front, front)
+        self.ledger.front(index, bytes_up=arrived.request_bytes)
         # Else what the front went into was made before its device, or this server, started again.
         self._waiting[index] = arrived
 
@@ -347,6 +348,7 @@ class Trainer:
                 arrived, self.front, round_=len(self.rounds), directive=directive
             )
             self._answer(arrived, answer.frames)
+            self.ledger.front(index, bytes_down=answer.bytes)
 
     def _train(self, order: tuple[int, ...], active: Set[int]) -> None:
         left_out = []

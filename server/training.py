@@ -197,7 +197,8 @@ class Training:
         train_ms = (time.perf_counter() - start_s) * 1e3
         self._count(order, active)
         done = []
-        for index, one in zip(order, decoded, strict=True):
+        for one in decoded:
+            index = one.step.arrived.index
             if index in outcomes:
                 done.append((one, outcomes[index]))
             else:
@@ -213,12 +214,20 @@ class Training:
         self, done: list[tuple[Decoded, Outcome]], train_ms: float
     ) -> Iterator[tuple[Arrived, Frames]]:
         answers = self._exchange.write_gradients(done, round_=self._round, train_ms=train_ms)
-        for (decoded, outcome), answer in zip(done, answers, strict=True):
+        for place, ((decoded, outcome), answer) in enumerate(zip(done, answers, strict=True)):
             arrived = decoded.step.arrived
             index, step = arrived.index, arrived.transfer.header.step
             self._kept.keep(index, self._round, step, answer.frames)
             yield arrived, answer.frames
-            self._ledger.step(decoded, answer, outcome, round_=self._round, train_ms=train_ms)
+            self._ledger.step(
+                decoded,
+                answer,
+                outcome,
+                round_=self._round,
+                training=self._trainings - 1,
+                place=place,
+                train_ms=train_ms,
+            )
             samples = len(decoded.batch.target)
             self.samples[index] = self.samples.get(index, 0) + samples
             self._loss_sum += outcome.loss * samples
