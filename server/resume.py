@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from slfac.wire.bundle import BACK_FILE, FRONT_FILE, Bundle, State, unpack_state
 from slfac.wire.errors import BundleError, SettingsError
 from slfac.wire.meter import Traffic
 
+RANK_PREFIX = "rank-"
+_FOLDERS = "checkpoint/round-*"
 _LAST_LINE_BYTES = 4096
 _log = logging.getLogger(__name__)
 
@@ -157,19 +160,45 @@ def newest_checkpoint(out: Path) -> Checkpoint:
     Raises:
         SettingsError: There is none.
     """
-    folders = sorted(out.glob("checkpoint/round-*"), reverse=True)
-    for folder in folders:
-        try:
-            return _read(folder)
-        except KeyError as error:
-            _log.warning("checkpoint %s cannot be used: %s lacks %s", folder, STATE_FILE, error)
-        except (OSError, ValueError, TypeError, AttributeError, msgspec.MsgspecError) as error:
-            _log.warning("checkpoint %s cannot be used: %s", folder, error)
-    what = "only damaged checkpoints" if folders else "no checkpoint"
+    for checkpoint in whole_checkpoints(out):
+        return checkpoint
+    what = "only damaged checkpoints" if any(out.glob(_FOLDERS)) else "no checkpoint"
     raise SettingsError(
         f"setting resume is {str(out)!r}, which holds {what}",
         "start a new run with another --out",
     )
+
+
+def whole_checkpoints(out: Path) -> Iterator[Checkpoint]:
+    """The checkpoints of a run that are whole, the newest first.
+
+    Args:
+        out: The run's folder.
+
+    Yields:
+        Each; of those that are damaged, which ones and why is logged.
+    """
+    for folder in sorted(out.glob(_FOLDERS), reverse=True):
+        try:
+            yield _read(folder)
+        except KeyError as error:
+            _log.warning("checkpoint %s cannot be used: %s lacks %s", folder, STATE_FILE, error)
+        except (OSError, ValueError, TypeError, AttributeError, msgspec.MsgspecError) as error:
+            _log.warning("checkpoint %s cannot be used: %s", folder, error)
+
+
+def run_folder(out: Path) -> Path:
+    """Where a run keeps what it needs to be taken up again.
+
+    Args:
+        out: The run's folder.
+
+    Returns:
+        It, or in a run of several ranks the folder of the first that was on this machine.
+    """
+    numbers = [path.name.removeprefix(RANK_PREFIX) for path in out.glob(f"{RANK_PREFIX}*")]
+    ranks = [int(number) for number in numbers if number.isdecimal()]
+    return out / f"{RANK_PREFIX}{min(ranks)}" if ranks else out
 
 
 def has_ended(out: Path) -> bool:

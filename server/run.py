@@ -14,24 +14,25 @@ from slfac import __version__
 from slfac.server.accelerator import choose_device
 from slfac.server.back import BackHalf
 from slfac.server.best import make_watch
-from slfac.server.evaluate import Evaluator
 from slfac.server.exchange import largest_request_bytes
 from slfac.server.limits import raise_open_files
 from slfac.server.metrics import Listener, Metrics
 from slfac.server.modes.factory import make_mode
 from slfac.server.protocol import RunFacts
 from slfac.server.result import DeviceResult, RunResult
-from slfac.server.resume import newest_checkpoint
 from slfac.server.roster import make_roster
+from slfac.server.seat import Seat
 from slfac.server.service import Service
 from slfac.server.settings import ServerSettings
 from slfac.server.trainer import Trainer
 from slfac.wire.bundle import open_bundle
-from slfac.wire.errors import SettingsError, SlfacError
+from slfac.wire.errors import SettingsError
 from slfac.wire.keys import AllowList
 from slfac.wire.sockets import HEARTBEAT_MS
 
 _log = logging.getLogger(__name__)
+# Far apart, so that no two runs' ranks share a seed by accident.
+_RANK_SEED = 1_000_000_007
 
 
 class Server:
@@ -46,6 +47,7 @@ class Server:
     Args:
         settings: What to do.
         listener: Called with every metrics event, on the thread of :meth:`run`.
+        seat: Its part in a run of several servers.
 
     Attributes:
         address: Where it listens, port included.
@@ -55,15 +57,23 @@ class Server:
             for torch cannot be used.
     """
 
-    def __init__(self, settings: ServerSettings, listener: Listener | None = None) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        settings: ServerSettings,
+        listener: Listener | None = None,
+        seat: Seat | None = None,
+    ) -> None:
+        self._seat = seat or Seat(settings)
+        self._settings = settings = self._seat.settings
         raise_open_files()
         device = choose_device(settings.torch_device)
         if settings.threads:
             torch.set_num_threads(settings.threads)
-        torch.manual_seed(settings.seed)
+        peers = self._seat.peers
+        # Replicas draw masks for different samples.
+        torch.manual_seed(settings.seed + _RANK_SEED * peers.rank)
         bundle = open_bundle(settings.bundle)
-        self._resumed = newest_checkpoint(settings.out) if settings.resume else None
+        self._resumed = self._seat.resumed
         standing = self._resumed.standing if self._resumed else None
         if standing is not None and standing.bundle != bundle.id:
             raise SettingsError(
@@ -75,17 +85,15 @@ class Server:
         roster = make_roster(settings.devices, enrolled)
         self._facts = RunFacts(
             boot=uuid.uuid4().hex,
-            run=standing.run if standing else uuid.uuid4().hex[:12],
+            run=self._seat.run,
             bundle=bundle,
             plan=settings.plan(),
             roster=roster,
             grace_s=settings.grace_s,
         )
-        self._evaluator = (
-            Evaluator(bundle, settings.data, settings.threads) if settings.data else None
-        )
+        self._evaluator = self._seat.evaluator(bundle)
         self._watch = make_watch(bundle.manifest, settings.best_by, settings.early_stop)
-        self._back = BackHalf(bundle, settings.optimizer, settings.allow_factories, device)
+        self._back = BackHalf(bundle, settings.optimizer, settings.allow_factories, device, peers)
         if self._resumed is not None:
             self._resumed.restore_back(self._back)
         self._mode = make_mode(settings.mode, self._back, settings.seed)
@@ -97,12 +105,13 @@ class Server:
             traffic=standing.traffic if standing else None,
         )
         try:
-            keep_bytes = standing.metrics_bytes if standing else None
-            self._metrics = Metrics(settings.out, listener, keep_bytes=keep_bytes)
+            address = self._service.address
+            self._facts.elsewhere.update(self._seat.elsewhere(bundle, roster.names, address))
+            self._metrics = Metrics(settings.out, listener, keep_bytes=self._seat.keep_bytes)
         except BaseException:
             self._service.close()
             raise
-        self.address = self._service.address
+        self.address = address
 
     def __enter__(self) -> Server:
         self._service.start()
@@ -114,13 +123,8 @@ class Server:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        farewell = None
-        if isinstance(error, SlfacError):
-            farewell = (error.what, error.remedy)
-        elif error is not None:
-            farewell = ("the server was stopped", "start it again, then this device")
         try:
-            self._service.close(farewell)
+            self._service.close(self._seat.farewell(error))
         finally:
             self._metrics.close()
 
@@ -158,6 +162,8 @@ class Server:
             resumed=self._resumed,
         )
         trainer.run()
+        # Until all devices of all ranks are seen off, it may still have to be started again.
+        self._seat.peers.share()
         result = self._result(trainer)
         for device in result.devices:
             self._metrics.write("device", **device.as_event())
@@ -194,7 +200,9 @@ class Server:
             "model": manifest.model,
             "cut": manifest.cut,
             "mode": self._mode.name,
-            "devices": list(self._facts.roster.names),
+            "devices": [self._facts.roster.names[index] for index in self._facts.served],
+            "rank": self._seat.peers.rank,
+            "ranks": self._seat.peers.world,
             "test_samples": len(self._evaluator) if self._evaluator else None,
             "settings": settings.model_dump(mode="json"),
         }
@@ -202,7 +210,8 @@ class Server:
     def _result(self, trainer: Trainer) -> RunResult:
         rounds = tuple(trainer.rounds)
         devices = []
-        for index, name in enumerate(self._facts.roster.names):
+        for index in self._facts.served:
+            name = self._facts.roster.names[index]
             traffic = self._service.traffic(name)
             wire_up, wire_down = traffic.wire_bytes(HEARTBEAT_MS / 1e3)
             devices.append(

@@ -19,7 +19,7 @@ from slfac.server.accelerator import TorchDevice
 from slfac.server.best import BestBy, parse_early_stop
 from slfac.server.modes.factory import parse_mode
 from slfac.server.optim import check_optimizer
-from slfac.server.resume import has_ended, newest_checkpoint
+from slfac.server.resume import has_ended, newest_checkpoint, run_folder
 from slfac.wire.errors import AddressError, SettingsError
 from slfac.wire.factories import DEFAULT_ALLOWED
 from slfac.wire.keys import NAME
@@ -45,6 +45,10 @@ class ServerSettings(BaseModel):
         out: Folder for metrics and checkpoints.
         resume: Go on with the run in ``out``.
         bind: ``tcp://HOST:PORT`` to listen on; port ``*`` takes any free one.
+        advertise: Of a server under torchrun, the host at which devices reach this machine;
+            empty for that of ``bind``.
+        shards: Of a server under torchrun, how many devices each rank serves; empty to share
+            them out evenly.
         keys: The server's key folder; None needs ``insecure``.
         insecure: Work without keys, on loopback only.
         devices: Names of the devices in the run; empty means every enrolled one.
@@ -87,6 +91,8 @@ class ServerSettings(BaseModel):
     out: Path
     resume: bool = False
     bind: str = "tcp://0.0.0.0:5555"
+    advertise: str = ""
+    shards: tuple[Annotated[int, Field(ge=0)], ...] = ()
     keys: Path | None = None
     insecure: bool = False
     devices: tuple[Name, ...] = ()
@@ -176,10 +182,14 @@ def checked_settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> S
     except pydantic.ValidationError as error:
         raise _readable(error, origins) from error
     _check_together(settings, origins)
-    try:
-        check_address(settings.bind, insecure=settings.keys is None)
-    except (AddressError, SettingsError) as error:
-        raise type(error)(origins.get("bind", "") + error.what, error.remedy) from error
+    addresses = {"bind": settings.bind}
+    if settings.advertise:
+        addresses["advertise"] = f"tcp://{settings.advertise}:1"
+    for name, address in addresses.items():
+        try:
+            check_address(address, insecure=settings.keys is None)
+        except (AddressError, SettingsError) as error:
+            raise type(error)(origins.get(name, "") + error.what, error.remedy) from error
     checks: dict[str, Callable[[str], object]] = {
         "mode": parse_mode,
         "codec_up": make_codec,
@@ -240,7 +250,7 @@ def _check_deadline(settings: ServerSettings, origins: Mapping[str, str]) -> Non
 
 # What may be another after a restart: nothing of it bears on the weights.
 _FREE = {
-    "out", "resume", "bind", "keys", "insecure", "data", "rounds", "bundle", "grace_s",
+    "out", "resume", "bind", "advertise", "keys", "insecure", "data", "rounds", "bundle", "grace_s",
     "join_timeout_s", "idle_timeout_s", "step_timeout_s", "torch_device", "threads",
     "allow_factories",
 }  # fmt: skip
@@ -248,7 +258,8 @@ _FREE = {
 
 def _resumed(values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of the run in ``out``, with those that may be changed as they are given."""
-    standing = newest_checkpoint(Path(values["out"])).standing
+    folder = run_folder(Path(values["out"]))
+    standing = newest_checkpoint(folder).standing
     for name, value in values.items():
         kept = standing.settings.get(name)
         if name not in _FREE and _plain(value) != kept:
@@ -257,7 +268,7 @@ def _resumed(values: Mapping[str, Any]) -> dict[str, Any]:
                 "leave it out, or start a new run with another --out",
             )
     rounds, finished = values.get("rounds"), len(standing.rounds)
-    if (rounds or finished) == finished and has_ended(Path(values["out"])):
+    if (rounds or finished) == finished and has_ended(folder):
         raise SettingsError(
             f"the run in {values['out']} is over after {finished} rounds",
             f"--rounds {finished + 1} would go on with it",

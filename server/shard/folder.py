@@ -12,10 +12,10 @@ from typing import Literal
 import msgspec
 
 from slfac.server.metrics import METRICS_NAME
+from slfac.server.resume import RANK_PREFIX
 from slfac.server.shard.torchrun import Torchrun
 from slfac.wire.errors import RunError, SettingsError, TrainingError
 
-PREFIX = "rank-"
 _NAME = "rank.json"
 Begin = Literal["afresh", "again", "resume"]
 
@@ -48,7 +48,7 @@ class RankFolder:
     """
 
     def __init__(self, out: Path, torchrun: Torchrun) -> None:
-        self.path = out / f"{PREFIX}{torchrun.rank}"
+        self.path = out / f"{RANK_PREFIX}{torchrun.rank}"
         self._torchrun = torchrun
 
     def take(self, *, resume: bool) -> Begin:

@@ -27,7 +27,17 @@ _MOST_REASON = 2048
 
 
 class RankLostError(RunError):
-    """Another rank of the run failed, and with it this one's part in the run."""
+    """Another rank of the run failed, and with it this one's part in the run.
+
+    Args:
+        what: See :class:`SlfacError`.
+        remedy: See :class:`SlfacError`.
+        final: Whether that rank has left word that the run cannot go on.
+    """
+
+    def __init__(self, what: str, remedy: str = "", *, final: bool = False) -> None:
+        super().__init__(what, remedy)
+        self.final = final
 
 
 class Group(Peers):
@@ -118,7 +128,7 @@ class Group(Peers):
         return SyncedBatchNorm(self, counts=counts)
 
     def declare(self, reason: str) -> None:
-        """Leave word why this rank fails; the first word stays.
+        """Leave word why the run cannot go on; the first word stays.
 
         Args:
             reason: For people.
@@ -137,8 +147,10 @@ class Group(Peers):
                 done.wait()
             work.wait()
         except RuntimeError as error:
+            if reason := self._reason():
+                raise RankLostError(reason, final=True) from error
             raise RankLostError(
-                self._reason() or f"the link to another rank broke: {_first_line(error)}",
+                f"the link to another rank broke: {first_line(error)}",
                 "see what that rank said; torchrun starts all again while --max-restarts lasts",
             ) from error
 
@@ -164,5 +176,10 @@ def _pieces(tensors: Sequence[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
         yield piece
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What torch says of a failure, without its stack.
+
+    Args:
+        error: The failure.
+    """
     return (str(error).splitlines() or [type(error).__name__])[0]
