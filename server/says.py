@@ -1,0 +1,104 @@
+"""What a server says to people."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from slfac.server.result import RunResult
+
+
+class Says:
+    """Says on standard error what happens, and on standard output what came of it.
+
+    Args:
+        rank: Number of this rank; None for a server that is alone.
+    """
+
+    def __init__(self, rank: int | None) -> None:
+        self._name = name_of(rank)
+        # What all ranks know, one of them says.
+        self._is_first = not rank
+
+    def event(self, event: dict[str, Any]) -> None:
+        """Say what happened.
+
+        Args:
+            event: A metrics event.
+        """
+        kind = event["event"]
+        if kind == "run":
+            names = ", ".join(event["devices"])
+            self._say(f"run {event['run']} at {event['address']}, waiting for {names}")
+        elif kind == "restarted":
+            self._say(
+                f"run {event['run']} at {event['address']} goes on after {event['round']} of "
+                f"{event['rounds']} rounds, waiting for {', '.join(event['missing'])}"
+            )
+        elif kind == "resumed":
+            self._say(f"{event['device']} goes on from the beginning of round {event['round'] + 1}")
+        elif kind == "joined":
+            missing = ", ".join(event["missing"])
+            self._say(f"{event['device']} joined" + (f"; missing: {missing}" if missing else ""))
+        elif kind == "left":
+            self._say(f"{event['device']} left: {event['reason']}")
+        elif kind == "early_stop" and self._is_first:
+            self._say(
+                f"early stop: no gain in {event['measure']} "
+                f"in {event['rounds_without_gain']} rounds"
+            )
+        elif kind == "round" and self._is_first:
+            accuracy = event["accuracy"]
+            scored = f", accuracy {accuracy:.2%}" if accuracy is not None else ""
+            self._say(
+                f"round {event['round'] + 1}/{event['rounds']}: "
+                f"training loss {event['train_loss']:.4f}{scored}, "
+                f"{event['devices']} devices, {event['seconds']:.1f} s, "
+                f"{event['bytes_up'] / 1e6:.2f} MB up, "
+                f"{event['bytes_down'] / 1e6:.2f} MB down so far"
+            )
+
+    def result(self, result: RunResult) -> None:
+        """Say what came of it.
+
+        Args:
+            result: The run's result.
+        """
+        print(
+            f"{len(result.rounds)} rounds in {result.seconds:.1f} s, checkpoint {result.checkpoint}"
+        )
+        for device in result.devices:
+            up = _ratio(device.float32_bytes_up, device.bytes_up)
+            down = _ratio(device.float32_bytes_down, device.bytes_down)
+            print(
+                f"  {device.name}: {device.totals.steps} steps, "
+                f"{device.bytes_up / 1e6:.2f} MB up ({up} of float32), "
+                f"{device.bytes_down / 1e6:.2f} MB down ({down})"
+            )
+        if result.accuracy is not None and self._is_first:
+            print(f"accuracy {result.accuracy:.2%}")
+        if result.best is not None and self._is_first:
+            best = result.best
+            print(f"best after round {best.round + 1}: {_score(best.measure, best.value)}")
+
+    def _say(self, line: str) -> None:
+        print(f"{self._name}: {line}", file=sys.stderr, flush=True)
+
+
+def name_of(rank: int | str | None) -> str:
+    """What a server goes by in what it says.
+
+    Args:
+        rank: Number of its rank; None for a server that is alone.
+    """
+    return "slfac server" if rank is None else f"slfac server, rank {rank}"
+
+
+def _score(measure: str, value: float) -> str:
+    name = measure.replace("_", " ")
+    return f"{name} {value:.4f}" if measure == "loss" else f"{name} {value:.2%}"
+
+
+def _ratio(float32_bytes: int, sent_bytes: int) -> str:
+    return f"1/{float32_bytes / sent_bytes:.1f}" if sent_bytes else "-"
