@@ -31,15 +31,16 @@ def average_fronts(
     (total,) = peers.sums(sum(samples))
     weights = [count / total for count in samples]
     averaged: State = {}
-    for name, first in states[0].items():
+    means: dict[str, np.ndarray] = {}
+    # Files of tensors come in any order, and the ranks must go by the same.
+    for name, first in sorted(states[0].items()):
         tensors = [state[name] for state in states]
         if first.dtype.kind in "iu":
             largest = torch.from_numpy(np.asarray(np.maximum.reduce(tensors)))
             averaged[name] = torch.stack(peers.gather_tensor(largest)).amax(0).numpy()
             continue
-        mean = np.zeros(first.shape, np.float64)
+        means[name] = np.zeros(first.shape, np.float64)
         for weight, tensor in zip(weights, tensors, strict=True):
-            mean += weight * tensor.astype(np.float64)
-        peers.add([torch.from_numpy(mean)])
-        averaged[name] = mean.astype(first.dtype)
-    return averaged
+            means[name] += weight * tensor.astype(np.float64)
+    peers.add([torch.from_numpy(mean) for mean in means.values()])
+    return averaged | {name: mean.astype(states[0][name].dtype) for name, mean in means.items()}

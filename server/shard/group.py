@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -24,6 +25,7 @@ from slfac.wire.errors import RunError, TrainingError
 _PIECE_BYTES = 64 << 20
 _FAILED = "failed"
 _MOST_REASON = 2048
+_SOURCE = re.compile(r"\[[^\]]*\.(cc|cpp|h):\d+\] *")
 
 
 class RankLostError(RunError):
@@ -182,4 +184,6 @@ def first_line(error: BaseException) -> str:
     Args:
         error: The failure.
     """
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    # Before it comes a place in torch's source, behind it advice about training by torch alone.
+    return _SOURCE.sub("", line).partition(". ")[0]

@@ -14,6 +14,7 @@ from slfac.server.result import RunResult
 from slfac.server.run import Server
 from slfac.server.settings import ServerSettings
 from slfac.server.shard.group import Group, RankLostError, first_line
+from slfac.server.shard.rendezvous import fresh_store
 from slfac.server.shard.seat import ShardSeat, is_final
 from slfac.server.shard.torchrun import Torchrun
 from slfac.wire.errors import SettingsError, SlfacError
@@ -66,12 +67,13 @@ def _join(settings: ServerSettings, torchrun: Torchrun) -> Group:
     waits_s = (settings.step_timeout_s, settings.idle_timeout_s, settings.grace_s)
     limit = timedelta(seconds=max(waits_s) + _LEEWAY_S)
     try:
-        store, rank, world = next(iter(rendezvous("env://", timeout=limit)))
-        store.set_timeout(limit)
+        shared, rank, world = next(iter(rendezvous("env://", timeout=limit)))
+        shared.set_timeout(limit)
+        store = fresh_store(shared, rank=rank, world=world, limit_s=limit.total_seconds())
         dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=limit)
     except (RuntimeError, ValueError) as error:
         raise RankLostError(
             f"rank {torchrun.rank} cannot reach the others: {first_line(error)}",
-            "check --master-addr or --rdzv-endpoint, and the firewall between the machines",
+            "check torchrun's --rdzv-endpoint, and the firewall between the machines",
         ) from error
     return Group(cast("dist.ProcessGroup", dist.group.WORLD), store, rank=rank, world=world)
