@@ -4,11 +4,12 @@
 # make bench  the benchmarks
 # make chaos  kills processes of a run at random, and compares the weights
 # make results  the figures that README and docs quote; results-codec: the codecs' alone;
-#   results-front: those of a device's step beside torch's
+#   results-front: those of a device's step beside torch's; results-overlap: of steps in parts
 # make results-rate, results-rivals  accuracy against bytes on validation images, hours;
 #   then results-test
 # make results-link  time to a target accuracy at 5 Mbit/s; results-ablation: the paper's;
-#   results-resnet18: the test set again, with another model; results-finetune
+#   results-resnet18: the test set again, with another model; results-finetune;
+#   results-modes: ways of split learning beside torch
 
 # The CPU build of torch that constraints.txt pins is found most surely on 3.11.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
@@ -21,8 +22,8 @@ BIN := .venv/bin
 # Debian's package dataset-fashion-mnist puts the 70000 images here.
 FASHION ?= /usr/share/datasets/fashion-mnist
 
-.PHONY: results results-codec results-front results-rate results-test results-rivals results-link \
-	results-ablation results-resnet18 results-finetune \
+.PHONY: results results-codec results-front results-overlap results-rate results-test \
+	results-rivals results-link results-ablation results-resnet18 results-finetune results-modes \
 	demo test test-main test-others lint bench chaos install clean
 
 demo: .venv/.installed
@@ -90,9 +91,17 @@ results-finetune: .venv/.installed
 	$(BIN)/slfac experiment finetune --case text --train 1000 --test 400 --seed 0,1,2 \
 		--result docs/results/finetune-text.json
 
+# Every mode of split learning beside torch; some fifteen minutes.
+results-modes: .venv/.dev
+	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m harness.modes --data $(FASHION) $(MODES)
+
 # A device's training step beside torch's; nothing else should be running.
 results-front: .venv/.installed
 	$(BIN)/slfac bench front --repeat 60 --json docs/results/front-bench.json
+
+# Steps in parts over slow links; nothing else should be running.
+results-overlap: .venv/.installed
+	$(BIN)/slfac bench overlap --json docs/results/overlap.json
 
 # What is run stands in testbed/plans. Finished runs are reused, so that each can be stopped and
 # gone on with. RATE="--jobs 4" passes arguments on.

@@ -1,4 +1,4 @@
-"""``slfac bench``: measure codecs on tensors of real training, and fronts beside torch."""
+"""``slfac bench``: measure codecs on tensors of real training, fronts, and steps in parts."""
 
 from __future__ import annotations
 
@@ -17,6 +17,15 @@ examples:
   slfac bench codec
   slfac bench codec --codec slfac,uniform:bits=4 --json bench.json
   slfac bench front --front resnet18,vit
+  slfac bench overlap
+"""
+_OVERLAP_EPILOG = """\
+examples:
+  slfac bench overlap
+  slfac bench overlap --link 20Mbit --parts 4 --delay-ms 2 --json overlap.json
+
+One device and a server on this machine, over a link that is held to a rate; docs/bench.md says
+what each column is.
 """
 _FRONT_EPILOG = """\
 examples:
@@ -47,7 +56,7 @@ def add_parser(subparsers: Any) -> None:
     parser = add_command(
         subparsers,
         "bench",
-        summary="measure codecs on tensors of real training, and fronts",
+        summary="measure codecs on tensors of real training, fronts, and steps in parts",
         epilog=_EPILOG,
         run=run,
     )
@@ -63,6 +72,23 @@ def add_parser(subparsers: Any) -> None:
     add("--front", metavar="A,B", dest="fronts", type=_names, help="fronts to measure (all)")
     add("--batch-size", type=int, metavar="N", help="samples of a step (16)")
     add("--repeat", type=int, metavar="N", help="take the best of N timings (30)")
+    add("--json", type=Path, metavar="FILE", help="also write all figures to a JSON file")
+    overlap = add_command(
+        actions,
+        "overlap",
+        summary="time of a step in parts over a slow link, beside what it may take",
+        epilog=_OVERLAP_EPILOG,
+        run=run_overlap,
+    )
+    add = overlap.add_argument
+    add("--link", metavar="A,B", dest="links", type=_names, help="rates (5Mbit,20Mbit,100Mbit)")
+    add("--codec", metavar="A,B", dest="codecs", type=split_specs, help="codecs both ways (slfac)")
+    add("--parts", type=integers, metavar="N,N", help="numbers of micro-batches (2,4,8)")
+    add("--blocks", type=integers, metavar="N,N", help="numbers of blocks (4)")
+    add("--delay-ms", type=float, metavar="MS", help="of the link, one way (10)")
+    add("--batch-size", type=int, metavar="N", help="samples of a step (64)")
+    add("--steps", type=int, metavar="N", help="steps of a run (25)")
+    add("--seed", type=int, metavar="N", help="seed of weights, images and batches (0)")
     add("--json", type=Path, metavar="FILE", help="also write all figures to a JSON file")
     codec = add_command(
         actions,
@@ -132,6 +158,27 @@ def run_front(args: argparse.Namespace) -> int:
 
     command = "slfac " + shlex.join(sys.argv[1:])
     run_front_bench(FrontBenchSettings(**values, command=command), Console())
+    return 0
+
+
+def run_overlap(args: argparse.Namespace) -> int:
+    """Run ``slfac bench overlap``.
+
+    Args:
+        args: The parsed command line.
+
+    Returns:
+        The exit code.
+    """
+    values = given(args)
+    del values["action"]
+    limit_threads(blas=1, openmp=1)
+    from rich.console import Console
+
+    from slfac.testbed.bench.overlap import OverlapSettings, run_overlap_bench
+
+    command = "slfac " + shlex.join(sys.argv[1:])
+    run_overlap_bench(OverlapSettings(**values, command=command), Console())
     return 0
 
 

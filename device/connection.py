@@ -39,6 +39,7 @@ class Connection:
         keys: The device's keys; None on loopback without keys.
         sent: Counts what is sent.
         received: Counts what is received.
+        wake: A descriptor that ends a wait in :meth:`receive` while it is readable.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Connection:
         *,
         sent: Meter,
         received: Meter,
+        wake: int | None = None,
     ) -> None:
         self._address = address
         self._keys = keys
@@ -60,6 +62,8 @@ class Connection:
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
+        if wake is not None:
+            self._poller.register(wake, zmq.POLLIN)
 
     def open(
         self, timeout_s: float, on_status: Callable[[str], None], *, known: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnxruntime
@@ -17,9 +17,9 @@ from slfac.wire.runtime import open_session
 class Front:
     """Parameters and buffers of the front, with the graphs that use them.
 
-    One step is :meth:`forward`, then :meth:`backward`; between the two the front holds
-    the residuals. Nothing changes before :meth:`backward` returns, so a step that never
-    gets its gradient leaves no trace.
+    One step is :meth:`forward`, then :meth:`backward`, for each of its parts; between the two
+    the front holds the part's residuals. Nothing changes before :meth:`backward` returns, so a
+    step that never gets its gradient leaves no trace.
 
     Args:
         bundle: Where graphs and initial values come from.
@@ -65,7 +65,7 @@ class Front:
             *self._gradients.values(),
             *(name for name in self._outputs if name in manifest.graphs.backward.outputs),
         ]
-        self._values: dict[str, Value] = {}
+        self._parts: dict[int, dict[str, Value]] = {}
         self.parameters: State = {}
         self.buffers: State = {}
         self.load(bundle.front_state())
@@ -84,7 +84,7 @@ class Front:
         before = self.buffers
         names = [buffer.tensor.name for buffer in self._manifest.buffers]
         self.buffers = {name: state[name].copy() for name in names}
-        self._values = {}
+        self._parts.clear()
         if not before or any(not np.array_equal(before[n], state[n]) for n in self._frozen):
             self._open()
 
@@ -94,10 +94,9 @@ class Front:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes held for the backward pass: its inputs, parameters and buffers excepted."""
-        own = {*self.parameters, *self.buffers}
-        inputs = self._manifest.graphs.backward.inputs
-        held = [self._values[n] for n in inputs if n in self._values and n not in own]
+        """Bytes held for backward passes: their inputs, parameters and buffers excepted."""
+        inputs = {*self._manifest.graphs.backward.inputs} - {*self.parameters, *self.buffers}
+        held = [part[name] for part in self._parts.values() for name in inputs if name in part]
         return sum(map(self._runner.size_bytes, held))
 
     def _open(self) -> None:
@@ -115,13 +114,14 @@ class Front:
         )
         self._sessions = forward, backward
 
-    def forward(self, x: np.ndarray, draws: State | None = None) -> list[np.ndarray]:
+    def forward(self, x: np.ndarray, draws: State | None = None, part: int = 0) -> list[np.ndarray]:
         """Run the forward graph and keep its residuals.
 
         Args:
             x: ``(B, ...) float32``, preprocessed.
             draws: The random numbers that the manifest asks for, by name; see
                 :func:`slfac.device.draws.draw`.
+            part: Of the step; what an earlier call kept for it is dropped.
 
         Returns:
             Smashed data, one ``(B, ...) float32`` array per smashed tensor.
@@ -137,14 +137,15 @@ class Front:
         feed = {name: values[name] for name in graphs.forward.inputs}
         outputs = run.run(self._sessions[0], graphs.forward.outputs, feed)
         values.update(zip(graphs.forward.outputs, outputs, strict=True))
-        self._values = values
+        self._parts[part] = values
         return [run.get(values[spec.name]) for spec in self._manifest.smashed]
 
-    def backward(self, gradients: Sequence[np.ndarray]) -> State:
-        """Run the backward graph of the last forward, and take over new statistics.
+    def backward(self, gradients: Sequence[np.ndarray], part: int = 0) -> State:
+        """Run the backward graph of a part's forward, and take over new statistics.
 
         Args:
             gradients: Gradient of each smashed tensor, in the manifest's order.
+            part: Of the step.
 
         Returns:
             Gradients of the parameters by name.
@@ -152,25 +153,25 @@ class Front:
         Raises:
             TrainingError: onnxruntime failed, or there was no forward.
         """
-        if not self._values:
+        if part not in self._parts:
             raise TrainingError("a gradient came without a forward pass before it")
-        graphs, run, values = self._manifest.graphs, self._runner, self._values
+        graphs, run, values = self._manifest.graphs, self._runner, self._parts[part]
         for spec, gradient in zip(self._manifest.smashed, gradients, strict=True):
             values[graphs.smashed_gradients[spec.name]] = run.put(gradient)
         feed = {name: values[name] for name in graphs.backward.inputs}
         outputs = run.run(self._sessions[1], self._wanted, feed)
         values.update(zip(self._wanted, outputs, strict=True))
         found = {name: run.get(values[output]) for name, output in self._gradients.items()}
-        self.buffers.update(self._new_buffers())
-        self._values = {}
+        self.buffers.update(self._new_buffers(values))
+        del self._parts[part]
         return found
 
-    def _new_buffers(self) -> State:
+    def _new_buffers(self, values: Mapping[str, Value]) -> State:
         found: State = {}
         for buffer in self._manifest.buffers:
             name = buffer.tensor.name
             if buffer.update == "graph":
-                found[name] = self._runner.get(self._values[buffer.output])
+                found[name] = self._runner.get(values[buffer.output])
             elif buffer.update == "count":
                 found[name] = self.buffers[name] + 1
         return found

@@ -7,13 +7,16 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import zmq
 
 from slfac import __version__
 from slfac.device.connection import Connection, Disconnected, UnreachableError
+from slfac.device.pump import Pump
 from slfac.device.whereabouts import PATIENCE_S, Whereabouts
 from slfac.wire.errors import LinkError, ProtocolError, RefusedError
 from slfac.wire.keys import device_keys
@@ -33,9 +36,10 @@ from slfac.wire.messages import (
     Welcome,
 )
 from slfac.wire.meter import Meter
-from slfac.wire.transfer import WINDOW_BYTES, Inbox, Outbox, Part, Transfer, cut_transfer
+from slfac.wire.transfer import WINDOW_BYTES, Frames, Inbox, Outbox, Part, Transfer, cut_transfer
 
 _POLL_S = 0.25
+_FULL_POLL_S = 0.002
 _HELLO_TIMEOUT_S = 15.0
 _BACKOFF_S = (0.1, 0.5, 1.0, 2.0)
 _log = logging.getLogger(__name__)
@@ -51,13 +55,40 @@ class Exchanged:
 
     Attributes:
         reply: The reply with its payload.
-        send_ms: Until the last byte was handed to the socket.
-        wait_ms: From there until the reply was in.
+        send_ms: Time spent handing bytes to the socket, and waiting until it takes them.
+        wait_ms: Time spent waiting for the reply with nothing left to hand over.
     """
 
     reply: Transfer[Reply]
     send_ms: float
     wait_ms: float
+
+
+class Share(NamedTuple):
+    """Which part of a step a request holds.
+
+    Attributes:
+        part: Counts them from 0.
+        parts: How many there are.
+        step_samples: Samples of all of them.
+    """
+
+    part: int = 0
+    parts: int = 1
+    step_samples: int = 0
+
+
+WHOLE = Share()
+
+
+@dataclass
+class _Asked:
+    """A request that its device still counts on an answer to."""
+
+    frames: Frames
+    max_reply_bytes: int
+    send_s: float = 0.0
+    reply: Transfer[Reply] | None = None
 
 
 class Link:
@@ -107,6 +138,9 @@ class Link:
         self._session = 0
         self._seq = 0
         self._run = ""
+        self._asked: dict[int, _Asked] = {}
+        self._repeated_bytes = 0
+        self._pump = Pump(self._move)
 
     def join(self) -> Welcome:
         """Open a connection and a new session.
@@ -119,6 +153,8 @@ class Link:
         """
         self._session = secrets.randbits(62) + 1
         self._seq = 0
+        self._asked.clear()
+        self._repeated_bytes = 0
         welcome = self._reach(self._connect_timeout_s, resume=False)
         self._run = welcome.run
         return welcome
@@ -153,6 +189,47 @@ class Link:
             RefusedError: The server refuses to go on with this device.
             LinkError: The server did not come back in time.
         """
+        seq = self.post(
+            kind,
+            parts,
+            max_reply_bytes=max_reply_bytes,
+            round_=round_,
+            step=step,
+            samples=samples,
+            timings=timings,
+        )
+        return self.collect(seq)
+
+    def post(
+        self,
+        kind: Kind,
+        parts: Sequence[Part] = (),
+        *,
+        max_reply_bytes: int,
+        round_: int = 0,
+        step: int = 0,
+        samples: int = 0,
+        timings: Timings | None = None,
+        share: Share = WHOLE,
+    ) -> int:
+        """Begin a request, and leave its answer for :meth:`collect`.
+
+        Only the parts of one step may be on their way at the same time. A payload larger than
+        the server's window moves on in later calls, and during :meth:`moving`.
+
+        Args:
+            kind: What is asked.
+            parts: Its payload; it must not change until it is answered.
+            max_reply_bytes: Largest payload that its reply may have.
+            round_: The present round.
+            step: The device's step.
+            samples: Samples behind the payload.
+            timings: Phases of the step before.
+            share: Which part of the step it holds.
+
+        Returns:
+            The request's number.
+        """
         self._seq += 1
         header = Request(
             session=self._session,
@@ -164,19 +241,65 @@ class Link:
             samples=samples,
             timings=timings or Timings(),
             sections=(),
+            part=share.part,
+            parts=share.parts,
+            step_samples=share.step_samples,
         )
-        frames = cut_transfer(header, parts)
+        asked = _Asked(cut_transfer(header, parts), max_reply_bytes)
         started_s = time.perf_counter()
-        while True:
+        self._asked[self._seq] = asked
+        self._expect()
+        self._outbox.put_frames(asked.frames)
+        if self._connection is not None:
+            self._flush(self._connection)
+        asked.send_s = time.perf_counter() - started_s
+        return self._seq
+
+    def collect(self, seq: int) -> Exchanged:
+        """Wait for the answer to a request, over as many connections as it takes.
+
+        Args:
+            seq: The number that :meth:`post` gave; the answers to others stay where they are.
+
+        Returns:
+            The reply and how long it took.
+
+        Raises:
+            SessionLost: The server forgot this session.
+            RefusedError: The server refuses to go on with this device.
+            LinkError: The server did not come back in time.
+        """
+        asked = self._asked[seq]
+        started_s, sent_s = time.perf_counter(), 0.0
+        while asked.reply is None:
             try:
-                self._outbox.put_frames(frames)
-                self._inbox.max_bytes = max_reply_bytes
-                sent_s, reply = self._converse()
+                drained = self._drain()
+                if drained and not sent_s:
+                    sent_s = time.perf_counter()
+                self._receive(drained=drained)
             except Disconnected:
                 self._resume()
-                continue
-            done_s = time.perf_counter()
-            return Exchanged(reply, (sent_s - started_s) * 1e3, (done_s - sent_s) * 1e3)
+                sent_s = 0.0
+        done_s = time.perf_counter()
+        sent_s = sent_s or done_s
+        del self._asked[seq]
+        self._expect()
+        send_s = asked.send_s + sent_s - started_s
+        return Exchanged(asked.reply, send_s * 1e3, (done_s - sent_s) * 1e3)
+
+    def moving(self) -> AbstractContextManager[None]:
+        """Let what was posted, and its answers, move on during a block that only computes.
+
+        Without it, a payload beyond the window stays where it is until the next call.
+        """
+        asked = self._asked.values()
+        expected_bytes = sum(one.max_reply_bytes for one in asked if one.reply is None)
+        if self._connection is None or not (
+            len(self._outbox) or expected_bytes >= WINDOW_BYTES // 2
+        ):
+            # All of it lies with libzmq, whose own thread sends and receives.
+            return nullcontext()
+        return self._pump.running()
 
     def bye(self, *, finished: bool, timings: Timings, summary: Summary) -> None:
         """Say goodbye, if there is a connection to say it on.
@@ -197,33 +320,42 @@ class Link:
     def close(self) -> None:
         """Close the connection; what was said still leaves."""
         self._drop(linger_ms=1000)
+        self._pump.close()
         self._context.term()
 
-    def _converse(self) -> tuple[float, Transfer[Reply]]:
-        """Send what is queued and take in messages until the reply is complete."""
-        connection = self._connection
-        if connection is None:
-            raise Disconnected
-        sent_s = 0.0
-        while True:
-            drained = self._flush(connection)
-            if drained and not sent_s:
-                sent_s = time.perf_counter()
-            message = connection.receive(_POLL_S if drained else 0.002)
-            if message is None:
-                continue
-            transfer = self._take(*message)
-            if transfer is not None and transfer.header.seq == self._seq:
-                return sent_s or time.perf_counter(), transfer
+    def _move(self) -> bool:
+        """What the pump does: hand over what the socket takes, and take in what came."""
+        try:
+            self._receive(drained=self._drain())
+        except Disconnected:
+            # Who collects next finds out, and connects again.
+            return False
+        return any(asked.reply is None for asked in self._asked.values())
 
-    def _take(self, header: Message, body: memoryview) -> Transfer[Reply] | None:
+    def _drain(self) -> bool:
+        """Hand over what the socket takes; whether nothing is left."""
+        if self._connection is None:
+            raise Disconnected
+        return self._flush(self._connection)
+
+    def _receive(self, *, drained: bool) -> None:
+        """Take in one message, or wait for a while until one comes."""
+        if self._connection is None:
+            raise Disconnected
+        # A full socket tells nobody when it takes more; credit comes as a message.
+        full = not drained and self._outbox.peek() is not None
+        message = self._connection.receive(_FULL_POLL_S if full else _POLL_S)
+        if message is not None:
+            self._take(*message)
+
+    def _take(self, header: Message, body: memoryview) -> None:
         if isinstance(header, Refusal):
             raise self._refused(header)
         if header.session != self._session or isinstance(header, Ping):
-            return None
+            return
         if isinstance(header, Credit):
             self._outbox.credit(header.consumed_bytes)
-            return None
+            return
         if isinstance(header, Reply):
             transfer = self._inbox.begin(header, body)
         elif isinstance(header, Chunk):
@@ -233,7 +365,13 @@ class Link:
         credit = self._inbox.credit(self._session)
         if credit is not None:
             self._outbox.put(credit)
-        return transfer
+        if transfer is not None and transfer.header.seq in self._asked:
+            self._asked[transfer.header.seq].reply = transfer
+
+    def _expect(self) -> None:
+        """Let the inbox take what may come."""
+        sizes = [asked.max_reply_bytes for asked in self._asked.values()]
+        self._inbox.max_bytes = max(self._repeated_bytes, *sizes, 0)
 
     def _flush(self, connection: Connection) -> bool:
         while (message := self._outbox.peek()) is not None:
@@ -248,6 +386,12 @@ class Link:
         welcome = self._reach(self._reconnect_timeout_s, resume=True)
         if not welcome.resumed or welcome.run != self._run:
             raise SessionLost
+        again = [asked for asked in self._asked.values() if asked.reply is None]
+        # An answer that was under way as the server heard from this device again comes twice.
+        self._repeated_bytes = max(asked.max_reply_bytes for asked in again)
+        self._expect()
+        for asked in again:
+            self._outbox.put_frames(asked.frames)
         self._on_status("connected again")
 
     def _reach(self, timeout_s: float, *, resume: bool) -> Welcome:
@@ -290,7 +434,12 @@ class Link:
     def _greet(self, timeout_s: float, resume: bool) -> Welcome | Refusal:
         self._drop()
         connection = Connection(
-            self._context, self._where.address, self._keys, sent=self.sent, received=self.received
+            self._context,
+            self._where.address,
+            self._keys,
+            sent=self.sent,
+            received=self.received,
+            wake=self._pump.wake,
         )
         self._connection = connection
         self._inbox = Inbox(0)

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-import numpy as np
-
-from slfac.codec import Codec, StreamKey, decode, make_codec
 from slfac.codec.schedule import make_schedule
-from slfac.device.draws import draw
 from slfac.device.front import Front
 from slfac.device.journal import Entry, Journal, Place
 from slfac.device.link import Link
 from slfac.device.optim import make_optimizer
 from slfac.device.samples import Samples
+from slfac.device.steps import At, Steps, most_bytes
 from slfac.device.stopwatch import Stopwatch
-from slfac.wire.bundle import Bundle, State, pack_state, unpack_state
-from slfac.wire.errors import CodecError, SlfacError, TrainingError
-from slfac.wire.manifest import TensorSpec
+from slfac.wire.bundle import Bundle, pack_state, unpack_state
+from slfac.wire.errors import SlfacError, TrainingError
 from slfac.wire.messages import Reply, Timings, Welcome
 from slfac.wire.transfer import Part, Transfer
-
-# What a codec or a file adds to its values: its own head, and one for each tensor.
-_SLACK_BYTES = 64 * 1024
-_TENSOR_HEAD_BYTES = 1024
 
 
 class Stay:
@@ -62,11 +54,12 @@ class Stay:
         self.steps_per_round = plan.steps_per_round or samples.batches_per_pass
         self._link = link
         self._manifest = bundle.manifest
-        self._max_front_bytes = _most_bytes(
+        self._max_front_bytes = most_bytes(
             [*bundle.manifest.parameters, *(b.tensor for b in bundle.manifest.buffers)], copies=1
         )
         self._samples = samples
         self._front = front
+        self._welcome = welcome
         self._plan = plan
         self._schedule = make_schedule(
             plan.schedule, rounds=plan.rounds, steps_per_round=plan.steps_per_round
@@ -75,9 +68,6 @@ class Stay:
         self._on_status = on_status
         self._bundle_id = bundle.id
         self._begin_afresh()
-        self._plain = make_codec("none")
-        self._seed = plan.seed
-        self._index = welcome.index
         self._round_samples = 0
 
     def enter(self) -> bool:
@@ -97,7 +87,7 @@ class Stay:
         self._step = 0
         self._optimizer = make_optimizer(self._plan.optimizer)
         self._lr = self._optimizer.lr
-        self._up: list[Codec] = [make_codec(self._plan.codec_up) for _ in self._manifest.smashed]
+        self._steps = Steps(self._link, self._welcome, self._manifest, self._front)
 
     def _resume(self) -> bool:
         entry = self._journal.read()
@@ -120,7 +110,7 @@ class Stay:
             self._front.load(entry.front)
             self._optimizer.restore(entry.optimizer)
             self._samples.seek(place.data)
-            for codec, state in zip(self._up, place.codecs, strict=True):
+            for codec, state in zip(self._steps.codecs, place.codecs, strict=True):
                 codec.restore(state)
         except (SlfacError, ValueError) as error:
             self._on_status(f"cannot go on from round {place.round + 1}: {error}")
@@ -136,7 +126,7 @@ class Stay:
             round=self.round,
             step=self._step,
             data=self._samples.place(),
-            codecs=[codec.state() for codec in self._up],
+            codecs=[codec.state() for codec in self._steps.codecs],
         )
         try:
             self._journal.write(Entry(place, self._front.state(), self._optimizer.state()))
@@ -163,31 +153,13 @@ class Stay:
         watch = Stopwatch()
         with watch.phase("load"):
             x, target = self._samples.next_batch()
-        with watch.phase("forward"):
-            smashed = self._front.forward(x, self._draws(len(x)))
-        with watch.phase("encode"):
-            parts = self._encode(smashed, target)
-        exchanged = self._link.request(
-            "step",
-            parts,
-            max_reply_bytes=_most_bytes(self._manifest.smashed, copies=2 * len(x)),
-            round_=self.round,
-            step=self._step,
-            samples=len(x),
-            timings=before,
-        )
-        watch.add("send", exchanged.send_ms)
-        watch.add("wait", exchanged.wait_ms)
-        with watch.phase("decode"):
-            gradients = self._decode(exchanged.reply, smashed)
-        with watch.phase("backward"):
-            grads = self._front.backward(gradients)
+        at = At(self.round, self._step)
+        loss, grads = self._steps.step(x, target, at=at, before=before, watch=watch)
         with watch.phase("update"):
             self._optimizer.lr = self._lr * self._schedule.share(self.round, self._step)
             self._optimizer.step(self._front.parameters, grads)
         self._step += 1
         self._round_samples += len(x)
-        loss = exchanged.reply.header.loss
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the loss of step {self._step} is not finite", "lower the learning rate"
@@ -225,55 +197,3 @@ class Stay:
             return True
         self._journal.clear()
         return False
-
-    def _encode(self, smashed: list[np.ndarray], target: np.ndarray) -> list[Part]:
-        parts = []
-        for layer, (spec, z) in enumerate(zip(self._manifest.smashed, smashed, strict=True)):
-            codec = self._up[layer]
-            try:
-                data = codec.encode(z, key=self._key(layer))
-            except CodecError as error:
-                raise TrainingError(
-                    f"smashed data of step {self._step} cannot be sent: {error.what}",
-                    "check the data, or lower the learning rate",
-                ) from error
-            parts.append(Part("smashed", spec.name, data, codec.spec, z.shape, str(z.dtype)))
-        data = self._plain.encode(target)
-        parts.append(Part("target", "target", data, "none", target.shape, str(target.dtype)))
-        return parts
-
-    def _draws(self, batch: int) -> State:
-        specs = self._manifest.random
-        return draw(specs, batch, self._seed, self._index, self.round, self._step)
-
-    def _key(self, layer: int) -> StreamKey:
-        return StreamKey(
-            seed=self._seed,
-            device=self._index,
-            round=self.round,
-            step=self._step,
-            layer=layer,
-            direction="up",
-        )
-
-    def _decode(self, reply: Transfer[Reply], smashed: list[np.ndarray]) -> list[np.ndarray]:
-        gradients = []
-        for spec, z in zip(self._manifest.smashed, smashed, strict=True):
-            _, data = reply.part("gradient", spec.name)
-            gradient = decode(data, max_values=z.size)
-            if gradient.shape != z.shape or gradient.dtype != np.float32:
-                raise CodecError(
-                    f"the gradient of {spec.name!r} is {gradient.shape} {gradient.dtype}, "
-                    f"{z.shape} float32 was expected"
-                )
-            gradients.append(gradient)
-        return gradients
-
-
-def _most_bytes(specs: Iterable[TensorSpec], *, copies: int) -> int:
-    """Bound of a payload that holds tensors so many times."""
-    values = sum(
-        copies * math.prod(spec.shape) * np.dtype(spec.dtype).itemsize + _TENSOR_HEAD_BYTES
-        for spec in specs
-    )
-    return values + _SLACK_BYTES

@@ -10,9 +10,10 @@ from slfac.wire.messages import Timings
 
 
 class Stopwatch:
-    """Collects the milliseconds of one step's phases."""
+    """Collects the milliseconds of one step's phases; the step begins when it is made."""
 
     def __init__(self) -> None:
+        self._began_s = time.perf_counter()
         self._ms: dict[str, float] = {}
 
     @contextmanager
@@ -38,5 +39,6 @@ class Stopwatch:
         self._ms[name] = self._ms.get(name, 0.0) + milliseconds
 
     def timings(self) -> Timings:
-        """The phases so far."""
-        return Timings(**{f"{name}_ms": value for name, value in self._ms.items()})
+        """The phases so far, and the time since the step began."""
+        step_ms = (time.perf_counter() - self._began_s) * 1e3
+        return Timings(**{f"{name}_ms": value for name, value in self._ms.items()}, step_ms=step_ms)

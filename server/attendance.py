@@ -48,7 +48,7 @@ class Attendance:
         # Who was answered and has not asked again: its session, and since when.
         self._owing: dict[int, tuple[int, float]] = {}
         # The last step that each asked for since it came, and how often it came without a new one.
-        self._asked: dict[int, int] = {}
+        self._asked: dict[int, tuple[int, int]] = {}
         self._returns: dict[int, int] = {}
 
     def expect(self, members: Iterable[int], wait_s: float) -> None:
@@ -69,21 +69,22 @@ class Attendance:
         """Take note that a request was answered: another is expected."""
         self._owing[arrived.index] = arrived.session, time.monotonic()
 
-    def asks_step(self, index: int, step: int) -> None:
-        """Take note that a device asks for a step.
+    def asks_step(self, index: int, step: int, part: int) -> None:
+        """Take note that a device asks for a part of a step.
 
         Args:
             index: The device.
             step: Which, since it joined.
+            part: Which part of it.
 
         Raises:
             ProtocolError: It asked for that one, or a later one, before.
         """
-        before = self._asked.get(index, -1)
-        if step <= before:
+        before = self._asked.get(index, (-1, 0))
+        if (step, part) <= before:
             # Asking for kept replies over and over, it would keep the others waiting for ever.
-            raise ProtocolError(f"step {step} came after step {before}")
-        self._asked[index] = step
+            raise ProtocolError(f"step {step} came after step {before[0]}")
+        self._asked[index] = step, part
 
     def made_step(self, index: int) -> None:
         """Take note that a device made a step that is new."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,10 +35,32 @@ class Batch:
     Attributes:
         smashed: One tensor per smashed tensor, ``(B, ...) float32``, where the back half is.
         target: ``(B,) int64`` or ``(B, outputs) float32``.
+        step_samples: Samples of the device's whole step, where this is a part of it; else 0.
     """
 
     smashed: tuple[torch.Tensor, ...]
     target: np.ndarray
+    step_samples: int = 0
+
+    @property
+    def own_samples(self) -> int:
+        """Samples of the device's whole step."""
+        return self.step_samples or len(self.target)
+
+
+@dataclass(frozen=True)
+class Portion:
+    """Which portion of a step is trained on at a time.
+
+    Attributes:
+        samples: Samples of the whole step, those of all devices and parts.
+        first: Whether the step begins with it.
+        last: Whether the step ends with it.
+    """
+
+    samples: int
+    first: bool
+    last: bool
 
 
 @dataclass(frozen=True)
@@ -47,9 +68,9 @@ class Outcome:
     """What a step gives back to one device.
 
     Attributes:
-        loss: Mean loss of its own samples.
-        gradients: Gradient of that loss, one tensor per smashed tensor, where the back
-            half is.
+        loss: Mean loss of its own samples in the call.
+        gradients: Gradient of the mean loss of its whole step, one tensor per smashed tensor,
+            where the back half is.
         staleness: Updates of the back half by other devices since the device's last
             gradient; None where a step waits for all.
     """
@@ -108,6 +129,7 @@ class BackHalf:
         parameters = parameters or [torch.nn.Parameter(torch.zeros(0))]
         self.optimizer = make_torch_optimizer(self._spec, parameters)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
+        self._accumulated = 0
 
     def scale_rate(self, share: float) -> None:
         """Set the learning rate for the steps to come.
@@ -119,7 +141,9 @@ class BackHalf:
             group["lr"] = rate * share
 
     @memory_errors("the back half trains")
-    def step(self, batches: Sequence[Batch]) -> list[Outcome | None]:
+    def step(
+        self, batches: Sequence[Batch], portion: Portion | None = None
+    ) -> list[Outcome | None]:
         """Train on the samples of all devices, those of other ranks too, as one batch.
 
         The loss is the mean over all N samples. Device i gets the gradient of the mean
@@ -127,9 +151,16 @@ class BackHalf:
         the step that it would take alone. A device whose values exceed :data:`LARGEST_VALUE`,
         or whose own loss is not finite, is left out, as if it had sent nothing.
 
+        A step may come in portions: then N and the n_i are those of the whole step, the
+        gradients of the weights add up over its calls, and the weights move with the last
+        one. What a device that was left out had sent before stays in; the gradients are then
+        those of the mean over what was trained on.
+
         Args:
             batches: One per device, in the order of their indices; none where all devices in
-                the step are other ranks'.
+                the step are other ranks', or to end a step whose last portion never came.
+            portion: Which portion of the step this is; None for the whole of it, which alone
+                several ranks can make.
 
         Returns:
             One outcome per device, in the same order; None for a device that was left out.
@@ -141,21 +172,46 @@ class BackHalf:
                 the step is not to be made again.
         """
         self.module.train()
+        if portion is None or portion.first:
+            self.optimizer.zero_grad(set_to_none=True)
+            self._accumulated = 0
+        taken, inputs, losses, total = self._without_bad_ones(batches)
+        samples = total if portion is None else portion.samples
+        if total:
+            self._backward(losses, 1 / samples if taken else 0.0)
+            self._accumulated += total
+        if (portion is None or portion.last) and self._accumulated:
+            self._update(samples)
+        outcomes: list[Outcome | None] = [None] * len(batches)
+        if not taken:
+            return outcomes
+        sizes = [len(batches[i].target) for i in taken]
+        parts = zip(*(torch.split(_gradient(tensor), sizes) for tensor in inputs), strict=True)
+        for i, own, gradients in zip(
+            taken, torch.split(losses.detach(), sizes), parts, strict=True
+        ):
+            scale = samples / batches[i].own_samples
+            outcomes[i] = Outcome(float(own.mean()), tuple(g * scale for g in gradients))
+        return outcomes
+
+    def _without_bad_ones(
+        self, batches: Sequence[Batch]
+    ) -> tuple[list[int], list[torch.Tensor], torch.Tensor, int]:
+        """Who is trained on, their samples as one batch, their losses; all ranks' samples."""
         taken = [i for i, batch in enumerate(batches) if _is_sane(batch)]
         buffers = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
         while True:
             sizes = [len(batches[i].target) for i in taken]
             (total,) = self.peers.sums(sum(sizes))
             if not total:
-                return [None] * len(batches)
+                return [], [], torch.zeros(0), 0
             with self.peers.as_one_batch(counts=bool(taken)):
                 inputs, losses = self._forward([batches[i] for i in taken] or [self._stand_in()])
-            finite = [bool(losses[part].detach().mean().isfinite()) for part in _parts(sizes)]
+            own = torch.split(losses.detach(), sizes) if taken else ()
+            finite = [bool(part.mean().isfinite()) for part in own]
             (lost,) = self.peers.sums(finite.count(False))
             if not lost:
-                self._update(losses, 1 / total if taken else 0.0)
-                outcomes = dict(zip(taken, _outcomes(losses, inputs, sizes, total), strict=True))
-                return [outcomes.get(i) for i in range(len(batches))]
+                return taken, inputs, losses, total
             # BatchNorm has taken the left-out samples into its statistics by now.
             _restore(buffers)
             taken = [i for i, keep in zip(taken, finite, strict=True) if keep]
@@ -188,20 +244,26 @@ class BackHalf:
             ) from error
         return inputs, losses
 
-    def _update(self, losses: torch.Tensor, weight: float) -> None:
-        """Step on the sum of weighted losses of all ranks."""
-        self.optimizer.zero_grad(set_to_none=True)
+    def _backward(self, losses: torch.Tensor, weight: float) -> None:
         torch.autograd.backward(losses, torch.full_like(losses, weight))
-        gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
         if not weight:
             # What does not count may still not be finite.
-            torch._foreach_zero_(gradients)
+            torch._foreach_zero_(self._gradients())
+
+    def _gradients(self) -> list[torch.Tensor]:
+        return [p.grad for p in self.module.parameters() if p.grad is not None]
+
+    def _update(self, samples: int) -> None:
+        gradients = self._gradients()
         self.peers.add(gradients)
         if not all(bool(gradient.isfinite().all()) for gradient in gradients):
             raise TrainingError(
                 "a gradient of the back half is no longer finite: training diverged",
                 "lower the learning rate",
             )
+        if self._accumulated < samples:
+            for gradient in gradients:
+                gradient.mul_(samples / self._accumulated)
         self.optimizer.step()
 
     @memory_errors("the back half is evaluated")
@@ -239,22 +301,6 @@ def _is_sane(batch: Batch) -> bool:
 def _restore(tensors: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
     for tensor, before in tensors:
         tensor.copy_(before)
-
-
-def _outcomes(
-    losses: torch.Tensor, inputs: Sequence[torch.Tensor], sizes: Sequence[int], total: int
-) -> list[Outcome]:
-    outcomes = []
-    for part, size in zip(_parts(sizes), sizes, strict=True):
-        gradients = tuple(_gradient(tensor)[part] * (total / size) for tensor in inputs)
-        outcomes.append(Outcome(loss=float(losses.detach()[part].mean()), gradients=gradients))
-    return outcomes
-
-
-def _parts(sizes: Sequence[int]) -> list[slice]:
-    """Where each device's samples lie among all."""
-    ends = itertools.accumulate(sizes)
-    return [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
 
 
 def _gradient(tensor: torch.Tensor) -> torch.Tensor:

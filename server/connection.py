@@ -56,7 +56,9 @@ class Session:
         connection: Its present connection; None while it is cut off.
         lost_s: Monotonic time since when it is cut off.
         last_seq: Highest request number seen.
-        reply: The answer to that request, kept until the next request confirms it.
+        last: That request's header.
+        asked: Requests that the device may still be without an answer to, by number, with the
+            answer as soon as there is one.
     """
 
     id: int
@@ -65,4 +67,10 @@ class Session:
     connection: Connection | None
     lost_s: float = 0.0
     last_seq: int = 0
-    reply: Frames | None = None
+    last: Request | None = None
+    asked: dict[int, Frames | None] = field(default_factory=dict)
+
+    @property
+    def kept_messages(self) -> int:
+        """Messages of the answers that it holds."""
+        return sum(len(frames) for frames in self.asked.values() if frames is not None)

@@ -80,11 +80,12 @@ Event = Arrived | Lost | Restarted | Left | Failed
 
 
 class EventQueue:
-    """Events on their way to the trainer, at most three for each device.
+    """Events on their way to the trainer: of each device, those of one session and two more.
 
-    While the trainer is busy a device may start again and again, and each session may bring a
-    request with its payload. What an ended session asked for is dropped here, and a device
-    that is known to be gone is not said to be gone a second time.
+    While the trainer is busy a device may start again and again, and each session may bring
+    requests with their payloads: one, or as many as a step has parts. What an ended session
+    asked for is dropped here, and a device that is known to be gone is not said to be gone a
+    second time.
     """
 
     def __init__(self) -> None:
@@ -118,9 +119,14 @@ class EventQueue:
 
     def _supersede(self, event: Arrived | Lost | Restarted | Left) -> bool:
         """Drop what an event makes void; whether it says anything new itself."""
-        void = Arrived if isinstance(event, Arrived) else (Arrived, Restarted)
-        self._events = deque(
-            e for e in self._events if not (isinstance(e, void) and e.index == event.index)
-        )
+        self._events = deque(e for e in self._events if not _voids(event, e))
         gone = any(isinstance(e, Lost | Left) and e.index == event.index for e in self._events)
         return isinstance(event, Arrived) or not gone
+
+
+def _voids(event: Arrived | Lost | Restarted | Left, before: Event) -> bool:
+    if isinstance(before, Failed) or before.index != event.index:
+        return False
+    if isinstance(event, Arrived):
+        return isinstance(before, Arrived) and before.session != event.session
+    return isinstance(before, Arrived | Restarted)

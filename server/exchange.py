@@ -169,7 +169,14 @@ class Exchange:
         """
         start_s = time.perf_counter()
         tensors = iter(decode_batch([one for step in steps for one in step.smashed], self._device))
-        batches = [Batch(tuple(next(tensors) for _ in step.smashed), step.target) for step in steps]
+        batches = [
+            Batch(
+                tuple(next(tensors) for _ in step.smashed),
+                step.target,
+                step.arrived.transfer.header.step_samples,
+            )
+            for step in steps
+        ]
         _finish(self._device)
         ms_per_value = (time.perf_counter() - start_s) * 1e3 / sum(s.smashed_values for s in steps)
         return [
@@ -327,6 +334,7 @@ class Exchange:
             device=arrived.index,
             round=header.round,
             step=header.step,
+            part=header.part,
             layer=layer,
             direction="down",
         )

@@ -33,6 +33,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
         sizes: Bytes of each message's body.
         offset: Where the first body begins.
         crc: CRC-32 of the bodies.
+        part: Part of the step.
     """
 
     step: int
@@ -40,6 +41,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     sizes: tuple[int, ...]
     offset: int
     crc: int
+    part: int = 0
 
 
 class KeptReplies:
@@ -51,10 +53,10 @@ class KeptReplies:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / FOLDER
-        self._places: dict[tuple[int, int], dict[int, Place]] = {}
+        self._places: dict[tuple[int, int], dict[tuple[int, int], Place]] = {}
         self._ends: dict[tuple[int, int], int] = {}
 
-    def keep(self, index: int, round_: int, step: int, frames: Frames) -> None:
+    def keep(self, index: int, round_: int, step: int, frames: Frames, *, part: int = 0) -> None:
         """Write a reply down.
 
         Args:
@@ -62,6 +64,7 @@ class KeptReplies:
             round_: The round.
             step: The device's step.
             frames: The reply's messages.
+            part: Part of the step.
 
         Raises:
             TrainingError: It cannot be written.
@@ -80,12 +83,14 @@ class KeptReplies:
                 f"cannot write {self._path(*key)}: {error.strerror}", "free some space"
             ) from error
         heads, sizes = tuple(head for head, _ in frames), tuple(map(len, bodies))
-        place = Place(step, heads, sizes, offset, zlib.crc32(data))
-        self._places.setdefault(key, {})[step] = place
+        place = Place(step, heads, sizes, offset, zlib.crc32(data), part)
+        self._places.setdefault(key, {})[step, part] = place
         self._ends[key] = offset + len(data)
 
-    def find(self, index: int, round_: int, step: int, session: int, seq: int) -> Frames | None:
-        """The reply to a step that was trained already.
+    def find(
+        self, index: int, round_: int, step: int, session: int, seq: int, *, part: int = 0
+    ) -> Frames | None:
+        """The reply to a part of a step that was trained already.
 
         Args:
             index: The device.
@@ -93,6 +98,7 @@ class KeptReplies:
             step: The device's step.
             session: The session that asks now.
             seq: The number of its request.
+            part: Part of the step.
 
         Returns:
             The same payload, addressed anew; None where there is none.
@@ -100,7 +106,7 @@ class KeptReplies:
         Raises:
             TrainingError: It cannot be read any more.
         """
-        place = self._places.get((index, round_), {}).get(step)
+        place = self._places.get((index, round_), {}).get((step, part))
         if place is None:
             return None
         path = self._path(index, round_)
@@ -206,7 +212,8 @@ class KeptReplies:
                 raise BundleError(f"cannot read {source}: {error.strerror}") from error
             except ValueError as error:
                 raise BundleError(f"{source}: {error}") from error
-            self._places[index, round_] = {place.step: place for place in places}
+            found = {(place.step, place.part): place for place in places}
+            self._places[index, round_] = found
             self._ends[index, round_] = end
 
     def _path(self, index: int, round_: int) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from slfac.server.back import Outcome
 from slfac.server.exchange import Answer, Decoded
@@ -67,7 +69,7 @@ class Ledger:
     def __init__(self, names: tuple[str, ...], metrics: Metrics) -> None:
         self._names = names
         self._metrics = metrics
-        self._open: dict[int, dict[str, object]] = {}
+        self._open: dict[int, dict[str, Any]] = {}
         self.totals = {name: DeviceTotals() for name in names}
 
     def step(
@@ -81,7 +83,7 @@ class Ledger:
         place: int,
         train_ms: float,
     ) -> None:
-        """Take note of a step that was answered.
+        """Take note of a step that was answered, or of one more part of it.
 
         Args:
             decoded: The request.
@@ -94,21 +96,23 @@ class Ledger:
         """
         step = decoded.step
         header = step.arrived.transfer.header
-        totals = self.totals[self._names[step.arrived.index]]
-        totals.steps += 1
+        index = step.arrived.index
+        totals = self.totals[self._names[index]]
+        totals.steps += header.part == 0
         totals.samples += header.samples
         totals.target_bytes += step.target_bytes
         totals.smashed_bytes += step.smashed_bytes
         totals.smashed_values += step.smashed_values
         totals.gradient_bytes += answer.gradient_bytes
         totals.gradient_values += answer.gradient_values
-        self._open[step.arrived.index] = {
+        line: dict[str, Any] = {
             "round": round_,
             "step": header.step,
             "training": training,
             "place": place,
-            "device": self._names[step.arrived.index],
+            "device": self._names[index],
             "samples": header.samples,
+            "parts": 1,
             "loss": outcome.loss,
             "bytes_up": step.arrived.request_bytes,
             "bytes_down": answer.bytes,
@@ -123,7 +127,9 @@ class Ledger:
             },
         }
         if outcome.staleness is not None:
-            self._open[step.arrived.index]["staleness"] = outcome.staleness
+            line["staleness"] = outcome.staleness
+        before = self._open.get(index) if header.part else None
+        self._open[index] = line if before is None else _together(before, line)
 
     def front(self, index: int, *, bytes_up: int = 0, bytes_down: int = 0) -> None:
         """Take note of a front that came or went.
@@ -161,4 +167,25 @@ class Ledger:
             totals = self.totals[self._names[index]]
             for phase, value in phases.items():
                 totals.phase_ms[phase] += value
-        self._metrics.write("step", **line, phase_ms=phases)
+        step_ms = timings.step_ms if timings is not None else None
+        self._metrics.write("step", **line, phase_ms=phases, step_ms=step_ms)
+
+
+_SUMMED = (
+    "samples",
+    "parts",
+    "bytes_up",
+    "bytes_down",
+    "smashed_bytes",
+    "gradient_bytes",
+    "float32_smashed_bytes",
+    "float32_gradient_bytes",
+)
+
+
+def _together(before: Mapping[str, Any], line: Mapping[str, Any]) -> dict[str, Any]:
+    """The line of a step with one more of its parts."""
+    sums = {name: before[name] + line[name] for name in _SUMMED}
+    losses = before["loss"] * before["samples"] + line["loss"] * line["samples"]
+    times = {name: ms + line["server_ms"][name] for name, ms in before["server_ms"].items()}
+    return {**before, **sums, "loss": losses / sums["samples"], "server_ms": times}

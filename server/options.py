@@ -65,6 +65,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--codec", metavar="SPEC", help="codec both ways (slfac)")
     add("--codec-up", metavar="SPEC", help="codec of the smashed data")
     add("--codec-down", metavar="SPEC", help="codec of the gradients")
+    add("--micro-batches", type=int, metavar="N", help="compute and send in N parts, 0: auto (1)")
+    add("--stream-blocks", type=int, metavar="N", help="encode and send in N parts (1)")
     add("--partition", metavar="SPEC", help="how data is shared out (own)")
     add("--seed", type=int, metavar="N", help="seed of everything random (0)")
     add("--data", metavar="PATH", help="data set with a test split, to evaluate each round")

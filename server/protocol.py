@@ -143,9 +143,9 @@ class Protocol:
             frames: The answer.
         """
         session = self._sessions.get(index)
-        if session is None or session.id != session_id or session.last_seq != seq:
+        if session is None or session.id != session_id or seq not in session.asked:
             return
-        session.reply = frames
+        session.asked[seq] = frames
         if session.connection is not None:
             session.connection.outbox.put_frames(frames)
 
@@ -258,29 +258,44 @@ class Protocol:
         request_bytes: int,
     ) -> None:
         header = transfer.header
-        queued = len(connection.outbox)
-        if header.seq == session.last_seq:
-            _log.info("device %s sent request %d again", session.name, header.seq)
-            # While a whole reply waits, another copy would only fill the memory.
-            if session.reply is not None and queued < len(session.reply):
-                connection.outbox.put_frames(session.reply)
+        if header.seq <= session.last_seq:
+            self._answer_again(connection, session, header)
             return
         if header.seq != session.last_seq + 1:
             raise ProtocolError(f"request {header.seq} came after request {session.last_seq}")
-        if session.last_seq and session.reply is None:
-            raise ProtocolError(
-                f"request {header.seq} came before the answer to request {session.last_seq}"
-            )
+        self._check_part(session.last, header)
+        queued, kept = len(connection.outbox), session.kept_messages
+        _confirm(session, header)
         # No second bundle is queued behind one that the device has not taken in.
-        reply_frames = 0 if header.kind == "bundle" else len(session.reply or ())
-        if queued > reply_frames + _CONTROL_MESSAGES:
+        if queued > (0 if header.kind == "bundle" else kept) + _CONTROL_MESSAGES:
             raise ProtocolError(f"request {header.seq} came from a device that takes nothing in")
-        session.last_seq = header.seq
-        session.reply = None
+        session.last_seq, session.last = header.seq, header
+        session.asked[header.seq] = None
         if header.kind == "bundle":
             self.reply(session.index, session.id, header.seq, self._bundle_frames(header))
         else:
             self._emit(Arrived(session.index, session.id, transfer, request_bytes))
+
+    def _answer_again(self, connection: Connection, session: Session, header: Request) -> None:
+        if header.seq not in session.asked:
+            raise ProtocolError(f"request {header.seq} came after request {session.last_seq}")
+        _log.info("device %s sent request %d again", session.name, header.seq)
+        frames = session.asked[header.seq]
+        # While all answers wait, other copies would only fill the memory.
+        if frames is not None and len(connection.outbox) < session.kept_messages:
+            connection.outbox.put_frames(frames)
+
+    def _check_part(self, last: Request | None, header: Request) -> None:
+        """Refuse a request that is no part of a step, or not the next one."""
+        plan = self._facts.plan
+        most = max(plan.micro_batches, plan.stream_blocks) if header.kind == "step" else 1
+        if not header.part < header.parts <= most:
+            raise ProtocolError(
+                f"part {header.part} of {header.parts} of a {header.kind} request came; a run of "
+                f"this kind has up to {most}"
+            )
+        if header.part and (last is None or _place(header) != (*_place(last)[:-1], last.part + 1)):
+            raise ProtocolError(f"part {header.part} of step {header.step} came out of order")
 
     def _bundle_frames(self, request: Request) -> Frames:
         if self._bundle is None:
@@ -298,6 +313,17 @@ class Protocol:
             del self._sessions[session.index]
         if session.connection is not None:
             session.connection.end_session()
+
+
+def _confirm(session: Session, header: Request) -> None:
+    """Forget the answers that a new request shows to be taken in: those of earlier steps."""
+    for seq in [seq for seq in session.asked if seq < header.seq - header.part]:
+        if session.asked.pop(seq) is None:
+            raise ProtocolError(f"request {header.seq} came before the answer to request {seq}")
+
+
+def _place(header: Request) -> tuple[str, int, int, int, int]:
+    return header.kind, header.round, header.step, header.parts, header.part
 
 
 def _send_on(connection: Connection, session_id: int, device: str, address: str) -> None:

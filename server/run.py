@@ -18,6 +18,7 @@ from slfac.server.exchange import largest_request_bytes
 from slfac.server.limits import raise_open_files
 from slfac.server.metrics import Listener, Metrics
 from slfac.server.modes.factory import make_mode
+from slfac.server.overlap import choose_micro_batches
 from slfac.server.protocol import RunFacts
 from slfac.server.result import DeviceResult, RunResult
 from slfac.server.roster import make_roster
@@ -83,17 +84,18 @@ class Server:
             )
         enrolled = AllowList(settings.keys).names() if settings.keys is not None else None
         roster = make_roster(settings.devices, enrolled)
+        self._back = BackHalf(bundle, settings.optimizer, settings.allow_factories, device, peers)
+        micro_batches = choose_micro_batches(settings, bundle.manifest, self._back.module)
         self._facts = RunFacts(
             boot=uuid.uuid4().hex,
             run=self._seat.run,
             bundle=bundle,
-            plan=settings.plan(),
+            plan=settings.plan(micro_batches),
             roster=roster,
             grace_s=settings.grace_s,
         )
         self._evaluator = self._seat.evaluator(bundle)
         self._watch = make_watch(bundle.manifest, settings.best_by, settings.early_stop)
-        self._back = BackHalf(bundle, settings.optimizer, settings.allow_factories, device, peers)
         if self._resumed is not None:
             self._resumed.restore_back(self._back)
         self._mode = make_mode(settings.mode, self._back, settings.seed)

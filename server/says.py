@@ -51,6 +51,8 @@ class Says:
         elif kind == "round" and self._is_first:
             accuracy = event["accuracy"]
             scored = f", accuracy {accuracy:.2%}" if accuracy is not None else ""
+            if event["participation"] < 1:
+                scored += f", {event['participation']:.0%} of batches in time"
             self._say(
                 f"round {event['round'] + 1}/{event['rounds']}: "
                 f"training loss {event['train_loss']:.4f}{scored}, "

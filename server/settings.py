@@ -23,7 +23,7 @@ from slfac.server.resume import has_ended, newest_checkpoint, run_folder
 from slfac.wire.errors import AddressError, SettingsError
 from slfac.wire.factories import DEFAULT_ALLOWED
 from slfac.wire.keys import NAME
-from slfac.wire.messages import Partition, Plan
+from slfac.wire.messages import MAX_PARTS, Partition, Plan
 from slfac.wire.sockets import check_address
 
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
@@ -65,6 +65,10 @@ class ServerSettings(BaseModel):
         schedule: Schedule of both halves' learning rates; each moves its own optimiser's.
         codec_up: Codec of the smashed data.
         codec_down: Codec of the gradients.
+        micro_batches: Parts of a step, each with a forward and a backward pass of its own, so
+            that one is computed while others travel; 0 takes 4 where neither half holds
+            BatchNorm, which rules them out, and else 1.
+        stream_blocks: Parts in which a step's data is encoded and sent; it is trained as one.
         partition: ``own``, ``iid`` or ``dirichlet:beta=0.5``.
         seed: Seed of everything random.
         data: Data set with a test split to evaluate on each round; None evaluates nothing.
@@ -107,6 +111,8 @@ class ServerSettings(BaseModel):
     schedule: str = "constant"
     codec_up: str = "slfac"
     codec_down: str = "slfac"
+    micro_batches: Annotated[int, Field(ge=0, le=MAX_PARTS)] = 1
+    stream_blocks: Annotated[int, Field(ge=1, le=MAX_PARTS)] = 1
     partition: str = "own"
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     data: Path | None = None
@@ -129,8 +135,12 @@ class ServerSettings(BaseModel):
             values[name] = str(path.resolve()) if path is not None else None
         return values
 
-    def plan(self) -> Plan:
-        """What the devices are told."""
+    def plan(self, micro_batches: int | None = None) -> Plan:
+        """What the devices are told.
+
+        Args:
+            micro_batches: What was chosen where the setting leaves it open.
+        """
         return Plan(
             rounds=self.rounds,
             batch_size=self.batch_size,
@@ -141,6 +151,8 @@ class ServerSettings(BaseModel):
             seed=self.seed,
             partition=parse_partition(self.partition),
             schedule=self.schedule,
+            micro_batches=micro_batches or self.micro_batches or 1,
+            stream_blocks=self.stream_blocks,
         )
 
 
@@ -212,6 +224,7 @@ def checked_settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> S
             what = f"{origins.get(name, '')}setting {name} is {spec!r}: {error.what}"
             raise SettingsError(what, error.remedy or _REMEDY) from error
     _check_deadline(settings, origins)
+    _check_micro_batches(settings, origins)
     return settings
 
 
@@ -229,6 +242,12 @@ def _check_together(settings: ServerSettings, origins: Mapping[str, str]) -> Non
             "but join_timeout_s is 0: all devices would be waited for, for ever",
             "pass --join-timeout-s S as well",
         )
+    if settings.micro_batches != 1 and settings.stream_blocks != 1:
+        raise SettingsError(
+            f"{origins.get('stream_blocks', '')}setting stream_blocks is {settings.stream_blocks}, "
+            f"but micro_batches is {settings.micro_batches}: a step comes in parts of one kind",
+            "leave out one of them",
+        )
     for name, default in (("best_by", "auto"), ("early_stop", "")):
         value = getattr(settings, name)
         if settings.data is None and value != default:
@@ -245,6 +264,23 @@ def _check_deadline(settings: ServerSettings, origins: Mapping[str, str]) -> Non
             f"{origins.get('step_deadline_s', '')}setting step_deadline_s is "
             f"{settings.step_deadline_s:g}, but in mode {settings.mode} no step waits for all",
             "leave it out, or use mode parallel or sfl-v2",
+        )
+
+
+def _check_micro_batches(settings: ServerSettings, origins: Mapping[str, str]) -> None:
+    if settings.micro_batches < 2:
+        return
+    what = f"{origins.get('micro_batches', '')}setting micro_batches is {settings.micro_batches}"
+    if not parse_mode(settings.mode).in_parts:
+        raise SettingsError(
+            f"{what}, but mode {settings.mode} trains on whole batches",
+            "leave it out, or use mode parallel, sfl-v1 or relay",
+        )
+    if settings.step_deadline_s:
+        raise SettingsError(
+            f"{what}, but step_deadline_s is {settings.step_deadline_s:g}: a step in "
+            "micro-batches waits for every part",
+            "leave out one of them",
         )
 
 

@@ -98,7 +98,12 @@ class Trainer:
             kept=self._kept,
         )
         self._training = Training(
-            settings, mode=mode, exchange=self._exchange, kept=self._kept, ledger=self.ledger
+            settings,
+            micro_batches=facts.plan.micro_batches,
+            mode=mode,
+            exchange=self._exchange,
+            kept=self._kept,
+            ledger=self.ledger,
         )
         self._here = Attendance(settings.step_timeout_s)
         self._peers = mode.back.peers
@@ -183,7 +188,9 @@ class Trainer:
         if header.run != self._facts.run:
             raise ProtocolError(f"a request for run {header.run!r} came, this is {self._facts.run}")
         self._here.heard(index)
-        self.ledger.timings(index, header.timings)
+        # The line of a step that is not over stays open, also while its device makes it again.
+        if not (header.part or self._training.is_amid(index)):
+            self.ledger.timings(index, header.timings)
         if header.kind == "resume":
             self._on_resume(arrived)
             return
@@ -244,7 +251,8 @@ class Trainer:
 
     def _await_return(self, index: int) -> None:
         """Keep the place of a device that opened another session."""
-        self.ledger.timings(index, None)
+        if not self._training.is_amid(index):
+            self.ledger.timings(index, None)
         self._training.drop(index)
         # Its front, where it is in, is what it will make of the round again.
         self._waiting.pop(index, None)
@@ -253,7 +261,8 @@ class Trainer:
             self._remove(index, reason)
 
     def _on_step(self, arrived: Arrived) -> None:
-        self._here.asks_step(arrived.index, arrived.transfer.header.step)
+        header = arrived.transfer.header
+        self._here.asks_step(arrived.index, header.step, header.part)
         frames = self._training.take(arrived)
         if frames is not None:
             self._answer(arrived, frames)
@@ -413,7 +422,8 @@ class Trainer:
     def _answer(self, arrived: Arrived, frames: Frames) -> None:
         seq = arrived.transfer.header.seq
         self._service.reply(arrived.index, arrived.session, seq, frames)
-        self._here.answered(arrived)
+        if not self._training.holds(arrived.index):
+            self._here.answered(arrived)
 
     def _name(self, index: int) -> str:
         return self._facts.roster.names[index]

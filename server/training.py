@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Set
+from itertools import zip_longest
 
 from slfac.codec.schedule import make_schedule
-from slfac.server.back import Outcome
+from slfac.server.back import Batch, Outcome, Portion
 from slfac.server.events import Arrived
-from slfac.server.exchange import Decoded, Exchange, Step
+from slfac.server.exchange import Decoded, Exchange
 from slfac.server.kept import KeptReplies
 from slfac.server.ledger import Ledger
 from slfac.server.modes.base import Mode, Turn
+from slfac.server.parts import Incoming, OpenStep, join_parts, share_out
 from slfac.server.settings import ServerSettings
 from slfac.wire.errors import CodecError, ProtocolError, TrainingError
 from slfac.wire.transfer import Frames
@@ -27,6 +29,7 @@ class Training:
 
     Args:
         settings: The server's settings.
+        micro_batches: Parts that each are trained on as soon as they are in.
         mode: The way of split learning.
         exchange: Reads requests and writes replies.
         kept: Where replies are kept.
@@ -42,6 +45,7 @@ class Training:
         self,
         settings: ServerSettings,
         *,
+        micro_batches: int,
         mode: Mode,
         exchange: Exchange,
         kept: KeptReplies,
@@ -57,7 +61,9 @@ class Training:
         self._kept = kept
         self._ledger = ledger
         self._round = 0
-        self._steps: dict[int, Step] = {}
+        self._in_parts = micro_batches > 1
+        self._incoming = Incoming(settings.batch_size, joined=not self._in_parts)
+        self._open: list[OpenStep] = []
         self._waiting_since_s = _NEVER
         self._trainings = 0
         self._loss_sum, self._loss_samples = 0.0, 0
@@ -73,6 +79,7 @@ class Training:
         self._trainings = 0
         self._loss_sum, self._loss_samples = 0.0, 0
         self._participation = 0.0
+        self._open.clear()
         self.samples.clear()
         self._mode.begin(round_)
 
@@ -95,10 +102,26 @@ class Training:
     @property
     def is_waited_for(self) -> bool:
         """Whether a batch is in that was not trained on."""
-        return bool(self._steps)
+        return len(self._incoming) > 0
+
+    def holds(self, index: int) -> bool:
+        """Whether a device has sent something that was not trained on.
+
+        Args:
+            index: The device.
+        """
+        return index in self._incoming
+
+    def is_amid(self, index: int) -> bool:
+        """Whether some parts of a device's step were trained on, and some were not.
+
+        Args:
+            index: The device.
+        """
+        return any(index in step.wanted() for step in self._open if step.part)
 
     def take(self, arrived: Arrived) -> Frames | None:
-        """Take in a step.
+        """Take in a step, or a part of one.
 
         Args:
             arrived: The request.
@@ -114,31 +137,40 @@ class Training:
         if header.round == self._round:
             # Its journal has the beginning of this round by now.
             self._kept.confirm(index, self._round)
-        frames = self._kept.find(index, header.round, header.step, header.session, header.seq)
+        self._incoming.expect(index, header)
+        place = (index, header.round, header.step)
+        frames = self._kept.find(*place, header.session, header.seq, part=header.part)
         if frames is not None:
             return frames
         if header.round != self._round:
             raise ProtocolError(f"a step of round {header.round} came in round {self._round}")
-        if not self._steps:
+        waited = bool(self._incoming.ready())
+        self._incoming.put(self._exchange.read_step(arrived))
+        if not waited:
             self._waiting_since_s = time.monotonic()
-        self._steps[index] = self._exchange.read_step(arrived)
         return None
 
     def drop(self, index: int) -> None:
-        """Drop a device's step that was not trained on.
+        """Drop what a device has sent and was not trained on.
 
         Args:
             index: The device.
         """
-        self._steps.pop(index, None)
+        self._incoming.drop(index)
 
     def forget(self, index: int) -> None:
         """Drop everything of a device that is out of the run.
 
+        Of a step in parts that it is amid, what was trained on stays.
+
         Args:
             index: The device.
+
+        Raises:
+            TrainingError: The others' step ends with that, and training diverged.
         """
         self.drop(index)
+        self._go_on_without(index)
         self.samples.pop(index, None)
         self._exchange.forget(index)
         self._kept.forget(index)
@@ -147,7 +179,8 @@ class Training:
     @property
     def patience_s(self) -> float:
         """How long may be waited before :meth:`ready` says something else of itself."""
-        return max(self._overdue_s(), _LEAST_PATIENCE_S) if self._steps else _NEVER
+        waits = self._incoming.ready()
+        return max(self._overdue_s(), _LEAST_PATIENCE_S) if waits else _NEVER
 
     def ready(self, active: Set[int]) -> tuple[int, ...]:
         """Whose steps to train on now.
@@ -158,20 +191,27 @@ class Training:
         Returns:
             Their indices in the order to train in; empty to wait for more.
         """
+        for step in self._open:
+            if all(index in self._incoming for index in step.wanted()):
+                return step.wanted()
+        busy = {index for step in self._open for index in step.members}
+        if busy and self._mode.together:
+            return ()
+        waiting = tuple(index for index in self._incoming.ready() if index not in busy)
         return self._mode.ready(
             Turn(
                 round=self._round,
                 number=self._trainings,
-                active=active,
-                waiting=tuple(self._steps),
-                late=bool(self._steps) and self._overdue_s() <= 0,
+                active=active - busy,
+                waiting=waiting,
+                late=bool(waiting) and self._overdue_s() <= 0,
             )
         )
 
     def train(
         self, order: tuple[int, ...], active: Set[int]
     ) -> Iterator[tuple[Arrived, Frames | None]]:
-        """Train on steps.
+        """Train on steps, or on the next part of a step.
 
         Args:
             order: As :meth:`ready` gave it; empty to take part in a training of other ranks.
@@ -184,31 +224,72 @@ class Training:
         Raises:
             TrainingError: Training diverged.
         """
-        decoded = self._exchange.decode([self._steps.pop(index) for index in order])
+        step = next((step for step in self._open if order[0] in step.members), None)
+        if step is None:
+            step = self._begin_step(order)
+            self._count(order, active)
+        taken = [self._incoming.take(index) for index in order]
+        decoded = iter(self._exchange.decode([part for parts in taken for part in parts]))
+        parts = {i: [next(decoded) for _ in own] for i, own in zip(order, taken, strict=True)}
         self._waiting_since_s = time.monotonic()
-        steps = (one.step.arrived.transfer.header.step for one in decoded)
-        # Who was late is behind the others.
-        least = min((self._schedule.share(self._round, step) for step in steps), default=math.inf)
-        self.share = self._mode.back.peers.least(least)
-        self._mode.scale_rate(self.share)
         start_s = time.perf_counter()
-        batches = {index: one.batch for index, one in zip(order, decoded, strict=True)}
-        outcomes = self._mode.train(batches)
+        outcomes = self._train_part(step, {i: join_parts(own) for i, own in parts.items()})
         train_ms = (time.perf_counter() - start_s) * 1e3
-        self._count(order, active)
-        done = []
-        for one in decoded:
-            index = one.step.arrived.index
-            if index in outcomes:
-                done.append((one, outcomes[index]))
-            else:
-                yield one.step.arrived, None
+        for index in order:
+            if index not in outcomes:
+                yield parts[index][0].step.arrived, None
+        shares = [
+            list(zip(own, share_out(outcomes[index], own), strict=True))
+            for index, own in parts.items()
+            if index in outcomes
+        ]
         try:
-            yield from self._answers(done, train_ms)
+            for number, row in enumerate(zip_longest(*shares)):
+                done = [one for one in row if one is not None]
+                # Each training is timed once.
+                yield from self._answers(done, 0.0 if number else train_ms)
         except CodecError as error:
             raise TrainingError(
                 f"the gradient is no longer finite: {error.what}", "lower the learning rate"
             ) from error
+
+    def _begin_step(self, order: tuple[int, ...]) -> OpenStep:
+        headers = {index: self._incoming.header(index) for index in order}
+        # Who was late is behind the others.
+        steps = [header.step for header in headers.values()]
+        least = min((self._schedule.share(self._round, step) for step in steps), default=math.inf)
+        self.share = self._mode.back.peers.least(least)
+        step = OpenStep(
+            members={index: header.parts for index, header in headers.items()},
+            samples=sum(header.step_samples or header.samples for header in headers.values()),
+            share=self.share,
+        )
+        if self._in_parts:
+            self._open.append(step)
+        return step
+
+    def _train_part(self, step: OpenStep, batches: dict[int, Batch]) -> dict[int, Outcome]:
+        self._mode.scale_rate(step.share)
+        if not self._in_parts:
+            return self._mode.train(batches)
+        portion = step.portion()
+        outcomes = self._mode.train(batches, portion)
+        step.part += 1
+        if portion.last:
+            self._open.remove(step)
+        return outcomes
+
+    def _go_on_without(self, index: int) -> None:
+        for step in tuple(self._open):
+            if step.members.pop(index, None) is None:
+                continue
+            if not step.members:
+                self._open.remove(step)
+            elif not step.wanted():
+                # All that the others' step waited for were parts of this device.
+                self._mode.scale_rate(step.share)
+                self._mode.train({}, Portion(step.samples, first=False, last=True))
+                self._open.remove(step)
 
     def _answers(
         self, done: list[tuple[Decoded, Outcome]], train_ms: float
@@ -216,8 +297,8 @@ class Training:
         answers = self._exchange.write_gradients(done, round_=self._round, train_ms=train_ms)
         for place, ((decoded, outcome), answer) in enumerate(zip(done, answers, strict=True)):
             arrived = decoded.step.arrived
-            index, step = arrived.index, arrived.transfer.header.step
-            self._kept.keep(index, self._round, step, answer.frames)
+            index, header = arrived.index, arrived.transfer.header
+            self._kept.keep(index, self._round, header.step, answer.frames, part=header.part)
             yield arrived, answer.frames
             self._ledger.step(
                 decoded,

@@ -46,6 +46,8 @@ class LocalRun:
         seed: Seed of everything random.
         server_threads: Threads of the server's torch; 0: one a core that no device takes.
         torch_device: Where the server's torch works: ``auto``, ``cpu`` or ``cuda``.
+        micro_batches: Parts of a step, each trained as soon as it is in.
+        stream_blocks: Parts of a step that are trained as one.
         links: Bit rates that the devices' connections are held to, the last one serving
             all further devices; empty for full speed.
     """
@@ -64,6 +66,8 @@ class LocalRun:
     seed: int
     server_threads: int = 0
     torch_device: TorchDevice = "auto"
+    micro_batches: int = 1
+    stream_blocks: int = 1
     links: tuple[LinkRate, ...] = ()
 
 
@@ -224,6 +228,8 @@ def _server(run: LocalRun, keys: Path) -> list[str]:
         "--seed": run.seed,
         "--threads": run.server_threads or max(1, len(os.sched_getaffinity(0)) - run.devices),
         "--torch-device": run.torch_device,
+        "--micro-batches": run.micro_batches,
+        "--stream-blocks": run.stream_blocks,
         "--join-timeout-s": 120,
         "--idle-timeout-s": 60,
     }

@@ -1,14 +1,15 @@
 """Links of a set bit rate: a TCP relay on loopback that every byte takes its time to pass.
 
-Each device gets an address of its own, and each direction of it a rate of its own. What
-counts against the rate are the bytes of TCP's stream; the headers of TCP, IP and Ethernet
-are not in it. Delay, jitter and loss are not emulated.
+Each device gets an address of its own, and each direction of it a rate of its own, and a delay.
+What counts against the rate are the bytes of TCP's stream; the headers of TCP, IP and Ethernet
+are not in it. Jitter and loss are not emulated.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import re
 import socket
 import threading
@@ -38,10 +39,12 @@ class LinkRate:
     Attributes:
         up_bit_per_s: From the device to the server.
         down_bit_per_s: From the server to the device.
+        delay_s: From one end to the other, beside the time that the rate takes.
     """
 
     up_bit_per_s: float
     down_bit_per_s: float
+    delay_s: float = 0.0
 
 
 def parse_link(text: str) -> LinkRate:
@@ -75,7 +78,7 @@ class PacedRelay:
     """Relays connections to a server, each device's at its rate; leaving ``with`` ends it.
 
     It runs on a thread of its own. Of what is under way, it holds a few pieces of 4 ms
-    each; beyond that, senders wait.
+    each, and those that the delay keeps; beyond that, senders wait.
 
     Args:
         target: ``tcp://HOST:PORT`` of the server.
@@ -120,7 +123,10 @@ class PacedRelay:
 
     async def _listen(self) -> None:
         for rate in self._rates:
-            link = (_Pacer(rate.up_bit_per_s), _Pacer(rate.down_bit_per_s))
+            link = (
+                _Pacer(rate.up_bit_per_s, rate.delay_s),
+                _Pacer(rate.down_bit_per_s, rate.delay_s),
+            )
             listener = _small_socket()
             listener.bind(("127.0.0.1", 0))
             server = await asyncio.start_server(self._accept_for(link), sock=listener)
@@ -178,15 +184,18 @@ class _End(NamedTuple):
 class _Pacer:
     """Says when bytes are through one direction of a link, which passes one at a time."""
 
-    def __init__(self, bit_per_s: float) -> None:
+    def __init__(self, bit_per_s: float, delay_s: float) -> None:
         self._s_per_byte = 8 / bit_per_s
+        self._delay_s = delay_s
         self._free_s = 0.0
         pieces = round(_PIECE_S / self._s_per_byte)
         self.piece_bytes = min(max(pieces, _SMALLEST_PIECE_BYTES), _LARGEST_PIECE_BYTES)
+        piece_s = self.piece_bytes * self._s_per_byte
+        self.queued_pieces = _QUEUED_PIECES + math.ceil(delay_s / piece_s)
 
     def through_at_s(self, arrival_s: float, count: int) -> float:
         self._free_s = max(arrival_s, self._free_s) + count * self._s_per_byte
-        return self._free_s
+        return self._free_s + self._delay_s
 
 
 _Pieces = asyncio.Queue[tuple[float, bytes]]
@@ -195,7 +204,7 @@ _Pieces = asyncio.Queue[tuple[float, bytes]]
 async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: _Pacer) -> None:
     """Carry one direction until its end, and pass that on."""
     # Two tasks: bytes that wait while others pass are on time, however late a timer wakes us.
-    pieces: _Pieces = asyncio.Queue(_QUEUED_PIECES)
+    pieces: _Pieces = asyncio.Queue(link.queued_pieces)
     await _together(_take_in(reader, pieces, link), _hand_on(pieces, writer))
 
 

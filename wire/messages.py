@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 MAX_SECTIONS = 16
+MAX_PARTS = 16
 
 U63 = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 U32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
@@ -22,6 +23,7 @@ Spec = Annotated[str, Meta(max_length=256)]
 BundleId = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Dim = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Millis = Annotated[float, Meta(ge=0, le=1e12)]
+Parts = Annotated[int, Meta(ge=1, le=MAX_PARTS)]
 Role = Literal["smashed", "gradient", "target", "front", "bundle"]
 Kind = Literal["bundle", "join", "resume", "step", "front"]
 Directive = Literal["train", "stop", "join"]
@@ -52,15 +54,19 @@ class Section(Struct, array_like=True, frozen=True):
 class Timings(Struct, array_like=True, frozen=True):
     """Milliseconds a device spent in each phase of one step.
 
+    The phases are what the device itself did, one after the other, summed over the parts of
+    the step. What the network and the server do meanwhile is in none of them.
+
     Attributes:
         load_ms: Reading and preprocessing the batch.
         forward_ms: Running the forward graph.
         encode_ms: Encoding the smashed data.
-        send_ms: Handing the request to the socket, credit waits included.
-        wait_ms: From there until the whole reply is in.
+        send_ms: Handing requests to the socket, credit waits included.
+        wait_ms: Waiting for replies, with nothing left to send or to compute.
         decode_ms: Decoding the gradient.
         backward_ms: Running the backward graph.
         update_ms: The optimiser's step.
+        step_ms: The whole step, from its first moment to its last.
     """
 
     load_ms: Millis = 0.0
@@ -71,6 +77,7 @@ class Timings(Struct, array_like=True, frozen=True):
     decode_ms: Millis = 0.0
     backward_ms: Millis = 0.0
     update_ms: Millis = 0.0
+    step_ms: Millis = 0.0
 
 
 class Partition(Struct, array_like=True, frozen=True):
@@ -100,6 +107,8 @@ class Plan(Struct, array_like=True, frozen=True):
         seed: Seed of partition, batch order and anything random.
         partition: How the data is shared out.
         schedule: Schedule of the learning rates of both halves.
+        micro_batches: Parts of a step, each of which is trained as soon as it is in.
+        stream_blocks: Parts of a step that are trained as one.
     """
 
     rounds: Annotated[int, Meta(ge=1, le=10**6)]
@@ -111,6 +120,8 @@ class Plan(Struct, array_like=True, frozen=True):
     seed: U32
     partition: Partition
     schedule: Spec = "constant"
+    micro_batches: Parts = 1
+    stream_blocks: Parts = 1
 
 
 class Summary(Struct, array_like=True, frozen=True):
@@ -199,9 +210,12 @@ class Request(Struct, array_like=True, frozen=True, tag=3):
             ``step`` (smashed data and targets), ``front`` (the round is done here).
         round: Round, from 0.
         step: The device's own step since it joined, from 0.
-        samples: Samples behind it: of the batch, or of the whole round.
+        samples: Samples behind it: of the part of the batch, or of the whole round.
         timings: Phases of the step before this one.
         sections: What the payload holds, in order.
+        part: Which part of the step, from 0.
+        parts: In how many parts the step comes.
+        step_samples: Samples of all parts; 0 stands for ``samples``.
     """
 
     session: U63
@@ -213,6 +227,9 @@ class Request(Struct, array_like=True, frozen=True, tag=3):
     samples: U32
     timings: Timings
     sections: Annotated[tuple[Section, ...], Meta(max_length=MAX_SECTIONS)]
+    part: Annotated[int, Meta(ge=0, le=MAX_PARTS - 1)] = 0
+    parts: Parts = 1
+    step_samples: U32 = 0
 
 
 class Reply(Struct, array_like=True, frozen=True, tag=4):
@@ -225,7 +242,8 @@ class Reply(Struct, array_like=True, frozen=True, tag=4):
         round: Round to work in from now on.
         directive: ``train`` (go on), ``stop`` (the run is over), ``join`` (resume in
             ``round`` instead, or join).
-        loss: Mean loss of the device's own batch; NaN where there is none.
+        loss: Mean loss of the request's samples, or of the whole step where its parts are
+            trained as one; NaN where there is none.
         decode_ms: Server time spent decoding this request.
         train_ms: Server time of the step it was part of.
         encode_ms: Server time spent encoding this reply.

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import ClassVar
 
-from slfac.server.back import BackHalf, Batch, Outcome
+from slfac.server.back import BackHalf, Batch, Outcome, Portion
 from slfac.server.fronts import average_fronts
 from slfac.server.modes.base import Mode, Turn
 from slfac.wire.bundle import State
@@ -57,8 +57,11 @@ class Asynchronous(Mode):
                 return (index,)
         return ()
 
-    def train(self, batches: Mapping[int, Batch]) -> dict[int, Outcome]:
+    def train(
+        self, batches: Mapping[int, Batch], portion: Portion | None = None
+    ) -> dict[int, Outcome]:
         """One step for each device."""
+        del portion
         outcomes = {}
         for index, batch in batches.items():
             (outcome,) = self.back.step([batch])

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import torch
 
-from slfac.server.back import BackHalf, Batch, Outcome
+from slfac.server.back import BackHalf, Batch, Outcome, Portion
 from slfac.wire.bundle import State
 
 
@@ -46,10 +46,12 @@ class Mode(abc.ABC):
     Attributes:
         name: Its name in settings and metrics.
         together: Whether a training is for all devices at once.
+        in_parts: Whether a training may come in portions.
     """
 
     name: ClassVar[str]
     together: ClassVar[bool] = False
+    in_parts: ClassVar[bool] = False
 
     def __init__(self, back: BackHalf) -> None:
         self.back = back
@@ -86,11 +88,15 @@ class Mode(abc.ABC):
         """
 
     @abc.abstractmethod
-    def train(self, batches: Mapping[int, Batch]) -> dict[int, Outcome]:
+    def train(
+        self, batches: Mapping[int, Batch], portion: Portion | None = None
+    ) -> dict[int, Outcome]:
         """Train the back half on batches.
 
         Args:
             batches: By device, in the order to train in.
+            portion: Which portion of a training this is; None for the whole of one, which a
+                mode without ``in_parts`` always gets. The last one may have no batches.
 
         Returns:
             What each device gets back; none for a device whose batch the back half left out.

@@ -26,11 +26,13 @@ class ModeSpec:
     Attributes:
         name: Its name.
         together: Whether its trainings are for all devices at once.
+        in_parts: Whether its trainings may come in portions.
         make: Makes it for a back half and the run's seed.
     """
 
     name: str
     together: bool
+    in_parts: bool
     make: Callable[[BackHalf, int], Mode]
 
 
@@ -62,7 +64,7 @@ def parse_mode(spec: str) -> ModeSpec:
         raise SettingsError(f"mode {name!r} is unknown", f"use {', '.join(mode_names())}")
     fields.finish()
     kind, make = modes[name]
-    return ModeSpec(name=kind.name, together=kind.together, make=make)
+    return ModeSpec(name=kind.name, together=kind.together, in_parts=kind.in_parts, make=make)
 
 
 def make_mode(spec: str, back: BackHalf, seed: int) -> Mode:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from slfac.server.back import Batch, Outcome
+from slfac.server.back import Batch, Outcome, Portion
 from slfac.server.fronts import average_fronts
 from slfac.server.modes.base import Mode, Turn
 from slfac.wire.bundle import State
@@ -20,14 +20,17 @@ class Parallel(Mode):
 
     name: ClassVar[str] = "parallel"
     together: ClassVar[bool] = True
+    in_parts: ClassVar[bool] = True
 
     def ready(self, turn: Turn) -> tuple[int, ...]:
         """Everyone, once everyone's batch is in."""
         return turn.all_or_late()
 
-    def train(self, batches: Mapping[int, Batch]) -> dict[int, Outcome]:
+    def train(
+        self, batches: Mapping[int, Batch], portion: Portion | None = None
+    ) -> dict[int, Outcome]:
         """One step over all samples, those of other ranks' devices too."""
-        outcomes = self.back.step(list(batches.values()))
+        outcomes = self.back.step(list(batches.values()), portion)
         pairs = zip(batches, outcomes, strict=True)
         return {index: outcome for index, outcome in pairs if outcome is not None}
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from typing import ClassVar
 
-from slfac.server.back import Batch, Outcome
+from slfac.server.back import Batch, Outcome, Portion
 from slfac.server.modes.base import Mode, Turn
 from slfac.wire.bundle import State
 
@@ -21,6 +21,7 @@ class Relay(Mode):
     """Vanilla split learning."""
 
     name: ClassVar[str] = "relay"
+    in_parts: ClassVar[bool] = True
 
     def called(self, members: Set[int], finished: Set[int]) -> Set[int]:
         """The first that has not had its turn."""
@@ -31,9 +32,11 @@ class Relay(Mode):
         """The one whose turn it is."""
         return turn.all_or_late()
 
-    def train(self, batches: Mapping[int, Batch]) -> dict[int, Outcome]:
+    def train(
+        self, batches: Mapping[int, Batch], portion: Portion | None = None
+    ) -> dict[int, Outcome]:
         """One step."""
-        pairs = ((index, self.back.step([batch])[0]) for index, batch in batches.items())
+        pairs = ((index, self.back.step([batch], portion)[0]) for index, batch in batches.items())
         return {index: outcome for index, outcome in pairs if outcome is not None}
 
     def hand_on(self, front: State, arrived: State) -> State:

@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from slfac.server.back import BackHalf, Batch, Outcome
+from slfac.server.back import BackHalf, Batch, Outcome, Portion
 from slfac.server.fronts import average_fronts
 from slfac.server.modes.base import Mode, Turn
 from slfac.server.optim_state import flatten_optimizer, load_optimizer
@@ -32,6 +32,7 @@ class SflV1(Mode):
     """
 
     name: ClassVar[str] = "sfl-v1"
+    in_parts: ClassVar[bool] = True
 
     def __init__(self, back: BackHalf, seed: int) -> None:
         super().__init__(back)
@@ -51,14 +52,16 @@ class SflV1(Mode):
         """The first to come."""
         return next(((index,) for index in turn.waiting if index in turn.active), ())
 
-    def train(self, batches: Mapping[int, Batch]) -> dict[int, Outcome]:
+    def train(
+        self, batches: Mapping[int, Batch], portion: Portion | None = None
+    ) -> dict[int, Outcome]:
         """One step of each device's copy."""
         outcomes = {}
         for index, batch in batches.items():
             copy = self._copy(index)
             copy.scale_rate(self._share)
             with self._draws_of(index):
-                (outcome,) = copy.step([batch])
+                (outcome,) = copy.step([batch], portion)
             self._made[index] += 1
             if outcome is not None:
                 outcomes[index] = outcome

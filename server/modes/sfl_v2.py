@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from slfac.server.back import BackHalf, Batch, Outcome
+from slfac.server.back import BackHalf, Batch, Outcome, Portion
 from slfac.server.fronts import average_fronts
 from slfac.server.modes.base import Mode, Turn
 from slfac.wire.bundle import State
@@ -41,8 +41,11 @@ class SflV2(Mode):
         draw = np.random.default_rng((self._seed, turn.round, turn.number))
         return tuple(int(index) for index in draw.permutation(order)) if order else ()
 
-    def train(self, batches: Mapping[int, Batch]) -> dict[int, Outcome]:
+    def train(
+        self, batches: Mapping[int, Batch], portion: Portion | None = None
+    ) -> dict[int, Outcome]:
         """One step for each device."""
+        del portion
         pairs = ((index, self.back.step([batch])[0]) for index, batch in batches.items())
         return {index: outcome for index, outcome in pairs if outcome is not None}
 

@@ -59,12 +59,18 @@ class ShardSeat(Seat):
                 f"setting mode is {settings.mode!r}, which one server must do alone",
                 "use mode parallel, or start the server without torchrun",
             )
+        if settings.micro_batches > 1:
+            raise SettingsError(
+                f"setting micro_batches is {settings.micro_batches}, but ranks train whole batches",
+                f"leave it out; stream_blocks = {settings.micro_batches} sends them in parts",
+            )
         self.peers = group
         self._torchrun = torchrun
         self._folder = RankFolder(settings.out, torchrun)
         bind = own_bind(settings.bind, torchrun)
         self._again = self._folder.take(resume=settings.resume) == "again"
-        self.settings = settings.model_copy(update={"out": self._folder.path, "bind": bind})
+        own = {"out": self._folder.path, "bind": bind, "micro_batches": 1}
+        self.settings = settings.model_copy(update=own)
         resumes = self._again or settings.resume
         found = (
             {len(each.standing.rounds): each for each in whole_checkpoints(self._folder.path)}

@@ -235,7 +235,11 @@ def named(values, names):
     out = {}
     # A default that is not empty is quoted right before these words.
     kept = re.compile(r".*?(?:`([^`]*)`)? where older writers leave it out")
-    absent = [match[1] or "" for row in names if (match := kept.fullmatch(row[2]))]
+    absent = [
+        float(match[1]) if row[1].startswith(("int", "float")) else match[1] or ""
+        for row in names
+        if (match := kept.fullmatch(row[2]))
+    ]
     missing = max(0, len(names) - len(values))
     values = [*values, *absent[len(absent) - missing :]]
     for (name, kind, _), value in zip(names, values, strict=True):

@@ -39,12 +39,12 @@ pytestmark = pytest.mark.device
 FOLDER = Path(__file__).parent / "golden" / "v1" / "wire"
 BUNDLE = "0123456789abcdef" * 4
 SESSION = 0x123456789ABCDEF
-TIMINGS = Timings(0.25, 4.5, 1.125, 2.0, 30.75, 0.5, 5.25, 0.125)
+TIMINGS = Timings(0.25, 4.5, 1.125, 2.0, 30.75, 0.5, 5.25, 0.125, 44.75)
 SMASHED = Section("smashed", "pool1", "slfac", (32, 16, 14, 14), "float32", 12345, 0xDEADBEEF)
 TARGET = Section("target", "target", "none", (32,), "int64", 262, 0x01020304)
 FILE = Section("bundle", "manifest.json", "", (), "", 4096, 0)
 PLAN = Plan(
-    10, 32, 0, "sgd:lr=0.05,momentum=0.9", "slfac", "none", 7, Partition(), "cosine:warmup=2"
+    10, 32, 0, "sgd:lr=0.05,momentum=0.9", "slfac", "none", 7, Partition(), "cosine:warmup=2", 4, 1
 )
 CASES = {
     "hello": Hello(SESSION, False, 1 << 20, "0.1.0", "pi-1", ""),
@@ -66,6 +66,9 @@ CASES = {
     ),
     "request-step": Request(
         SESSION, 2, "20260101-a1b2", "step", 0, 1, 32, TIMINGS, (SMASHED, TARGET)
+    ),
+    "request-step-part": Request(
+        SESSION, 5, "r", "step", 3, 12, 8, Timings(), (SMASHED, TARGET), 3, 4, 32
     ),
     "request-join": Request(SESSION, 1, "20260101-a1b2", "join", 0, 0, 0, Timings(), ()),
     "request-resume": Request(SESSION, 1, "r", "resume", 7, 210, 0, Timings(), ()),
@@ -110,7 +113,13 @@ CASES = {
     "echo": Echo(SESSION, 3, "0.1.0", 1_800_000_000_123_456_789),
 }
 # Frames of writers that knew fewer fields; what they leave out reads as its default.
-OLDER = ("bye-without-provider", "refusal-without-address", "welcome-without-schedule")
+OLDER = (
+    "bye-without-provider",
+    "refusal-without-address",
+    "request-step-without-parts",
+    "welcome-without-parts",
+    "welcome-without-schedule",
+)
 
 
 def described(value):

@@ -24,6 +24,9 @@ WAIT_S = 240
 DEVICES = 3
 ROUNDS = 12
 STEPS = 5
+# Those whose weights do not depend on who was first.
+MODES = ("parallel", "sfl-v1", "sfl-v2", "relay")
+MODES_IN_PARTS = ("parallel", "sfl-v1", "relay")
 SETTINGS = {
     "--rounds": ROUNDS,
     "--batch-size": 16,
@@ -76,9 +79,13 @@ class Chaos:
 
     Args:
         site: Keys, bundle and data.
+        mode: The way of split learning.
+        micro_batches: Parts of a step.
     """
 
     site: Site
+    mode: str = "parallel"
+    micro_batches: int = 1
     processes: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
     address: str = "tcp://127.0.0.1:*"
 
@@ -136,7 +143,13 @@ class Chaos:
         again = (self.out / "checkpoint").exists()
         how = ["--resume", str(self.out), "--allow-factories", "harness.dropping"]
         if not again:
-            pairs = {"--bundle": self.site.bundle, "--out": self.out, **SETTINGS}
+            pairs = {
+                "--bundle": self.site.bundle,
+                "--out": self.out,
+                "--mode": self.mode,
+                "--micro-batches": self.micro_batches,
+                **SETTINGS,
+            }
             how = [str(part) for pair in pairs.items() for part in pair]
         keys = ("--keys", str(self.site.keys("server")))
         process = start_cli("server", *how, *keys, "--bind", self.address)
@@ -161,8 +174,8 @@ class Chaos:
             rounds = written.count(b'{"event": "round"')
             if written.count(b"\n") >= kill.lines and rounds >= kill.rounds:
                 return
-            ended = [n for n, process in self.processes.items() if process.poll() is not None]
-            assert not ended, f"{ended} ended early"
+            for name, process in self.processes.items():
+                assert process.poll() is None, f"{name} ended early: {process.communicate()}"
             # Another process writes the file, and tells nobody.
             time.sleep(0.002)
         raise AssertionError(f"{kill} never came")
@@ -193,7 +206,8 @@ def random_schedule(seed: int) -> Schedule:
     rng.shuffle(victims)
     lines = sorted(rng.sample(range(8, last), len(victims)))
     kills = tuple(
-        Kill(victim, at, rng.uniform(0, 0.05)) for victim, at in zip(victims, lines, strict=True)
+        Kill(victim, at, pause_s=rng.uniform(0, 0.05))
+        for victim, at in zip(victims, lines, strict=True)
     )
     cuts = tuple(sorted(rng.sample(range(30_000, 600_000), rng.randint(1, 3))))
     return Schedule(kills, cuts)
@@ -207,15 +221,24 @@ def fresh_site(bundle: Path, data: Path) -> Iterator[Site]:
 
 
 def bundle_with_everything(folder: Path) -> Path:
-    """A front with dropout and BatchNorm, and a back half with both."""
+    """A front with dropout and BatchNorm, and a back half with both; images of 12x12."""
+    return _export("resting_cnn", folder, cut="pool", size=12)
+
+
+def bundle_for_parts(folder: Path) -> Path:
+    """A front with dropout, and a back half with the same; images of 8x8."""
+    return _export("dropping_cnn", folder, cut="relu", size=8)
+
+
+def _export(model: str, folder: Path, *, cut: str, size: int) -> Path:
     from slfac.export import export_bundle
     from slfac.wire.manifest import Preprocessing
 
     export_bundle(
-        model="harness.dropping:resting_cnn",
+        model=f"harness.dropping:{model}",
         kwargs={},
-        cut="pool",
-        input_shape=(1, 12, 12),
+        cut=cut,
+        input_shape=(1, size, size),
         out=folder,
         num_classes=10,
         seed=0,
@@ -229,26 +252,33 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m harness.chaos")
     parser.add_argument("--schedules", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--micro-batches", type=int, default=1)
     args = parser.parse_args()
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        bundle = bundle_with_everything(root / "bundle")
-        data = write_digits(root / "digits", train=240, test=60, size=12)
-        with fresh_site(bundle, data) as site:
-            expected = Chaos(site).run(Schedule())
-        _say(f"{'schedule':>8} {'killed, at line of metrics':60} {'cuts':>4} {'s':>6}  weights")
+        parts = args.micro_batches
+        make, size = (bundle_for_parts, 8) if parts > 1 else (bundle_with_everything, 12)
+        bundle = make(root / "bundle")
+        data = write_digits(root / "digits", train=240, test=60, size=size)
+        modes = MODES_IN_PARTS if parts > 1 else MODES
+        expected = {}
+        for mode in modes:
+            with fresh_site(bundle, data) as site:
+                expected[mode] = Chaos(site, mode, parts).run(Schedule())
+        killed = "killed, at line of metrics"
+        _say(f"{'schedule':>8} {'mode':8} {killed:60} {'cuts':>4} {'s':>6}  weights")
         for seed in range(args.seed, args.seed + args.schedules):
-            schedule = random_schedule(seed)
+            schedule, mode = random_schedule(seed), modes[seed % len(modes)]
             start_s = time.monotonic()
             with fresh_site(bundle, data) as site:
-                given = Chaos(site).run(schedule)
-            same = given == expected
+                given = Chaos(site, mode, parts).run(schedule)
+            same = given == expected[mode]
             failed += not same
             kills = " ".join(f"{kill.victim}@{kill.lines}" for kill in schedule.kills)
             took_s = time.monotonic() - start_s
             word = "the same" if same else "DIFFERENT"
-            _say(f"{seed:>8} {kills:60} {len(schedule.cuts):>4} {took_s:>6.1f}  {word}")
+            _say(f"{seed:>8} {mode:8} {kills:60} {len(schedule.cuts):>4} {took_s:>6.1f}  {word}")
     return 1 if failed else 0
 
 

@@ -33,7 +33,8 @@ def sections(most):
     return st.lists(section, max_size=most).map(tuple)
 
 
-TIMINGS = st.builds(m.Timings, *[MILLIS] * 8)
+TIMINGS = st.builds(m.Timings, *[MILLIS] * 9)
+PARTS = st.integers(1, m.MAX_PARTS)
 PLAN = st.builds(
     m.Plan,
     rounds=st.integers(1, 10**6),
@@ -49,6 +50,8 @@ PLAN = st.builds(
         beta=st.floats(0, 1e6, exclude_min=True),
         min_samples=st.integers(2, 10**6),
     ),
+    micro_batches=PARTS,
+    stream_blocks=PARTS,
 )
 SUMMARY = st.builds(m.Summary, st.booleans(), U63, U63, U63, text(64), text(64), text(64), U32)
 KIND = st.sampled_from(["bundle", "join", "step", "front"])
@@ -59,7 +62,21 @@ MESSAGES = {
     "Welcome": st.builds(
         m.Welcome, U63, st.booleans(), text(64), text(64), text(64), U32, U32, BUNDLE_ID, U32, PLAN
     ),
-    "Request": st.builds(m.Request, U63, U63, text(64), KIND, U32, U32, U32, TIMINGS, sections(16)),
+    "Request": st.builds(
+        m.Request,
+        U63,
+        U63,
+        text(64),
+        KIND,
+        U32,
+        U32,
+        U32,
+        TIMINGS,
+        sections(16),
+        part=st.integers(0, m.MAX_PARTS - 1),
+        parts=PARTS,
+        step_samples=U32,
+    ),
     "Reply": st.builds(
         m.Reply,
         U63,

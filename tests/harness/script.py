@@ -62,12 +62,12 @@ class Script:
         self.seqs[index] = 0
         self.ask(index, "join")
 
-    def ask(self, index, kind, parts=(), **changes):
+    def ask(self, index, kind, payload=(), **changes):
         self.seqs[index] += 1
         session = self.sessions[index]
         changes = {"round": self.rounds[index], "step": self.steps[index], **changes}
         header = request(kind, self.seqs[index], session=session, **changes)
-        self.events.put(Arrived(index, session, arrive(header, list(parts)), 10))
+        self.events.put(Arrived(index, session, arrive(header, list(payload)), 10))
 
     def step(self, index, samples=2, run=RUN, scale=1.0):
         x = np.random.default_rng(index).normal(size=(samples, 4, 4, 4)).astype(np.float32)
@@ -75,6 +75,33 @@ class Script:
         target = np.zeros(samples, np.uint8)
         self.ask(index, "step", step_parts(x, target), samples=samples, run=run)
         self.steps[index] += 1
+
+    def part(self, index, part, sizes, scale=1.0, **changes):
+        """One part of a step whose parts have these sizes."""
+        start = sum(sizes[:part])
+        x = np.random.default_rng(index).normal(size=(sum(sizes), 4, 4, 4)).astype(np.float32)
+        x = x[start : start + sizes[part]] * np.float32(scale)
+        fields = {"part": part, "parts": len(sizes), "step_samples": sum(sizes), **changes}
+        self.ask(index, "step", step_parts(x, np.zeros(len(x), np.uint8)), samples=len(x), **fields)
+        self.steps[index] += part == len(sizes) - 1
+
+    def obey_in_parts(self, index, sizes, steps=1):
+        """A device that does what it should, and makes each of its steps in parts."""
+        answered = 0
+
+        def then(header):
+            nonlocal answered
+            answered += header.kind == "step"
+            if header.directive == "stop":
+                self.events.put(Left(index, BYE))
+            elif answered == steps * len(sizes):
+                answered = 0
+                self.front(index)
+            elif answered % len(sizes) == 0:
+                for part in range(len(sizes)):
+                    self.part(index, part, sizes)
+
+        self.then[index] = then
 
     def front(self, index, samples=2, **changes):
         state = {**kept_bundle().front_state(), **changes}

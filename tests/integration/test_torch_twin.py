@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file
 
 from harness.halves import torch_halves
+from harness.mode_twin import device_batches
 from harness.site import Site, run_site, write_digits
 from harness.twin import Twin
-from slfac.data import BatchStream, apply, open_dataset, partition
 from slfac.export import export_bundle
 from slfac.wire.bundle import open_bundle
 from slfac.wire.manifest import Preprocessing
@@ -40,25 +40,17 @@ def images(tmp_path_factory):
 
 
 def batches_of(bundle, data, *, index, count, batch_size, scheme, beta=0.5):
-    """The batches that a device draws, as tensors."""
-    dataset = open_dataset(data, split="train", input_shape=SHAPE, num_classes=10)
-    chosen = partition(
-        dataset.labels,
-        scheme=scheme,
+    """The batches that a device draws, and how many make a pass."""
+    return device_batches(
+        bundle,
+        data,
         index=index,
         count=count,
+        batch_size=batch_size,
+        scheme=scheme,
         beta=beta,
         seed=SEED,
-        min_samples=2,
     )
-    stream = BatchStream(len(chosen), batch_size, SEED, index)
-
-    def draw():
-        rows = chosen[stream.next()]
-        x = apply(bundle.manifest.preprocessing, dataset.images[rows])
-        return torch.from_numpy(x), torch.from_numpy(dataset.labels[rows])
-
-    return draw, stream.batches_per_epoch, len(chosen)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +78,7 @@ def test_one_device_follows_all_torch_training_step_by_step(tmp_path, bundle, im
     )
     front, back = torch_halves(bundle)
     twin = Twin([front], back, make)
-    draw, _, _ = batches_of(bundle, images, index=0, count=1, batch_size=16, scheme="own")
+    draw, _ = batches_of(bundle, images, index=0, count=1, batch_size=16, scheme="own")
     twin.round([draw], [64])
     ours = np.array(devices[0].losses)
     theirs = np.array(twin.losses[0])
@@ -116,7 +108,7 @@ def test_both_halves_follow_schedule_and_clipping_as_in_torch(tmp_path, bundle, 
     front, back = torch_halves(bundle)
     of_front = torch.optim.SGD(front.parameters(), lr=0.02)
     of_back = torch.optim.SGD(back.parameters(), lr=0.05, momentum=0.9)
-    draw, _, _ = batches_of(bundle, images, index=0, count=1, batch_size=16, scheme="own")
+    draw, _ = batches_of(bundle, images, index=0, count=1, batch_size=16, scheme="own")
     losses, norms, largest = [], [], []
     for step in range(rounds * steps):
         past = step - steps
@@ -158,13 +150,13 @@ def test_devices_of_unequal_size_follow_their_twin(tmp_path, bundle, images):
         batches_of(bundle, images, index=i, count=3, batch_size=16, scheme="dirichlet")
         for i in range(3)
     ]
-    assert len({steps for _, steps, _ in shares}) > 1, "devices must differ in steps"
+    assert len({steps for _, steps in shares}) > 1, "devices must differ in steps"
     back = torch_halves(bundle)[1]
     twin = Twin(
         [torch_halves(bundle)[0] for _ in range(3)], back, lambda p: torch.optim.SGD(p, lr=0.02)
     )
     for _ in range(2):
-        twin.round([draw for draw, _, _ in shares], [steps for _, steps, _ in shares])
+        twin.round([draw for draw, _ in shares], [steps for _, steps in shares])
     for device, losses in zip(devices, twin.losses, strict=True):
         assert np.abs(np.array(device.losses) - np.array(losses)).max() < 1e-4
 
@@ -194,7 +186,7 @@ def test_averaging_after_every_sgd_step_equals_one_big_batch(tmp_path, bundle, i
     optimizer = torch.optim.SGD([*front.parameters(), *back.parameters()], lr=0.05)
     sizes = set()
     for _ in range(rounds):
-        drawn = [draw() for draw, _, _ in shares]
+        drawn = [draw() for draw, _ in shares]
         sizes.add(tuple(len(labels) for _, labels in drawn))
         x, labels = (torch.cat(tensors) for tensors in zip(*drawn, strict=True))
         optimizer.zero_grad()

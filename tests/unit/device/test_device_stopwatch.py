@@ -29,7 +29,7 @@ def test_phases_are_timed_and_add_up(clock):
         clock.now_s += 3.0
     watch.add("wait", 12.5)
     watch.add("wait", 0.5)
-    assert watch.timings() == Timings(encode_ms=750.0, wait_ms=13.0)
+    assert watch.timings() == Timings(encode_ms=750.0, wait_ms=13.0, step_ms=6750.0)
 
 
 def test_a_phase_that_fails_is_timed_too(clock):
@@ -42,8 +42,9 @@ def test_a_phase_that_fails_is_timed_too(clock):
 
     with pytest.raises(ValueError, match="broken"):
         fail()
-    assert watch.timings() == Timings(forward_ms=125.0)
+    assert watch.timings() == Timings(forward_ms=125.0, step_ms=125.0)
 
 
-def test_nothing_timed_is_zero():
+def test_nothing_timed_is_zero(clock):
+    assert clock.now_s
     assert Stopwatch().timings() == Timings()

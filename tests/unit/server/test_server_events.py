@@ -53,6 +53,12 @@ def test_the_request_of_a_newer_session_takes_the_place_of_an_older_ones():
     assert drain(put_all(asks(0, 1), last := asks(0, 2))) == [last]
 
 
+def test_the_requests_of_one_session_stay():
+    first, second, third = asks(0, 1), asks(0, 1), asks(0, 1)
+    assert drain(put_all(first, second, third)) == [first, second, third]
+    assert drain(put_all(first, second, last := asks(0, 2))) == [last]
+
+
 @pytest.mark.parametrize("gone", [Lost(0, "gone"), Left(0, BYE)])
 def test_what_a_gone_device_asked_for_is_dropped_and_it_goes_once(gone):
     assert drain(put_all(asks(0, 1), gone)) == [gone]

@@ -58,3 +58,10 @@ def test_running_statistics_are_averaged_as_parameters_are():
         {"bn.running_var": np.full(3, 4.0, np.float32)},
     ]
     assert np.array_equal(average_fronts(fronts, [2, 1])["bn.running_var"], np.full(3, 2.0))
+
+
+def test_a_counter_stays_an_array():
+    fronts = [{"bn.num_batches_tracked": np.array(count)} for count in (3, 5)]
+    averaged = average_fronts(fronts, [1, 1])["bn.num_batches_tracked"]
+    assert isinstance(averaged, np.ndarray)
+    assert (averaged.shape, averaged.dtype, int(averaged)) == ((), np.dtype(np.int64), 5)

@@ -73,6 +73,23 @@ def test_nothing_is_found_for_another_device_round_or_step(tmp_path):
     assert not kept.begun(4)
 
 
+def test_each_part_of_a_step_has_its_own_reply_also_from_a_checkpoint(tmp_path):
+    kept = KeptReplies(tmp_path)
+    for part in range(3):
+        kept.keep(0, 3, 4, reply(4, payload(part)), part=part)
+    keep(kept, 0, 3, 5)
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    stored = msgspec.json.encode(kept.seal(3, folder))
+    other = KeptReplies(tmp_path / "other")
+    other.adopt(folder, msgspec.json.decode(stored, type=dict[str, list[Place]]))
+    for one in (kept, other):
+        for part in range(3):
+            assert body(one.find(0, 3, 4, session=1, seq=1, part=part)) == payload(part)
+        assert one.find(0, 3, 5, session=1, seq=1, part=1) is None
+        assert body(one.find(0, 3, 5, session=1, seq=1)) == payload(5)
+
+
 def test_what_a_device_has_taken_down_is_dropped_with_its_file(tmp_path):
     kept = KeptReplies(tmp_path)
     for index in (0, 1):
