@@ -76,6 +76,8 @@ class Ranks:
         self.process.terminate()
         self.process.wait(WAIT_S)
         self._reader.join(WAIT_S)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
         STARTED.remove(self.process)
 
     @property

@@ -85,6 +85,7 @@ def check_as_alone(run, alone):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)  # torch is imported by each of many processes
 def test_two_ranks_with_three_and_one_devices_train_what_one_server_does(
     bundles, digits, alone, tmp_path
 ):
@@ -98,24 +99,22 @@ def test_two_ranks_with_three_and_one_devices_train_what_one_server_does(
 
 
 @pytest.mark.slow
-def test_a_killed_rank_leaves_no_trace_in_the_weights(bundles, digits, alone, tmp_path):
+@pytest.mark.timeout(400)  # torch is imported by each of many processes
+def test_with_batch_norm_and_a_killed_rank_they_do_so_too(bundles, digits, alone, tmp_path):
     def kill(run):
         # In the middle of the third round.
         run.await_events(1, "step", 2 * STEPS + 4)
         run.kill(1)
 
-    with ranks(tmp_path / "a", bundles, digits, batch_norm=True) as undisturbed:
-        undisturbed.train()
-    with ranks(tmp_path / "b", bundles, digits, batch_norm=True, restarts=1) as run:
+    with ranks(tmp_path, bundles, digits, batch_norm=True, restarts=1) as run:
         run.train(kill)
-    check_as_alone(undisturbed, alone[True])
+    check_as_alone(run, alone[True])
     for rank in range(2):
-        before, after = undisturbed.weights(rank), run.weights(rank)
-        for name in before:
-            assert before[name].read_bytes() == after[name].read_bytes(), (rank, name)
         kinds = [event["event"] for event in run.events(rank)]
         assert (kinds.count("restarted"), kinds.count("round")) == (1, ROUNDS)
         # What was made again stands in the metrics once.
         assert kinds.count("step") == (3 if rank == 0 else 1) * ROUNDS * STEPS
     said = [line for line in run.lines if line.startswith("slfac server, rank 0: ")]
-    assert any(re.search(r"rank 0: the link to another rank broke: [^/\[]*;", x) for x in said)
+    # Whoever is first ends it: torchrun, or the link to the rank that is gone.
+    end = re.compile(r".*rank 0: (terminated$|the link to another rank broke: [A-Z][^/\[]*; see)")
+    assert sum(bool(end.match(line)) for line in said) == 1, said
