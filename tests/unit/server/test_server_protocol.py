@@ -37,12 +37,13 @@ BYE = Bye(SESSION, True, Timings(), Summary(False, 1, 2, 3, "3", "1", "x", 4))
 class Ends:
     """The protocol with the device ends of its connections."""
 
-    def __init__(self, bundle=None, elsewhere=None, **changes):
+    def __init__(self, bundle=None, **changes):
         self.events = []
         run = plan(**changes)
-        facts = RunFacts("boot", RUN, bundle or kept_bundle(), run, Roster(("a", "b")), GRACE_S)
-        facts.elsewhere.update(elsewhere or {})
-        self.protocol = Protocol(facts, self.events.append)
+        self.protocol = Protocol(
+            RunFacts("boot", RUN, bundle or kept_bundle(), run, Roster(("a", "b")), GRACE_S),
+            self.events.append,
+        )
         self.count = 0
 
     def connect(self, name="a", session=SESSION, *, resume=False, window_bytes=WINDOW_BYTES):
@@ -533,21 +534,3 @@ def test_a_second_bundle_waits_for_the_first_to_be_taken_in():
     ends.ask(connection, "bundle", 1)
     with pytest.raises(ProtocolError, match="takes nothing in"):
         ends.ask(connection, "bundle", 2)
-
-
-@pytest.mark.parametrize(
-    ("address", "words"),
-    [("tcp://10.0.0.5:5556", "tcp://10.0.0.5:5556"), ("tcp://*:5556", "port 5556 of this host")],
-)
-def test_a_device_of_another_rank_is_sent_on_and_gets_no_session(address, words):
-    ends = Ends(elsewhere={1: address})
-    connection = ends.connect("b")
-    (refusal,) = messages(connection)
-    assert (refusal.session, refusal.address) == (SESSION, address)
-    # What a release shows that does not know the address field.
-    assert refusal.reason == f"device 'b' is served at {words}"
-    assert connection.session is None
-    with pytest.raises(ProtocolError, match="before HELLO"):
-        ends.ask(connection, "join")
-    assert ends.events == []
-    assert isinstance(messages(ends.connect("a"))[0], Welcome)
