@@ -2,6 +2,7 @@
 # make test   installs, then runs every test; on other Pythons found, the device's tests
 # make lint   ruff, mypy, import-linter
 # make bench  the benchmarks
+# make screenshot  docs/live.png, of a run of its own (needs Chromium)
 # make chaos  kills processes of a run at random, and compares the weights
 # make results  the figures that README and docs quote; results-codec: the codecs' alone;
 #   results-front: those of a device's step beside torch's; results-overlap: of steps in parts
@@ -24,7 +25,7 @@ FASHION ?= /usr/share/datasets/fashion-mnist
 
 .PHONY: results results-codec results-front results-overlap results-rate results-test \
 	results-rivals results-link results-ablation results-resnet18 results-finetune results-modes \
-	demo test test-main test-others lint bench chaos install clean
+	demo test test-main test-others lint bench chaos screenshot install clean
 
 demo: .venv/.installed
 	$(BIN)/slfac demo $(DEMO)
@@ -59,6 +60,10 @@ lint: .venv/.dev
 # Kills servers and devices at twenty random series of instants; some ten minutes.
 chaos: .venv/.dev
 	cd tests && ../$(BIN)/python -m harness.chaos $(CHAOS)
+
+# What a browser shows of the demo's run.
+screenshot: .venv/.dev
+	cd tests && ../$(BIN)/python -m harness.screenshot ../docs/live.png
 
 bench: .venv/.dev
 	$(BIN)/python -m pytest tests/bench --benchmark-enable --benchmark-only $(PYTEST)

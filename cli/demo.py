@@ -13,6 +13,7 @@ from slfac.cli.parsers import add_command, given, integers, split_specs
 _EPILOG = """\
 examples:
   slfac demo
+  slfac demo --page
   slfac demo --compare none,fp16,slfac
   slfac demo --data /usr/share/datasets/fashion-mnist --devices 5 --partition dirichlet:beta=0.5
 """
@@ -46,6 +47,13 @@ def add_parser(subparsers: Any) -> None:
     add("--batch-size", type=int, metavar="N", help="samples a device puts into a step (32)")
     add("--optimizer", metavar="SPEC", help="of both halves (sgd:lr=0.05,momentum=0.9)")
     add("--partition", metavar="SPEC", help="how data is shared out (iid)")
+    add(
+        "--page",
+        nargs="?",
+        const="8080",
+        metavar="[HOST:]PORT",
+        help="show the runs on a web page, until Ctrl-C (no; 127.0.0.1:8080)",
+    )
     add("--result", type=Path, metavar="FILE", help="also write all figures to a JSON file")
 
 

@@ -14,10 +14,11 @@ _EPILOG = """\
 examples:
   slfac device --server tcp://10.0.0.5:5555 --keys keys --data mnist
   slfac device --server tcp://10.0.0.5:5555 --keys keys --data mnist --provider auto
+  slfac device --discover --keys keys --data mnist --wait-enrolled-s 3600
 
 The bundle is fetched from the server unless --bundle holds it already. Data is an IDX
 folder, a .npz file or an image folder (docs/data.md). A GPU needs another build of
-onnxruntime (docs/gpu.md).
+onnxruntime (docs/gpu.md). Addresses, IPv6 and --discover: docs/network.md.
 """
 
 
@@ -35,7 +36,13 @@ def add_parser(subparsers: Any) -> None:
         run=run,
     )
     add = parser.add_argument
-    add("--server", required=True, metavar="ADDRESS", help="tcp://HOST:PORT of the server")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--server", metavar="ADDRESS", help="tcp://HOST:PORT of the server")
+    where.add_argument(
+        "--discover",
+        action="store_true",
+        help="find the server on this network, if it runs with --announce",
+    )
     add("--data", required=True, type=Path, metavar="PATH", help="training data")
     add("--keys", type=Path, metavar="DIR", help="this device's key folder")
     add("--insecure", action="store_true", help="work without keys, on loopback only")
@@ -45,6 +52,12 @@ def add_parser(subparsers: Any) -> None:
     add("--journal", type=Path, metavar="DIR", help="where each round's beginning is taken down")
     add("--connect-timeout-s", type=float, metavar="S", help="how long to try at first (60)")
     add("--reconnect-timeout-s", type=float, metavar="S", help="how long after a break (300)")
+    add(
+        "--wait-enrolled-s",
+        type=float,
+        metavar="S",
+        help="how long to wait until the server lets this key in (0: give up at once)",
+    )
     add("--threads", type=int, metavar="N", help="threads of onnxruntime (1)")
     add("--low-memory", action="store_true", help="hold less memory, at the cost of time")
     add(

@@ -42,6 +42,7 @@ def add_parser(subparsers: Any) -> None:
     add = parser.add_argument
     add("--keys", type=Path, metavar="DIR", help="key folder of a device or a server")
     add("--server", metavar="ADDRESS", help="tcp://HOST:PORT of a server to try with that key")
+    add("--discover", action="store_true", help="look for the server on this network")
     add("--cache", type=Path, metavar="DIR", help="where the device keeps fetched bundles")
     add("--out", type=Path, metavar="DIR", help="where the server writes results")
     add("--json", action="store_true", help="print one JSON object in the end")

@@ -63,6 +63,12 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--cut", default=None, help="where the front ends, as --list-cuts says")
     parser.add_argument(
+        "--head-cut",
+        default="",
+        metavar="NODE",
+        help="a later cut: what follows it, labels and loss stay on the devices (mode u-shaped)",
+    )
+    parser.add_argument(
         "--input",
         default=None,
         metavar="CxHxW",
@@ -88,7 +94,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         "--freeze-bn",
         action="store_true",
         default=False,
-        help="leave the front's BatchNorm statistics, and normalise with them",
+        help="leave BatchNorm's statistics on the devices, and normalise with them",
     )
     parser.add_argument(
         "--train-from",
@@ -172,6 +178,7 @@ def run(args: argparse.Namespace) -> int:
         weights=args.weights,
         onnx=args.onnx,
         cut=args.cut,
+        head_cut=args.head_cut,
         input_shape=shape,
         out=args.out,
         num_classes=args.classes,

@@ -35,9 +35,10 @@ class StreamKey:
         device: Index of the device.
         step: The device's own step since it joined.
         part: Micro-batch within the step.
-        layer: Which smashed tensor of the step.
+        layer: Which stream of the step: the smashed tensors first, then what the middle of a
+            model with a head gives.
         round: Round of the step.
-        direction: ``up`` for smashed data, ``down`` for gradients.
+        direction: ``up`` for what devices send, ``down`` for what they get.
     """
 
     seed: int = 0

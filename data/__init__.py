@@ -11,7 +11,7 @@ from slfac.data.idx import read_idx, write_idx
 from slfac.data.idx_folder import read_idx_split, write_idx_split
 from slfac.data.partition import Scheme, partition
 from slfac.data.preprocess import apply
-from slfac.data.targets import make_targets
+from slfac.data.targets import has_classes, make_targets
 
 __all__ = [
     "BatchStream",
@@ -19,6 +19,7 @@ __all__ = [
     "Scheme",
     "Split",
     "apply",
+    "has_classes",
     "make_targets",
     "open_dataset",
     "partition",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from slfac.wire.manifest import Loss
+from slfac.wire.manifest import Loss, Manifest
+
+# Their targets are labels, or one-hot vectors of labels.
+_OF_CLASSES = ("cross_entropy", "bce_with_logits")
 
 
 def make_targets(loss: Loss, labels: np.ndarray, num_outputs: int) -> np.ndarray:
@@ -24,3 +27,12 @@ def make_targets(loss: Loss, labels: np.ndarray, num_outputs: int) -> np.ndarray
     one_hot = np.zeros((len(labels), num_outputs), np.float32)
     one_hot[np.arange(len(labels)), labels] = 1.0
     return one_hot
+
+
+def has_classes(manifest: Manifest) -> bool:
+    """Whether the largest of a model's outputs is the class that it predicts.
+
+    Args:
+        manifest: The bundle's manifest.
+    """
+    return manifest.loss in _OF_CLASSES and manifest.num_outputs > 1

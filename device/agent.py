@@ -9,17 +9,22 @@ from dataclasses import dataclass
 import onnxruntime
 
 from slfac.device.bundles import get_bundle
+from slfac.device.caller import Patience
+from slfac.device.discovery import Discovered
 from slfac.device.front import Front
 from slfac.device.guard import foreign_modules
+from slfac.device.head import Head
 from slfac.device.journal import Journal
 from slfac.device.link import Link, SessionLost
 from slfac.device.memory import peak_rss_bytes
 from slfac.device.provider import open_front
+from slfac.device.routes import Fixed
 from slfac.device.samples import Samples
 from slfac.device.settings import DeviceSettings
 from slfac.device.stay import Stay
 from slfac.wire.bundle import Bundle, open_bundle
 from slfac.wire.errors import LinkError
+from slfac.wire.keys import device_keys
 from slfac.wire.messages import Summary, Timings, Welcome
 from slfac.wire.providers import CUDA
 from slfac.wire.runtime import require_provider
@@ -86,16 +91,23 @@ class _Agent:
             # Better now than when the server has let this device in.
             require_provider(CUDA)
         self._held = open_bundle(settings.bundle, "device") if settings.bundle is not None else None
+        keys = device_keys(settings.keys) if settings.keys is not None else None
+        address = settings.server
+        where = Fixed(address) if address is not None else Discovered(keys, on_status)
         self._link = Link(
-            address=settings.server,
-            keys=settings.keys,
+            where=where,
+            keys=keys,
             name=settings.name,
             bundle_id=self._held.id if self._held is not None else "",
-            connect_timeout_s=settings.connect_timeout_s,
-            reconnect_timeout_s=settings.reconnect_timeout_s,
+            patience=Patience(
+                connect_s=settings.connect_timeout_s,
+                reconnect_s=settings.reconnect_timeout_s,
+                enrolled_s=settings.wait_enrolled_s,
+            ),
             on_status=on_status,
         )
         self._provider = ""
+        self._head: Head | None = None
         self._finished = False
         self._last = Timings()
         self._losses: list[float] = []
@@ -115,6 +127,7 @@ class _Agent:
             on_status=self._on_status,
         )
         self._provider = front.provider.label
+        self._head = self._open_head(bundle, front)
         samples = self._samples(welcome, bundle)
         while not self._finished:
             try:
@@ -146,8 +159,20 @@ class _Agent:
             bundle,
             samples=samples,
             front=front,
+            head=self._head,
             journal=journal,
             on_status=self._on_status,
+        )
+
+    def _open_head(self, bundle: Bundle, front: Front) -> Head | None:
+        if not bundle.manifest.head:
+            return None
+        settings = self._settings
+        return Head(
+            bundle,
+            threads=settings.threads,
+            low_memory=settings.low_memory,
+            provider=front.provider,
         )
 
     def _bundle(self, welcome: Welcome) -> Bundle:
@@ -201,6 +226,7 @@ class _Agent:
         self._finished = True
 
     def _summary(self) -> Summary:
+        self._link.settle()
         return Summary(
             torch_imported="torch" in foreign_modules(),
             peak_rss_bytes=peak_rss_bytes(),

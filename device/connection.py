@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -27,7 +28,34 @@ class Disconnected(Exception):  # noqa: N818 - a condition that the link handles
 
 
 class UnreachableError(LinkError):
-    """Nothing answers at the address."""
+    """Nothing answers at the address.
+
+    Args:
+        place: Where nothing answers, for people.
+        timeout_s: How long it was tried.
+        remedy: What to check.
+    """
+
+    def __init__(
+        self,
+        place: str,
+        timeout_s: float,
+        remedy: str = "check that it runs, its address, and the firewall between",
+    ) -> None:
+        super().__init__(f"no server answered {place} within {timeout_s:.0f} s", remedy)
+        self._place = place
+
+    def within(self, timeout_s: float) -> UnreachableError:
+        """The same of the whole time, after several attempts.
+
+        Args:
+            timeout_s: How long it was tried.
+        """
+        return UnreachableError(self._place, timeout_s, self.remedy)
+
+
+class NotEnrolledError(AuthError):
+    """The server does not know this device's key; a fresh socket may succeed once it does."""
 
 
 class Connection:
@@ -40,6 +68,9 @@ class Connection:
         sent: Counts what is sent.
         received: Counts what is received.
         wake: A descriptor that ends a wait in :meth:`receive` while it is readable.
+
+    Attributes:
+        address: As given.
     """
 
     def __init__(
@@ -52,7 +83,7 @@ class Connection:
         received: Meter,
         wake: int | None = None,
     ) -> None:
-        self._address = address
+        self.address = address
         self._keys = keys
         self._sent = sent
         self._received = received
@@ -66,26 +97,34 @@ class Connection:
             self._poller.register(wake, zmq.POLLIN)
 
     def open(
-        self, timeout_s: float, on_status: Callable[[str], None], *, known: bool = False
+        self,
+        timeout_s: float,
+        on_status: Callable[[str], None],
+        *,
+        known: bool = False,
+        at_most_s: float | None = None,
     ) -> None:
         """Wait until the handshake succeeded.
 
         Args:
-            timeout_s: How long to try.
+            timeout_s: How long there is to try.
             on_status: Told what it is waiting for, now and then.
             known: Whether a server was found there before. Who hangs up or says nothing is
                 then something between, a tunnel say, whose far end is not back yet.
+            at_most_s: How long to try this address, if the server may be at another as well.
 
         Raises:
-            AuthError: A key is wrong, on either side.
+            NotEnrolledError: The server refused this device's key.
+            AuthError: The server has another key.
             ProtocolError: Something listens there that is no slfac server.
             UnreachableError: Nothing answers.
         """
         deadline_s = time.monotonic() + timeout_s
+        leave_s = min(deadline_s, time.monotonic() + (at_most_s or math.inf))
         status_s = time.monotonic() + _SLOW_S / 2
         connected, hangups = False, 0
         while True:
-            event = self._next_event(min(0.25, max(deadline_s - time.monotonic(), 0.0)))
+            event = self._next_event(min(0.25, max(leave_s - time.monotonic(), 0.0)))
             if event == zmq.Event.HANDSHAKE_SUCCEEDED:
                 return
             if event == zmq.Event.CONNECTED:
@@ -100,13 +139,14 @@ class Connection:
             if not known and hangups >= _HANGUPS_TO_BLAME_THE_KEY:
                 raise self._hung_up()
             now_s = time.monotonic()
-            if now_s >= deadline_s:
-                listens = not known and (connected or hangups > 0)
+            if now_s >= leave_s:
+                # While there is time, the server may be at another address.
+                listens = now_s >= deadline_s and not known and (connected or hangups > 0)
                 raise self._silent(connected=listens, timeout_s=timeout_s)
             if now_s >= status_s:
                 status_s = now_s + _SLOW_S
                 state = "listens but does not answer" if connected else "does not answer yet"
-                on_status(f"{self._address} {state}; trying for {deadline_s - now_s:.0f} s more")
+                on_status(f"{self.address} {state}; trying for {deadline_s - now_s:.0f} s more")
 
     def send(self, head: bytes, body: Buffer) -> bool:
         """Send one message if the socket takes it now.
@@ -179,16 +219,16 @@ class Connection:
         event = recv_monitor_message(self._monitor)["event"]
         return zmq.Event(event)
 
-    def _refused(self) -> AuthError:
+    def _refused(self) -> NotEnrolledError:
         key = self._keys.own.public.decode("ascii") if self._keys is not None else "-"
-        return AuthError(
-            f"the server at {self._address} refused this device's key {key}",
+        return NotEnrolledError(
+            f"the server at {self.address} refused this device's key {key}",
             "on the server: `slfac keys enroll NAME device.key`",
         )
 
     def _hung_up(self) -> AuthError:
         return AuthError(
-            f"the server at {self._address} hung up during the handshake: its key is not the one "
+            f"the server at {self.address} hung up during the handshake: its key is not the one "
             "in server.key, it runs without keys, or it is no slfac server",
             "copy server.key from the server's key folder again, and check host and port",
         )
@@ -196,10 +236,7 @@ class Connection:
     def _silent(self, *, connected: bool, timeout_s: float) -> LinkError:
         if connected:
             return ProtocolError(
-                f"something listens at {self._address}, but it is no slfac server",
+                f"something listens at {self.address}, but it is no slfac server",
                 "check host and port",
             )
-        return UnreachableError(
-            f"no server answered at {self._address} within {timeout_s:.0f} s",
-            "check that it runs, its address, and the firewall between",
-        )
+        return UnreachableError(f"at {self.address}", timeout_s)

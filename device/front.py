@@ -1,4 +1,4 @@
-"""The front on the device: two ONNX graphs and the arrays that they train."""
+"""The front on the device: two ONNX graphs, and the arrays that the device trains."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from slfac.wire.runtime import open_session
 
 
 class Front:
-    """Parameters and buffers of the front, with the graphs that use them.
+    """Parameters and buffers of the device, with the front's graphs.
+
+    Where the bundle has a head, its parameters and buffers are among them, for whoever runs
+    that: see :class:`slfac.device.head.Head`.
 
     One step is :meth:`forward`, then :meth:`backward`, for each of its parts; between the two
     the front holds the part's residuals. Nothing changes before :meth:`backward` returns, so a
@@ -60,7 +63,9 @@ class Front:
         }
         self._sessions: tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession]
         self._gradients = manifest.graphs.gradients
-        self._outputs = [b.output for b in manifest.buffers if b.update == "graph"]
+        others = set(manifest.head.state) if manifest.head else set()
+        self._own_buffers = [b for b in manifest.buffers if b.tensor.name not in others]
+        self._outputs = [b.output for b in self._own_buffers if b.update == "graph"]
         self._wanted = [
             *self._gradients.values(),
             *(name for name in self._outputs if name in manifest.graphs.backward.outputs),
@@ -168,7 +173,7 @@ class Front:
 
     def _new_buffers(self, values: Mapping[str, Value]) -> State:
         found: State = {}
-        for buffer in self._manifest.buffers:
+        for buffer in self._own_buffers:
             name = buffer.tensor.name
             if buffer.update == "graph":
                 found[name] = self._runner.get(values[buffer.output])

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
-import logging
+import math
 import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import zmq
 
 from slfac import __version__
-from slfac.device.connection import Connection, Disconnected, UnreachableError
+from slfac.device.caller import Caller, Patience
+from slfac.device.clock_meter import ClockMeter
+from slfac.device.connection import Connection, Disconnected
 from slfac.device.pump import Pump
-from slfac.device.whereabouts import PATIENCE_S, Whereabouts
-from slfac.wire.errors import LinkError, ProtocolError, RefusedError
-from slfac.wire.keys import device_keys
+from slfac.device.whereabouts import Where
+from slfac.wire.errors import ProtocolError, RefusedError
+from slfac.wire.keys import DeviceKeys
 from slfac.wire.messages import (
     Bye,
     Chunk,
+    Clock,
     Credit,
     Hello,
     Kind,
@@ -40,9 +41,7 @@ from slfac.wire.transfer import WINDOW_BYTES, Frames, Inbox, Outbox, Part, Trans
 
 _POLL_S = 0.25
 _FULL_POLL_S = 0.002
-_HELLO_TIMEOUT_S = 15.0
-_BACKOFF_S = (0.1, 0.5, 1.0, 2.0)
-_log = logging.getLogger(__name__)
+_CLOCK_WAIT_S = 1.0
 
 
 class SessionLost(Exception):  # noqa: N818 - a condition that the agent handles, not an error
@@ -78,13 +77,29 @@ class Share(NamedTuple):
     step_samples: int = 0
 
 
+class Scores(NamedTuple):
+    """How good the model is on the samples behind a request.
+
+    Attributes:
+        loss: Mean loss; NaN where it was not computed here.
+        accuracy: Share of samples classified correctly; likewise.
+        balanced_accuracy: Mean of the classes' recalls; likewise.
+    """
+
+    loss: float = math.nan
+    accuracy: float = math.nan
+    balanced_accuracy: float = math.nan
+
+
 WHOLE = Share()
+UNSCORED = Scores()
 
 
 @dataclass
 class _Asked:
     """A request that its device still counts on an answer to."""
 
+    kind: Kind
     frames: Frames
     max_reply_bytes: int
     send_s: float = 0.0
@@ -95,41 +110,32 @@ class Link:
     """The device's side of the protocol.
 
     Args:
-        address: The server's address.
-        keys: The device's key folder; None on loopback without keys.
+        where: Where the server is.
+        keys: The device's keys; None on loopback without keys.
         name: Name to go by without keys.
         bundle_id: Id of the bundle the device holds; empty for none.
-        connect_timeout_s: How long to try at the start.
-        reconnect_timeout_s: How long to try after a break.
+        patience: How long to try.
         on_status: Told about waiting and reconnecting.
 
     Attributes:
         sent: Everything handed to sockets.
         received: Everything they handed back.
-
-    Raises:
-        KeyFileError: The keys cannot be read.
     """
 
     def __init__(
         self,
         *,
-        address: str,
-        keys: Path | None,
+        where: Where,
+        keys: DeviceKeys | None,
         name: str,
         bundle_id: str,
-        connect_timeout_s: float,
-        reconnect_timeout_s: float,
+        patience: Patience,
         on_status: Callable[[str], None],
     ) -> None:
         self.sent = Meter()
         self.received = Meter()
-        self._where = Whereabouts(address)
-        self._keys = device_keys(keys) if keys is not None else None
         self._name = name
         self._bundle_id = bundle_id
-        self._connect_timeout_s = connect_timeout_s
-        self._reconnect_timeout_s = reconnect_timeout_s
         self._on_status = on_status
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._connection: Connection | None = None
@@ -138,9 +144,21 @@ class Link:
         self._session = 0
         self._seq = 0
         self._run = ""
+        self._boot = ""
         self._asked: dict[int, _Asked] = {}
         self._repeated_bytes = 0
         self._pump = Pump(self._move)
+        self._clock = ClockMeter(self._context, keys, sent=self.sent, received=self.received)
+        self._caller = Caller(
+            self._context,
+            where,
+            keys,
+            patience,
+            on_status=on_status,
+            sent=self.sent,
+            received=self.received,
+            wake=self._pump.wake,
+        )
 
     def join(self) -> Welcome:
         """Open a connection and a new session.
@@ -155,7 +173,7 @@ class Link:
         self._seq = 0
         self._asked.clear()
         self._repeated_bytes = 0
-        welcome = self._reach(self._connect_timeout_s, resume=False)
+        welcome = self._call(resume=False)
         self._run = welcome.run
         return welcome
 
@@ -169,6 +187,7 @@ class Link:
         step: int = 0,
         samples: int = 0,
         timings: Timings | None = None,
+        scores: Scores = UNSCORED,
     ) -> Exchanged:
         """Send a request until it is answered, over as many connections as it takes.
 
@@ -180,6 +199,7 @@ class Link:
             step: The device's step.
             samples: Samples behind the payload.
             timings: Phases of the step before.
+            scores: Of those samples, where they were computed here.
 
         Returns:
             The reply and how long it took.
@@ -197,6 +217,7 @@ class Link:
             step=step,
             samples=samples,
             timings=timings,
+            scores=scores,
         )
         return self.collect(seq)
 
@@ -211,6 +232,7 @@ class Link:
         samples: int = 0,
         timings: Timings | None = None,
         share: Share = WHOLE,
+        scores: Scores = UNSCORED,
     ) -> int:
         """Begin a request, and leave its answer for :meth:`collect`.
 
@@ -226,6 +248,7 @@ class Link:
             samples: Samples behind the payload.
             timings: Phases of the step before.
             share: Which part of the step it holds.
+            scores: Of those samples, where they were computed here.
 
         Returns:
             The request's number.
@@ -244,8 +267,12 @@ class Link:
             part=share.part,
             parts=share.parts,
             step_samples=share.step_samples,
+            clock=self._measured(kind),
+            loss=scores.loss,
+            accuracy=scores.accuracy,
+            balanced_accuracy=scores.balanced_accuracy,
         )
-        asked = _Asked(cut_transfer(header, parts), max_reply_bytes)
+        asked = _Asked(kind, cut_transfer(header, parts), max_reply_bytes)
         started_s = time.perf_counter()
         self._asked[self._seq] = asked
         self._expect()
@@ -276,6 +303,7 @@ class Link:
                 drained = self._drain()
                 if drained and not sent_s:
                     sent_s = time.perf_counter()
+                    self._measure(asked)
                 self._receive(drained=drained)
             except Disconnected:
                 self._resume()
@@ -317,8 +345,13 @@ class Link:
         )
         self._flush(self._connection)
 
+    def settle(self) -> None:
+        """Wait for what is measured beside the training: only then are the counts whole."""
+        self._clock.close()
+
     def close(self) -> None:
         """Close the connection; what was said still leaves."""
+        self.settle()
         self._drop(linger_ms=1000)
         self._pump.close()
         self._context.term()
@@ -382,8 +415,8 @@ class Link:
 
     def _resume(self) -> None:
         """Connect again and take the session up where it was."""
-        self._on_status(f"lost the server at {self._where}; connecting again")
-        welcome = self._reach(self._reconnect_timeout_s, resume=True)
+        self._on_status(f"lost the server at {self._caller.place}; connecting again")
+        welcome = self._call(resume=True)
         if not welcome.resumed or welcome.run != self._run:
             raise SessionLost
         again = [asked for asked in self._asked.values() if asked.reply is None]
@@ -394,98 +427,50 @@ class Link:
             self._outbox.put_frames(asked.frames)
         self._on_status("connected again")
 
-    def _reach(self, timeout_s: float, *, resume: bool) -> Welcome:
-        """Greet the server until it answers, with pauses that grow."""
-        deadline_s = time.monotonic() + timeout_s
-        met = bool(self._run)
-        for pause_s in itertools.chain(_BACKOFF_S, itertools.repeat(_BACKOFF_S[-1])):
-            try:
-                return self._find(deadline_s - time.monotonic(), resume=resume)
-            except UnreachableError:
-                if not met:
-                    raise
-                break
-            except Disconnected:
-                met = True
-                left_s = deadline_s - time.monotonic()
-                if left_s <= 0:
-                    break
-                # Else libzmq would go on connecting during the pause.
-                self._drop()
-                self._where.go_home()
-                time.sleep(min(pause_s, left_s))
-        raise self._gone(timeout_s)
+    def _measure(self, asked: _Asked) -> None:
+        """Measure the clock while all fronts come in: nothing else crosses the link then."""
+        if asked.kind == "front" and self._connection is not None:
+            self._clock.begin(self._connection.address, self._session)
 
-    def _find(self, timeout_s: float, *, resume: bool) -> Welcome:
-        """Greet the server, and each that it sends this device on to."""
-        while True:
-            away = self._where.away
-            try:
-                answer = self._greet(min(timeout_s, PATIENCE_S) if away else timeout_s, resume)
-            except UnreachableError:
-                if not away:
-                    raise
-                raise Disconnected from None
-            if isinstance(answer, Welcome):
-                self._where.arrive()
-                return answer
-            self._where.follow(answer.address)
+    def _measured(self, kind: Kind) -> tuple[Clock, ...]:
+        """What is to be said of the server's clock; only joining may wait for it."""
+        if kind not in ("join", "resume", "front"):
+            return ()
+        found = self._clock.take(0.0 if kind == "front" else _CLOCK_WAIT_S)
+        return (found,) if found is not None else ()
 
-    def _greet(self, timeout_s: float, resume: bool) -> Welcome | Refusal:
+    def _call(self, *, resume: bool) -> Welcome:
         self._drop()
-        connection = Connection(
-            self._context,
-            self._where.address,
-            self._keys,
-            sent=self.sent,
-            received=self.received,
-            wake=self._pump.wake,
+        hello = Hello(
+            session=self._session,
+            resume=resume,
+            window_bytes=WINDOW_BYTES,
+            software=__version__,
+            device=self._name,
+            bundle=self._bundle_id,
         )
-        self._connection = connection
+        self._connection, welcome = self._caller.call(hello, known=bool(self._run))
         self._inbox = Inbox(0)
-        self._outbox = Outbox(WINDOW_BYTES)
-        connection.open(max(timeout_s, 0.0), self._on_status, known=bool(self._run))
-        self._outbox.put(
-            Hello(
-                session=self._session,
-                resume=resume,
-                window_bytes=WINDOW_BYTES,
-                software=__version__,
-                device=self._name,
-                bundle=self._bundle_id,
+        self._outbox = Outbox(welcome.window_bytes)
+        self._look_at(welcome)
+        self._clock.begin(self._connection.address, self._session)
+        return welcome
+
+    def _look_at(self, welcome: Welcome) -> None:
+        """Say what people should know about the server that answered."""
+        if self._boot and welcome.boot != self._boot:
+            self._on_status("the server was started again: it is another process than before")
+        elif not self._boot and welcome.software not in ("", __version__):
+            self._on_status(
+                f"the server runs slfac {welcome.software!r}, this device {__version__!r}: install "
+                "the same release on both ends"
             )
-        )
-        deadline_s = time.monotonic() + _HELLO_TIMEOUT_S
-        while time.monotonic() < deadline_s:
-            self._flush(connection)
-            message = connection.receive(_POLL_S)
-            if message is None:
-                continue
-            header = message[0]
-            if isinstance(header, Refusal) and header.address:
-                return header
-            if isinstance(header, Refusal):
-                raise self._refused(header)
-            if isinstance(header, Welcome) and header.session == self._session:
-                self._outbox = Outbox(header.window_bytes)
-                return header
-        if self._run:
-            raise Disconnected
-        raise ProtocolError(
-            f"the server at {self._where} did not answer HELLO within {_HELLO_TIMEOUT_S:g} s",
-            "check that both ends run the same release of slfac",
-        )
+        self._boot = welcome.boot
 
     def _refused(self, refusal: Refusal) -> RefusedError:
         # The server has ended the session: there is nobody left to say goodbye to.
         self._drop()
         return RefusedError(refusal.reason, refusal.remedy)
-
-    def _gone(self, timeout_s: float) -> LinkError:
-        return LinkError(
-            f"lost the server at {self._where}; it did not come back within {timeout_s:.0f} s",
-            "check that it runs, then start this device again",
-        )
 
     def _drop(self, linger_ms: int = 0) -> None:
         if self._connection is not None:

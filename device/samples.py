@@ -1,7 +1,8 @@
-"""This device's samples: its part of the data set, batch by batch."""
+"""This device's samples: its part of the data set, batch by batch, and of the test split."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from slfac.data import BatchStream, Dataset, apply, make_targets, open_dataset, 
 from slfac.wire.errors import DataError
 from slfac.wire.manifest import Manifest
 from slfac.wire.messages import Plan
+
+_log = logging.getLogger(__name__)
 
 
 class Samples:
@@ -30,6 +33,11 @@ class Samples:
         self, path: Path, *, manifest: Manifest, plan: Plan, index: int, devices: int
     ) -> None:
         self._manifest = manifest
+        self._path = path
+        # Of a test split that all devices hold, each takes as much.
+        alone = plan.partition.scheme == "own"
+        self._test_part = slice(None) if alone else slice(index, None, devices)
+        self._test: Dataset | None = None
         data = open_dataset(
             path,
             split="train",
@@ -76,6 +84,27 @@ class Samples:
             DataError: It is not of such a stream.
         """
         self._stream.restore(place)
+
+    def test(self) -> Dataset | None:
+        """This device's part of the test split; None where there is none.
+
+        Where all devices hold the same data set, each gets every n-th sample.
+        """
+        if self._test is None:
+            try:
+                data = open_dataset(
+                    self._path,
+                    split="test",
+                    input_shape=self._manifest.input.shape,
+                    num_classes=self._manifest.num_outputs,
+                )
+            except DataError as error:
+                _log.info("no test split: %s", error)
+                return None
+            # Copied so that the rest leaves memory.
+            part = self._test_part
+            self._test = Dataset(data.images[part].copy(), data.labels[part].copy())
+        return self._test
 
     def next_batch(self) -> tuple[np.ndarray, np.ndarray]:
         """The next batch.

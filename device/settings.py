@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from slfac.device.places import default_cache, default_journal
+from slfac.wire.addresses import check_server_address
 from slfac.wire.errors import SettingsError
-from slfac.wire.sockets import check_address
 
 _FIELD = re.compile(r"(.*) - at `\$\.(\w+)`")
 
@@ -20,7 +20,8 @@ class DeviceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Everything a device can be told; the rest comes from its server.
 
     Attributes:
-        server: Address of the server, ``tcp://HOST:PORT``.
+        server: Address of the server, ``tcp://HOST:PORT``; None to discover it.
+        discover: Find the server on the network by mDNS; with keys, only one of this key.
         data: Data set with a train split: IDX folder, ``.npz`` or image folder.
         keys: Its key folder; None needs ``insecure``.
         insecure: Work without keys, on loopback only.
@@ -32,14 +33,17 @@ class DeviceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             killed goes on.
         connect_timeout_s: How long to try to reach the server at the start.
         reconnect_timeout_s: How long to try again after the link broke.
+        wait_enrolled_s: How long to try again where the server refuses this device, until
+            someone enrolls its key; 0 gives up at once.
         threads: Threads of onnxruntime.
         low_memory: Hold less memory, at the cost of time.
         provider: What computes the front: the CPU, an Nvidia GPU, or the GPU where it
             passes a self-test and else the CPU.
     """
 
-    server: str
     data: Path
+    server: str | None = None
+    discover: bool = False
     keys: Path | None = None
     insecure: bool = False
     name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}\Z")] = "device"
@@ -48,6 +52,7 @@ class DeviceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     journal: Path = msgspec.field(default_factory=default_journal)
     connect_timeout_s: Annotated[float, Meta(ge=0)] = 60.0
     reconnect_timeout_s: Annotated[float, Meta(ge=0)] = 300.0
+    wait_enrolled_s: Annotated[float, Meta(ge=0)] = 0.0
     threads: Annotated[int, Meta(ge=1, le=64)] = 1
     low_memory: bool = False
     provider: Literal["cpu", "cuda", "auto"] = "cpu"
@@ -80,7 +85,16 @@ def device_settings(**values: Any) -> DeviceSettings:
             f"setting name is {settings.name!r}, but keys are given",
             "leave it out: the server knows this device by the name its key is enrolled under",
         )
-    check_address(settings.server, insecure=settings.keys is None)
+    if settings.discover and settings.server is not None:
+        raise SettingsError(
+            f"setting server is {settings.server!r}, but discover is set", "leave one of them out"
+        )
+    if not settings.discover and settings.server is None:
+        raise SettingsError(
+            "setting server is missing", "pass --server ADDRESS, or --discover to find it"
+        )
+    if settings.server is not None:
+        check_server_address(settings.server, insecure=settings.keys is None)
     return settings
 
 

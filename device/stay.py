@@ -6,13 +6,17 @@ import math
 from collections.abc import Callable
 
 from slfac.codec.schedule import make_schedule
+from slfac.device.evaluation import evaluate
 from slfac.device.front import Front
+from slfac.device.head import Head
 from slfac.device.journal import Entry, Journal, Place
 from slfac.device.link import Link
 from slfac.device.optim import make_optimizer
 from slfac.device.samples import Samples
-from slfac.device.steps import At, Steps, most_bytes
+from slfac.device.sections import most_bytes
+from slfac.device.steps import At, StepMaker, Steps
 from slfac.device.stopwatch import Stopwatch
+from slfac.device.u_shaped import UShapedSteps
 from slfac.wire.bundle import Bundle, pack_state, unpack_state
 from slfac.wire.errors import SlfacError, TrainingError
 from slfac.wire.messages import Reply, Timings, Welcome
@@ -28,6 +32,7 @@ class Stay:
         bundle: The bundle to train.
         samples: This device's samples.
         front: The front to train.
+        head: The head to train; None where the bundle has none.
         journal: Where the beginning of each round is taken down.
         on_status: Told what people should know.
 
@@ -45,6 +50,7 @@ class Stay:
         *,
         samples: Samples,
         front: Front,
+        head: Head | None = None,
         journal: Journal,
         on_status: Callable[[str], None],
     ) -> None:
@@ -53,12 +59,14 @@ class Stay:
         self.rounds = plan.rounds
         self.steps_per_round = plan.steps_per_round or samples.batches_per_pass
         self._link = link
+        self._bundle = bundle
         self._manifest = bundle.manifest
         self._max_front_bytes = most_bytes(
             [*bundle.manifest.parameters, *(b.tensor for b in bundle.manifest.buffers)], copies=1
         )
         self._samples = samples
         self._front = front
+        self._head = head
         self._welcome = welcome
         self._plan = plan
         self._schedule = make_schedule(
@@ -66,7 +74,6 @@ class Stay:
         )
         self._journal = journal
         self._on_status = on_status
-        self._bundle_id = bundle.id
         self._begin_afresh()
         self._round_samples = 0
 
@@ -87,7 +94,9 @@ class Stay:
         self._step = 0
         self._optimizer = make_optimizer(self._plan.optimizer)
         self._lr = self._optimizer.lr
-        self._steps = Steps(self._link, self._welcome, self._manifest, self._front)
+        given = (self._link, self._welcome, self._manifest, self._front)
+        self._u_shaped = UShapedSteps(*given, self._head) if self._head is not None else None
+        self._steps: StepMaker = self._u_shaped or Steps(*given)
 
     def _resume(self) -> bool:
         entry = self._journal.read()
@@ -121,7 +130,7 @@ class Stay:
     def _take_down(self) -> None:
         """Write the beginning of a round; without it, training only cannot be resumed here."""
         place = Place(
-            bundle=self._bundle_id,
+            bundle=self._bundle.id,
             optimizer=self._plan.optimizer,
             round=self.round,
             step=self._step,
@@ -191,9 +200,24 @@ class Stay:
     def _take_front(self, reply: Transfer[Reply]) -> bool:
         _, data = reply.part("front", "front")
         self._front.load(unpack_state(self._manifest, bytes(data)))
-        self.round = reply.header.round
-        if reply.header.directive == "train":
+        header = reply.header
+        if header.directive == "evaluate" and self._u_shaped is not None:
+            header = self._evaluate(self._u_shaped)
+        self.round = header.round
+        if header.directive == "train":
             self._take_down()
             return True
         self._journal.clear()
         return False
+
+    def _evaluate(self, steps: UShapedSteps) -> Reply:
+        """Score the front that came, and hear how to go on."""
+        at = At(self.round, self._step)
+        score = evaluate(
+            self._bundle,
+            self._front.state(),
+            self._samples.test(),
+            batch_size=self._plan.batch_size,
+            middle=lambda smashed: steps.middle(smashed, at),
+        )
+        return steps.report(score, at)

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from slfac.codec import Codec, StreamKey, decode, make_codec
+from slfac.codec import Codec, StreamKey, make_codec
 from slfac.device.draws import draw
 from slfac.device.front import Front
 from slfac.device.link import Link, Share
+from slfac.device.sections import decode_tensors, encode_tensors, most_bytes
 from slfac.device.stopwatch import Stopwatch
 from slfac.wire.bundle import State
-from slfac.wire.errors import CodecError, TrainingError
-from slfac.wire.manifest import Manifest, TensorSpec
-from slfac.wire.messages import Reply, Timings, Welcome
-from slfac.wire.transfer import Part, Transfer
+from slfac.wire.manifest import Manifest
+from slfac.wire.messages import Timings, Welcome
+from slfac.wire.transfer import Part
 
-# What a codec or a file adds to its values: its own head, and one for each tensor.
-_SLACK_BYTES = 64 * 1024
-_TENSOR_HEAD_BYTES = 1024
 Arrays = list[np.ndarray]
 
 
@@ -36,6 +32,21 @@ class At(NamedTuple):
 
     round: int
     step: int
+
+
+class StepMaker(Protocol):
+    """Makes the steps of one device, up to their gradients.
+
+    Attributes:
+        codecs: One for each stream that it sends; they may remember something.
+    """
+
+    codecs: list[Codec]
+
+    def step(
+        self, x: np.ndarray, target: np.ndarray, *, at: At, before: Timings, watch: Stopwatch
+    ) -> tuple[float, State]:
+        """Get the gradients of one batch; see :meth:`Steps.step`."""
 
 
 class _Posted(NamedTuple):
@@ -155,23 +166,15 @@ class Steps:
         watch.add("send", exchanged.send_ms)
         watch.add("wait", exchanged.wait_ms)
         with watch.phase("decode"), self._link.moving():
-            gradients = self._decode(exchanged.reply, posted.samples)
+            smashed = self._manifest.smashed
+            gradients = decode_tensors(exchanged.reply, "gradient", smashed, posted.samples)
         return exchanged.reply.header.loss, gradients
 
     def _encode(
         self, smashed: Sequence[np.ndarray], target: np.ndarray, at: At, part: int
     ) -> list[Part]:
-        parts = []
-        for layer, (spec, z) in enumerate(zip(self._manifest.smashed, smashed, strict=True)):
-            codec = self.codecs[layer]
-            try:
-                data = codec.encode(z, key=self._key(at, part, layer))
-            except CodecError as error:
-                raise TrainingError(
-                    f"smashed data of step {at.step} cannot be sent: {error.what}",
-                    "check the data, or lower the learning rate",
-                ) from error
-            parts.append(Part("smashed", spec.name, data, codec.spec, z.shape, str(z.dtype)))
+        key = self._key(at, part)
+        parts = encode_tensors("smashed", self._manifest.smashed, smashed, self.codecs, key)
         data = self._plain.encode(target)
         parts.append(Part("target", "target", data, "none", target.shape, str(target.dtype)))
         return parts
@@ -180,44 +183,15 @@ class Steps:
         specs = self._manifest.random
         return draw(specs, batch, self._seed, self._index, at.round, at.step, part)
 
-    def _key(self, at: At, part: int, layer: int) -> StreamKey:
+    def _key(self, at: At, part: int) -> StreamKey:
         return StreamKey(
             seed=self._seed,
             device=self._index,
             round=at.round,
             step=at.step,
             part=part,
-            layer=layer,
             direction="up",
         )
-
-    def _decode(self, reply: Transfer[Reply], samples: int) -> Arrays:
-        gradients = []
-        for spec in self._manifest.smashed:
-            shape = (samples, *spec.shape)
-            _, data = reply.part("gradient", spec.name)
-            gradient = decode(data, max_values=math.prod(shape))
-            if gradient.shape != shape or gradient.dtype != np.float32:
-                raise CodecError(
-                    f"the gradient of {spec.name!r} is {gradient.shape} {gradient.dtype}, "
-                    f"{shape} float32 was expected"
-                )
-            gradients.append(gradient)
-        return gradients
-
-
-def most_bytes(specs: Iterable[TensorSpec], *, copies: int) -> int:
-    """Bound of a payload that holds tensors so many times.
-
-    Args:
-        specs: The tensors.
-        copies: How many times.
-    """
-    values = sum(
-        copies * math.prod(spec.shape) * np.dtype(spec.dtype).itemsize + _TENSOR_HEAD_BYTES
-        for spec in specs
-    )
-    return values + _SLACK_BYTES
 
 
 def _bounds(samples: int, parts: int) -> list[tuple[int, int]]:

@@ -14,29 +14,21 @@ from torch import nn
 
 import slfac
 from slfac.export.costs import Cut, describe_cuts
-from slfac.export.culprit import named_culprit
-from slfac.export.cuts import find_cut, halves, legal_cuts
-from slfac.export.describe import (
-    BACKWARD_FILE,
-    FORWARD_FILE,
-    INFER_FILE,
-    describe_buffers,
-    describe_graphs,
-    describe_parameters,
-)
+from slfac.export.cuts import find_cut, find_head_cut, halves, legal_cuts, thirds
 from slfac.export.freeze import freeze
 from slfac.export.graph import ModelGraph, output_node, trace_model
+from slfac.export.graph_files import front_files, head_files
 from slfac.export.half import Half
-from slfac.export.infer import trace_inference
-from slfac.export.onnx_clean import clean, to_bytes
-from slfac.export.onnx_cut import cut_training_step
 from slfac.export.source import from_factory, from_onnx
 from slfac.export.to_onnx import OPSET
-from slfac.export.trace import X, smashed_names, trace_training_step
+from slfac.export.trace import X, smashed_names
 from slfac.export.verify import Check, verify_bundle
+from slfac.export.verify_head import verify_head
 from slfac.wire.bundle import BACK_FILE, FRONT_FILE, Bundle, pack_state, write_bundle
 from slfac.wire.errors import ExportError
 from slfac.wire.manifest import (
+    HEAD_SCHEMA_VERSION,
+    SCHEMA_VERSION,
     BackSpec,
     Loss,
     Manifest,
@@ -65,6 +57,7 @@ def export_bundle(
     weights: Path | None = None,
     onnx: Path | None = None,
     cut: str,
+    head_cut: str = "",
     input_shape: tuple[int, ...] | None = None,
     out: Path,
     num_classes: int | None = None,
@@ -91,13 +84,16 @@ def export_bundle(
             before this one and of ``seed``. A last Softmax before ``cross_entropy``, or a
             Sigmoid before ``bce_with_logits``, is left out.
         cut: A module or node, as :func:`model_cuts` names them.
+        head_cut: A second one behind it: what follows, and the loss, are trained on the
+            device too, and the back half is what lies between. Empty for a back half to the
+            model's end.
         input_shape: Shape of one sample, such as ``(C, H, W)``. None takes that of the
             ONNX file, where it says every axis but the batch; a factory's must be given.
         out: The bundle's folder; a bundle that stands there is replaced.
         num_classes: Width of the model's output; None takes what it has.
         seed: Seed of the initial weights.
-        freeze_bn: Whether BatchNorm of the front keeps its running statistics as they are,
-            and normalises with them; its weights are still trained.
+        freeze_bn: Whether BatchNorm of the front and head keeps its running statistics as they
+            are, and normalises with them; its weights are still trained.
         train_from: A module or node of the front: what it needs stays as it is, in
             evaluation mode. None trains all of the front.
         recompute: Whether the backward graph runs the forward anew, so that between the
@@ -127,12 +123,10 @@ def export_bundle(
     graph = trace_model(source.model, shape)
     outputs = _outputs(graph, num_classes)
     _check_choices(preprocessing, loss, channels=shape[0])
-    place = find_cut(graph, cut)
-    kept = freeze(graph, place, train_from=train_from, statistics=freeze_bn)
-    front, back = halves(graph, place)
-    front.keep_evaluating(kept)
-    files, description = _front_files(front, shape, f"the front up to {cut}", recompute, say)
+    parts = _cut(graph, cut, head_cut, train_from=train_from, freeze_bn=freeze_bn)
+    files, fields = _graph_files(parts, shape, cut, head_cut, loss, outputs, recompute, say)
     manifest = Manifest(
+        schema_version=SCHEMA_VERSION if parts.head is None else HEAD_SCHEMA_VERSION,
         slfac_version=slfac.__version__,
         model=source.name,
         cut=cut,
@@ -140,18 +134,19 @@ def export_bundle(
         input=TensorSpec(name=X, shape=shape),
         smashed=tuple(
             TensorSpec(name=name, shape=crossing)
-            for name, crossing in zip(smashed_names(len(place.shapes)), place.shapes, strict=True)
+            for name, crossing in zip(smashed_names(len(parts.shapes)), parts.shapes, strict=True)
         ),
         num_outputs=outputs,
         loss=loss,
         preprocessing=preprocessing,
         back=BackSpec(factory=source.factory, kwargs=source.kwargs, cut=cut),
         files={},
-        **description,
+        **fields,
     )
-    files[FRONT_FILE] = pack_state(_numpy_state(front))
-    files[BACK_FILE] = pack_state(_numpy_state(back))
-    checks = _prove(manifest, files, front, say)
+    state = {} if parts.head is None else _numpy_state(parts.head)
+    files[FRONT_FILE] = pack_state({**state, **_numpy_state(parts.front)})
+    files[BACK_FILE] = pack_state(_numpy_state(parts.back))
+    checks = _prove(manifest, files, parts, say)
     say(f"writing {out}")
     return ExportResult(write_bundle(out, manifest, files), checks)
 
@@ -193,34 +188,69 @@ def _silent(line: str) -> None:
     del line
 
 
-def _front_files(
-    front: Half,
+@dataclass(frozen=True)
+class _Parts:
+    """A model in two, or in three with its head.
+
+    Attributes:
+        front: Up to the cut.
+        back: What the server has.
+        head: What follows; None where the back goes to the end.
+        rest: All behind the cut.
+        shapes: Of what crosses at the cut.
+        middle_shapes: Of what crosses at the second cut.
+    """
+
+    front: Half
+    back: Half
+    head: Half | None
+    rest: Half
+    shapes: tuple[tuple[int, ...], ...]
+    middle_shapes: tuple[tuple[int, ...], ...]
+
+
+def _cut(
+    graph: ModelGraph, cut: str, head_cut: str, *, train_from: str | None, freeze_bn: bool
+) -> _Parts:
+    place = find_cut(graph, cut)
+    head_place = find_head_cut(graph, head_cut, place) if head_cut else None
+    kept = freeze(graph, place, train_from=train_from, statistics=freeze_bn, head=head_place)
+    front, rest = halves(graph, place)
+    front.keep_evaluating(kept)
+    if head_place is None:
+        return _Parts(front, rest, None, rest, place.shapes, ())
+    rest.keep_evaluating(kept)
+    _, middle, head = thirds(graph, place, head_place)
+    head.keep_evaluating(kept)
+    return _Parts(front, middle, head, rest, place.shapes, head_place.shapes)
+
+
+def _graph_files(  # noqa: PLR0917 - the choices of an export
+    parts: _Parts,
     input_shape: tuple[int, ...],
-    what: str,
+    cut: str,
+    head_cut: str,
+    loss: Loss,
+    num_outputs: int,
     recompute: bool,
     say: Callable[[str], None],
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
-    """The front's graphs as files, and what the manifest says of them."""
-    say(f"tracing the training step of {what}")
-    with named_culprit(front, input_shape):
-        trace = trace_training_step(front, input_shape)
-    steps = cut_training_step(trace, recompute=recompute)
-    say(f"tracing {what} for evaluation")
-    with named_culprit(front, input_shape):
-        evaluate = trace_inference(front, input_shape, len(trace.smashed))
-    graphs = {
-        FORWARD_FILE: clean(steps.forward),
-        BACKWARD_FILE: clean(steps.backward),
-        INFER_FILE: clean(evaluate),
-    }
-    description = {
-        "batch_norm": bool(trace.new_buffers),
-        "parameters": describe_parameters(front, trace),
-        "buffers": describe_buffers(front, trace),
-        "graphs": describe_graphs(graphs, trace),
-        "random": trace.random,
-    }
-    return {name: to_bytes(graph) for name, graph in graphs.items()}, description
+    """Graphs of what the devices have, and what the manifest says of them."""
+    files, fields = front_files(
+        parts.front, input_shape, what=f"the front up to {cut}", recompute=recompute, say=say
+    )
+    if parts.head is None:
+        return files, fields
+    head, fields = head_files(
+        parts.head,
+        parts.middle_shapes,
+        front=fields,
+        cut=head_cut,
+        loss=loss,
+        num_outputs=num_outputs,
+        say=say,
+    )
+    return {**files, **head}, fields
 
 
 def _outputs(graph: ModelGraph, num_classes: int | None) -> int:
@@ -259,12 +289,13 @@ def _numpy_state(module: nn.Module) -> dict[str, np.ndarray]:
 
 
 def _prove(
-    manifest: Manifest,
-    files: Mapping[str, bytes],
-    front: nn.Module,
-    say: Callable[[str], None],
+    manifest: Manifest, files: Mapping[str, bytes], parts: _Parts, say: Callable[[str], None]
 ) -> list[Check]:
     """Verify in a folder of its own, so that nothing unproven ever stands at ``out``."""
     with tempfile.TemporaryDirectory(prefix="slfac-export-") as folder:
         bundle = write_bundle(Path(folder) / "bundle", manifest, files)
-        return verify_bundle(bundle, front, lambda i, n: say(f"verifying, step {i} of {n}"))
+        checks = verify_bundle(bundle, parts.front, lambda i, n: say(f"verifying, step {i} of {n}"))
+        if parts.head is None:
+            return checks
+        say("verifying the head, and all three parts together")
+        return [*checks, *verify_head(bundle, parts.front, parts.back, parts.head, parts.rest)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -27,24 +27,27 @@ _COMPLEX = "complex"
 
 
 @contextmanager
-def named_culprit(front: Half, input_shape: tuple[int, ...]) -> Iterator[None]:
+def named_culprit(
+    half: Half, *input_shapes: tuple[int, ...], name: str = "front"
+) -> Iterator[None]:
     """Turn what tracing raises into an error that names the layer and the operator.
 
     Args:
-        front: The front that is traced; it is not changed.
-        input_shape: Shape of one sample.
+        half: What is traced; it is not changed.
+        *input_shapes: Shape of each of its inputs, without the batch axis.
+        name: What to call it.
 
     Raises:
         ExportError: In the place of any error.
     """
-    with translation_errors("front"):
+    with translation_errors(name):
         try:
             yield
         # torch's tracer and exporter raise from a dozen unrelated trees, some private.
         except Exception as error:
             operator, numbers = _operator(error)
             wanted = _COMPLEX if numbers else operator
-            layer = _find(front, input_shape, wanted)
+            layer = _find(half, input_shapes, wanted)
             if isinstance(error, SlfacError) or operator is None:
                 raise
             where = f"{layer}: " if layer else ""
@@ -93,16 +96,16 @@ def _operator(error: BaseException) -> tuple[str | None, str]:
     return found, numbers
 
 
-def _find(front: Half, input_shape: tuple[int, ...], operator: str | None) -> str | None:
+def _find(half: Half, input_shapes: Sequence[tuple[int, ...]], operator: str | None) -> str | None:
     """The first layer that uses an operator, or complex numbers, forwards or backwards.
 
     Raises:
         ExportError: A layer cannot be trained even by itself.
     """
     for deep in (False, True):
-        search = _Search(copy.deepcopy(front), operator, deep=deep)
+        search = _Search(copy.deepcopy(half), operator, deep=deep)
         with quiet_torch(), Draws(lambda shape: torch.full(tuple(shape), 0.5)):
-            search.run(torch.ones(_BATCH, *input_shape))
+            search.run(*(torch.ones(_BATCH, *shape) for shape in input_shapes))
         if search.found or operator is None:
             return search.found
     return None

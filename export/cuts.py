@@ -8,7 +8,7 @@ several where a branch leaves the front earlier.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, fx, nn
@@ -83,6 +83,33 @@ def find_cut(graph: ModelGraph, name: str) -> Place:
         raise ExportError(error.what, _suggestion(name, legal_cuts(graph))) from None
 
 
+def find_head_cut(graph: ModelGraph, name: str, cut: Place) -> Place:
+    """The second cut of a model, where its middle ends and its head begins.
+
+    Args:
+        graph: The model.
+        name: A module's path or a node's name.
+        cut: The first cut, where the front ends.
+
+    Returns:
+        The cut.
+
+    Raises:
+        ExportError: Nothing has that name, the model cannot be cut there, or the middle
+            would hold nothing to train.
+    """
+    place = find_cut(graph, name)
+    middle = [n for n in graph.train.nodes if n.name in place.front - cut.front]
+    weights = named_tensors(graph.model, middle)
+    if not cut.front < place.front or not any(isinstance(t, nn.Parameter) for t in weights):
+        behind = [other for other in legal_cuts(graph) if cut.front < other.front]
+        raise ExportError(
+            f"head cut {name!r}: between it and cut {cut.name!r} is nothing to train",
+            _suggestion(name, behind),
+        )
+    return place
+
+
 def halves(graph: ModelGraph, place: Place) -> tuple[Half, Half]:
     """Front and back of a cut.
 
@@ -97,9 +124,43 @@ def halves(graph: ModelGraph, place: Place) -> tuple[Half, Half]:
     Raises:
         ExportError: In evaluation mode the model computes something else up to there.
     """
-    graphs = {}
-    for mode, whole in (("train", graph.train), ("evaluate", graph.evaluate)):
-        nodes = {node.name: node for node in whole.nodes}
+    front, back = _parts(graph, [place])
+    return front, back
+
+
+def thirds(graph: ModelGraph, place: Place, head: Place) -> tuple[Half, Half, Half]:
+    """Front, middle and head of two cuts.
+
+    Args:
+        graph: The model.
+        place: The first cut.
+        head: The second, as :func:`find_head_cut` gives it.
+
+    Returns:
+        The front, from the input to the smashed tensors; the middle, from these to the
+        tensors that cross at the second cut; the head, from those to the output.
+
+    Raises:
+        ExportError: In evaluation mode the model computes something else up to a cut.
+    """
+    front, middle, last = _parts(graph, [place, head])
+    return front, middle, last
+
+
+def _parts(graph: ModelGraph, places: Sequence[Place]) -> list[Half]:
+    """What lies before, between and behind cuts, each of which is behind the one before."""
+    train = _part_graphs(graph, graph.train, places)
+    evaluate = _part_graphs(graph, graph.evaluate, places)
+    return [Half(graph.model, *graphs) for graphs in zip(train, evaluate, strict=True)]
+
+
+def _part_graphs(graph: ModelGraph, whole: fx.Graph, places: Sequence[Place]) -> list[fx.Graph]:
+    nodes = {node.name: node for node in whole.nodes}
+    done = {input_node(whole)}
+    takes = [input_node(whole)]
+    numbers: dict[fx.Node, int | float | None] = {}
+    graphs = []
+    for place in places:
         inside = {nodes[name] for name in place.front if name in nodes}
         if len(inside) < len(place.front) or inside != ancestors(inside):
             raise ExportError(
@@ -107,18 +168,15 @@ def halves(graph: ModelGraph, place: Place) -> tuple[Half, Half]:
                 "choose another cut",
             )
         smashed = [nodes[name] for name in place.smashed]
-        rest = set(whole.nodes) - inside
+        graphs.append(part(whole, inside - done, takes, smashed, numbers))
         numbers = {
             node: graph.values[node.name].constant
             for node in _crossing(whole, inside)
             if graph.values[node.name].kind in _NUMBERS
         }
-        graphs[mode] = (
-            part(whole, inside - {input_node(whole)}, [input_node(whole)], smashed, {}),
-            part(whole, rest, smashed, [output_node(whole)], numbers),
-        )
-    fronts, backs = zip(graphs["train"], graphs["evaluate"], strict=True)
-    return Half(graph.model, *fronts), Half(graph.model, *backs)
+        done, takes = inside, smashed
+    rest = set(whole.nodes) - done
+    return [*graphs, part(whole, rest, takes, [output_node(whole)], numbers)]
 
 
 def _place(graph: ModelGraph, node: fx.Node, name: str) -> Place:

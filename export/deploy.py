@@ -18,9 +18,11 @@ import slfac
 from slfac.export.checkpoint import Checkpoint, open_checkpoint
 from slfac.export.deploy_check import Agreement, compare, reference
 from slfac.export.deploy_graph import (
+    LOGITS,
     Stored,
     back_graph,
     front_graph,
+    head_graph,
     joined,
     with_notes,
     with_preprocessing,
@@ -32,6 +34,7 @@ from slfac.export.to_onnx import quiet_torch
 from slfac.wire.bundle import Bundle, open_bundle
 from slfac.wire.errors import BundleError, ExportError, SlfacError
 from slfac.wire.factories import DEFAULT_ALLOWED, check_allowed, import_allowed
+from slfac.wire.manifest import Graph
 
 Part = Literal["front", "whole"]
 
@@ -74,7 +77,7 @@ def export_infer(
         bundle: The bundle that was trained.
         checkpoint: The run's folder ``checkpoint``, or ``best`` or a round in it.
         out: The file to write.
-        part: The front alone, or front and back.
+        part: The front alone, or front and back, and the head where there is one.
         stored: Type of stored values that the file shall take and preprocess itself; None
             leaves preprocessing to whoever runs it.
         allow: Factories that may build the back half, as the server takes them.
@@ -98,9 +101,14 @@ def export_infer(
         back = _trained_back(source, trained, allow) if part == "whole" else None
         expected = reference(source, trained.front, back)
         say(f"translating the {part} of {manifest.model}, round {trained.finished_rounds}")
-        graph = front_graph(_infer_graph(source), trained.front)
-        if back is not None:
-            graph = joined(graph, back_graph(back, manifest.smashed))
+        graph = front_graph(_graph(source, manifest.graphs.infer), trained.front)
+        if back is not None and manifest.head:
+            outputs = [spec.name for spec in manifest.head.inputs]
+            graph = joined(graph, back_graph(back, manifest.smashed, outputs))
+            head = head_graph(_graph(source, manifest.head.infer), trained.front)
+            graph = joined(graph, head)
+        elif back is not None:
+            graph = joined(graph, back_graph(back, manifest.smashed, [LOGITS]))
         if stored is not None:
             graph = with_preprocessing(graph, manifest.preprocessing, stored)
         notes = _notes(source, trained, part, stored)
@@ -111,9 +119,8 @@ def export_infer(
     return InferExport(out, len(data), trained.finished_rounds, agreement)
 
 
-def _infer_graph(bundle: Bundle) -> onnx.ModelProto:
-    path = bundle.file(bundle.manifest.graphs.infer.file)
-    return onnx.load_model(path, load_external_data=False)
+def _graph(bundle: Bundle, graph: Graph) -> onnx.ModelProto:
+    return onnx.load_model(bundle.file(graph.file), load_external_data=False)
 
 
 def _folded(graph: onnx.ModelProto) -> onnx.ModelProto:
@@ -136,7 +143,13 @@ def _trained_back(bundle: Bundle, trained: Checkpoint, allow: Sequence[str]) -> 
     try:
         factory = import_allowed(spec.factory, allow)
         back: object = (
-            back_half(factory, spec.kwargs, spec.cut, manifest.input.shape)
+            back_half(
+                factory,
+                spec.kwargs,
+                spec.cut,
+                manifest.input.shape,
+                manifest.head.cut if manifest.head else "",
+            )
             if spec.cut
             else factory(**spec.kwargs)
         )

@@ -16,7 +16,7 @@ from slfac.export.deploy_graph import Stored
 from slfac.wire.bundle import Bundle, State
 from slfac.wire.errors import ExportError
 from slfac.wire.manifest import Manifest
-from slfac.wire.runtime import open_infer_session, session_options
+from slfac.wire.runtime import open_infer_session, open_session, session_options
 
 BATCH_SIZES = (1, 3, 32)
 TOLERANCE = 1e-4
@@ -42,7 +42,7 @@ class Agreement:
 
 
 def reference(bundle: Bundle, front: State, back: nn.Module | None) -> Callable[..., Outputs]:
-    """What a file must give: the bundle's evaluation graph, and torch behind it.
+    """What a file must give: the bundle's evaluation graphs, and torch behind the first.
 
     Args:
         bundle: The bundle.
@@ -57,13 +57,21 @@ def reference(bundle: Bundle, front: State, back: nn.Module | None) -> Callable[
     """
     session = open_infer_session(bundle, front)
     names = list(bundle.manifest.graphs.infer.outputs)
+    head = bundle.manifest.head
+    last = open_session(bundle, head.infer, front, threads=1) if head else None
 
     def run(x: np.ndarray) -> Outputs:
         smashed: Outputs = session.run(names, {bundle.manifest.input.name: x})
         if back is None:
             return smashed
         with torch.no_grad():
-            return [back.eval()(*map(torch.from_numpy, smashed)).numpy()]
+            made = back.eval()(*map(torch.from_numpy, smashed))
+        outputs = [tensor.numpy() for tensor in (made if isinstance(made, tuple) else (made,))]
+        if last is None or not head:
+            return outputs
+        fed = {spec.name: value for spec, value in zip(head.inputs, outputs, strict=True)}
+        logits: Outputs = last.run(None, fed)
+        return logits
 
     return run
 

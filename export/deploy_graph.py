@@ -20,7 +20,8 @@ from slfac.wire.manifest import Preprocessing, TensorSpec
 
 LOGITS = "logits"
 Stored = Literal["uint8", "float32"]
-_FRONT, _BACK, _PREPROCESSING = "front.", "back.", "preprocessing."
+_FRONT, _BACK, _HEAD = "front.", "back.", "head."
+_PREPROCESSING = "preprocessing."
 _ELEMENT = {"uint8": onnx.TensorProto.UINT8, "float32": onnx.TensorProto.FLOAT}
 
 
@@ -34,23 +35,40 @@ def front_graph(infer: onnx.ModelProto, state: Mapping[str, np.ndarray]) -> onnx
     Returns:
         The graph; inner names begin with ``front.``.
     """
-    filled = onnx.ModelProto()
-    filled.CopyFrom(infer)
-    for tensor in filled.graph.initializer:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            tensor.CopyFrom(numpy_helper.from_array(state[tensor.name], tensor.name))
-    return _prefixed(clean(filled), _FRONT)
+    return _prefixed(clean(_filled(infer, state)), _FRONT)
 
 
-def back_graph(back: nn.Module, smashed: Sequence[TensorSpec]) -> onnx.ModelProto:
+def head_graph(infer: onnx.ModelProto, state: Mapping[str, np.ndarray]) -> onnx.ModelProto:
+    """A bundle's ``head-infer.onnx`` with its weights inside.
+
+    Args:
+        infer: The graph, its weights stored outside.
+        state: The weights, by name.
+
+    Returns:
+        The graph from what the middle gives to ``logits``; inner names begin with ``head.``.
+    """
+    filled = _filled(infer, state)
+    (output,) = filled.graph.output
+    for node in filled.graph.node:
+        node.input[:] = [LOGITS if name == output.name else name for name in node.input]
+        node.output[:] = [LOGITS if name == output.name else name for name in node.output]
+    output.name = LOGITS
+    return _prefixed(clean(filled), _HEAD)
+
+
+def back_graph(
+    back: nn.Module, smashed: Sequence[TensorSpec], outputs: Sequence[str]
+) -> onnx.ModelProto:
     """Translate a back half in evaluation mode.
 
     Args:
         back: The back half; it is not changed.
         smashed: What it takes.
+        outputs: What to call what it gives.
 
     Returns:
-        The graph from the smashed data to ``logits``; inner names begin with ``back.``.
+        The graph from the smashed data to the outputs; inner names begin with ``back.``.
 
     Raises:
         ExportError: An operator of the back half has no translation.
@@ -61,18 +79,19 @@ def back_graph(back: nn.Module, smashed: Sequence[TensorSpec]) -> onnx.ModelProt
             [torch.zeros(2, *spec.shape) for spec in smashed],
             (tuple({0: BATCH} for _ in smashed),),
             inputs=[spec.name for spec in smashed],
-            outputs=[LOGITS],
+            outputs=list(outputs),
             tidy=False,
         )
     return _prefixed(clean(proto), _BACK)
 
 
 def joined(front: onnx.ModelProto, back: onnx.ModelProto) -> onnx.ModelProto:
-    """Both halves as one graph, from the front's input to the back's output.
+    """Two parts as one graph, from the first's input to the second's output.
 
     Args:
-        front: As :func:`front_graph` gives it.
-        back: As :func:`back_graph` gives it, whose inputs are the front's outputs.
+        front: As :func:`front_graph` gives it, or what this made of two parts.
+        back: As :func:`back_graph` or :func:`head_graph` give it, whose inputs are the first's
+            outputs.
     """
     whole = onnx.ModelProto()
     whole.CopyFrom(front)
@@ -131,6 +150,16 @@ def with_notes(model: onnx.ModelProto, notes: Mapping[str, str]) -> onnx.ModelPr
     noted.CopyFrom(model)
     helper.set_model_props(noted, dict(notes))
     return noted
+
+
+def _filled(infer: onnx.ModelProto, state: Mapping[str, np.ndarray]) -> onnx.ModelProto:
+    """A graph with the weights that are stored outside it."""
+    filled = onnx.ModelProto()
+    filled.CopyFrom(infer)
+    for tensor in filled.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            tensor.CopyFrom(numpy_helper.from_array(state[tensor.name], tensor.name))
+    return filled
 
 
 def _prefixed(model: onnx.ModelProto, prefix: str) -> onnx.ModelProto:

@@ -1,4 +1,4 @@
-"""What a manifest says of a front: its tensors and its graphs."""
+"""What a manifest says of a front or head: its tensors and its graphs."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ import torch
 from torch import nn
 
 from slfac.export.batchnorm import COUNTER
-from slfac.export.trace import JointTrace
+from slfac.export.head_trace import HeadTrace
+from slfac.export.trace import JointTrace, StepTrace
 from slfac.wire.errors import ExportError
-from slfac.wire.manifest import BufferSpec, Graph, Graphs, TensorSpec
+from slfac.wire.manifest import BufferSpec, Graph, Graphs, Head, TensorSpec
 
 FORWARD_FILE = "forward.onnx"
 BACKWARD_FILE = "backward.onnx"
 INFER_FILE = "infer.onnx"
+HEAD_FILE = "head.onnx"
+HEAD_INFER_FILE = "head-infer.onnx"
 
 
-def describe_parameters(front: nn.Module, trace: JointTrace) -> tuple[TensorSpec, ...]:
-    """The trainable tensors of a front, in its own order.
+def describe_parameters(half: nn.Module, trace: StepTrace) -> tuple[TensorSpec, ...]:
+    """The trainable tensors of a front or head, in its own order.
 
     Args:
-        front: The front.
+        half: It.
         trace: Its training step, which has gradients of these.
 
     Returns:
@@ -31,15 +34,15 @@ def describe_parameters(front: nn.Module, trace: JointTrace) -> tuple[TensorSpec
     Raises:
         ExportError: One is neither float32 nor int64.
     """
-    parameters = front.named_parameters()
+    parameters = half.named_parameters()
     return tuple(_spec(name, value) for name, value in parameters if name in trace.gradients)
 
 
-def describe_buffers(front: nn.Module, trace: JointTrace) -> tuple[BufferSpec, ...]:
-    """The buffers and frozen parameters of a front, and how a training step changes each.
+def describe_buffers(half: nn.Module, trace: StepTrace) -> tuple[BufferSpec, ...]:
+    """Buffers and frozen parameters of a front or head, and how a training step changes each.
 
     Args:
-        front: The front.
+        half: It.
         trace: Its training step, which puts out new values of some.
 
     Returns:
@@ -48,7 +51,7 @@ def describe_buffers(front: nn.Module, trace: JointTrace) -> tuple[BufferSpec, .
     Raises:
         ExportError: One is neither float32 nor int64.
     """
-    state = front.state_dict().items()
+    state = half.state_dict().items()
     return tuple(
         _buffer(name, value, trace) for name, value in state if name not in trace.gradients
     )
@@ -64,23 +67,59 @@ def describe_graphs(graphs: Mapping[str, onnx.ModelProto], trace: JointTrace) ->
     Returns:
         The manifest's field ``graphs``.
     """
-
-    def graph(file: str, frozen: Sequence[str] = ()) -> Graph:
-        proto = graphs[file].graph
-        held = {tensor.name for tensor in proto.initializer}
-        return Graph(
-            file=file,
-            inputs=tuple(value.name for value in proto.input),
-            outputs=tuple(value.name for value in proto.output),
-            frozen=tuple(name for name in frozen if name in held),
-        )
-
     return Graphs(
-        forward=graph(FORWARD_FILE, trace.frozen),
-        backward=graph(BACKWARD_FILE, trace.frozen),
-        infer=graph(INFER_FILE),
+        forward=_graph(graphs, FORWARD_FILE, trace.frozen),
+        backward=_graph(graphs, BACKWARD_FILE, trace.frozen),
+        infer=_graph(graphs, INFER_FILE),
         gradients=trace.gradients,
         smashed_gradients=trace.smashed,
+    )
+
+
+def describe_head(
+    trace: HeadTrace,
+    graphs: Mapping[str, onnx.ModelProto],
+    *,
+    cut: str,
+    inputs: Sequence[TensorSpec],
+    state: Sequence[str],
+) -> Head:
+    """What a manifest says of a head.
+
+    Args:
+        trace: Its training step.
+        graphs: File name -> graph, for both.
+        cut: Where it begins.
+        inputs: What it takes.
+        state: Names of its parameters and buffers that are not the front's too.
+
+    Returns:
+        The manifest's field ``head``.
+    """
+    infer = graphs[HEAD_INFER_FILE].graph.initializer
+    weights = [t.name for t in infer if t.data_location == onnx.TensorProto.EXTERNAL]
+    return Head(
+        cut=cut,
+        inputs=tuple(inputs),
+        state=tuple(state),
+        step=_graph(graphs, HEAD_FILE, trace.frozen),
+        infer=_graph(graphs, HEAD_INFER_FILE, weights),
+        target=trace.target,
+        loss=trace.loss,
+        input_gradients=trace.input_gradients,
+        gradients=trace.gradients,
+        random=trace.random,
+    )
+
+
+def _graph(graphs: Mapping[str, onnx.ModelProto], file: str, frozen: Sequence[str] = ()) -> Graph:
+    proto = graphs[file].graph
+    held = {tensor.name for tensor in proto.initializer}
+    return Graph(
+        file=file,
+        inputs=tuple(value.name for value in proto.input),
+        outputs=tuple(value.name for value in proto.output),
+        frozen=tuple(name for name in frozen if name in held),
     )
 
 
@@ -91,7 +130,7 @@ def _spec(name: str, value: torch.Tensor) -> TensorSpec:
     return TensorSpec(name=name, shape=tuple(value.shape), dtype=dtype)  # type: ignore[arg-type]
 
 
-def _buffer(name: str, value: torch.Tensor, trace: JointTrace) -> BufferSpec:
+def _buffer(name: str, value: torch.Tensor, trace: StepTrace) -> BufferSpec:
     if name in trace.new_buffers:
         return BufferSpec(_spec(name, value), update="graph", output=trace.new_buffers[name])
     # Where the statistics are frozen, their batches are not counted either.

@@ -94,12 +94,15 @@ class GivenDraws(Draws):  # type: ignore[no-untyped-call]
         super().__init__(lambda shape: next(self._waiting).reshape(tuple(shape)))
 
 
-def list_draws(front: nn.Module, input_shape: tuple[int, ...]) -> tuple[RandomSpec, ...]:
-    """What a front draws in one training step.
+def list_draws(
+    half: nn.Module, *input_shapes: tuple[int, ...], prefix: str = "random"
+) -> tuple[RandomSpec, ...]:
+    """What a front or head draws in one training step.
 
     Args:
-        front: The front; it is not changed.
-        input_shape: Shape of one sample.
+        half: It; it is not changed.
+        *input_shapes: Shape of each of its inputs, without the batch axis.
+        prefix: What the names begin with.
 
     Returns:
         One spec a draw, in order.
@@ -107,13 +110,16 @@ def list_draws(front: nn.Module, input_shape: tuple[int, ...]) -> tuple[RandomSp
     Raises:
         ExportError: A draw's size is neither fixed nor proportional to the batch.
     """
-    runs = [_shapes(front, batch, input_shape) for batch in _BATCHES]
+    runs = [_shapes(half, batch, input_shapes) for batch in _BATCHES]
     if len(runs[0]) != len(runs[1]):
         raise ExportError("how often the front draws random numbers depends on the batch")
-    return tuple(_spec(i, *shapes) for i, shapes in enumerate(zip(*runs, strict=True)))
+    pairs = enumerate(zip(*runs, strict=True))
+    return tuple(_spec(f"{prefix}.{index}", *shapes) for index, shapes in pairs)
 
 
-def _shapes(front: nn.Module, batch: int, input_shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+def _shapes(
+    half: nn.Module, batch: int, input_shapes: Sequence[tuple[int, ...]]
+) -> list[tuple[int, ...]]:
     seen: list[tuple[int, ...]] = []
 
     def take(shape: Sequence[int]) -> Tensor:
@@ -121,12 +127,11 @@ def _shapes(front: nn.Module, batch: int, input_shape: tuple[int, ...]) -> list[
         return torch.full(tuple(shape), 0.5)
 
     with torch.no_grad(), Draws(take):
-        copy.deepcopy(front).train()(torch.zeros(batch, *input_shape))
+        copy.deepcopy(half).train()(*(torch.zeros(batch, *shape) for shape in input_shapes))
     return seen
 
 
-def _spec(index: int, first: tuple[int, ...], second: tuple[int, ...]) -> RandomSpec:
-    name = f"random.{index}"
+def _spec(name: str, first: tuple[int, ...], second: tuple[int, ...]) -> RandomSpec:
     if first == second:
         return RandomSpec(name=name, shape=first, per_sample=False)
     sizes = [math.prod(shape) for shape in (first, second)]

@@ -14,17 +14,23 @@ from slfac.wire.errors import ExportError
 
 
 def freeze(
-    graph: ModelGraph, place: Place, *, train_from: str | None, statistics: bool
+    graph: ModelGraph,
+    place: Place,
+    *,
+    train_from: str | None,
+    statistics: bool,
+    head: Place | None = None,
 ) -> list[nn.Module]:
     """Freeze what comes before a node, or BatchNorm's statistics, or both.
 
     Args:
         graph: The model; it is changed.
-        place: The cut. Only the front is frozen.
+        place: The cut. Only what devices train is frozen: the front, and the head's statistics.
         train_from: Module or node whose inputs, and all that they need, stay as they are
             and are computed as in evaluation mode; None for nothing.
-        statistics: Whether every BatchNorm of the front normalises with its running
+        statistics: Whether every BatchNorm of the front and head normalises with its running
             statistics, and leaves them.
+        head: The cut where the head begins; None where there is none.
 
     Raises:
         ExportError: ``train_from`` is not in the front, or what it freezes has weights
@@ -43,7 +49,8 @@ def freeze(
             )
         tensor.requires_grad_(False)
     kept: list[nn.Module] = []
-    for node in front:
+    last = [n for n in graph.train.nodes if head is not None and n.name not in head.front]
+    for node in [*front, *last]:
         if node in frozen or statistics:
             kept += _evaluated(graph.model, node, only_batch_norm=node not in frozen)
     return kept

@@ -1,8 +1,9 @@
-"""The evaluation-mode front as ONNX, with its weights to be injected when it is opened."""
+"""Front or head in evaluation mode as ONNX, with its weights to be injected when it is opened."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping, Sequence
 
 import onnx
 import torch
@@ -10,38 +11,36 @@ from torch import nn
 
 from slfac.export.onnx_outside import store_outside
 from slfac.export.to_onnx import BATCH, to_onnx
-from slfac.export.trace import X, smashed_names
 from slfac.wire.errors import ExportError
 
 
 def trace_inference(
-    front: nn.Module, input_shape: tuple[int, ...], smashed: int
+    half: nn.Module, inputs: Mapping[str, tuple[int, ...]], outputs: Sequence[str]
 ) -> onnx.ModelProto:
-    """Translate a front in evaluation mode.
+    """Translate a front or head in evaluation mode.
 
     Args:
-        front: The front; it is not changed.
-        input_shape: Shape of one sample.
-        smashed: How many tensors it gives.
+        half: It; it is not changed.
+        inputs: Names of its inputs, in order -> shapes without the batch axis.
+        outputs: Names of its outputs, in order.
 
     Returns:
-        A graph from ``x`` to the smashed data, whose initializers are the front's parameters
+        A graph from the inputs to the outputs, whose initializers are the half's parameters
         and buffers by name, stored outside the graph.
 
     Raises:
         ExportError: A weight is not used in evaluation.
-        Exception: An operator of the front has no translation; see
+        Exception: An operator of the half has no translation; see
             :func:`slfac.export.culprit.named_culprit`.
     """
-    model = copy.deepcopy(front).eval()
+    model = copy.deepcopy(half).eval()
     state = dict(model.state_dict())
     proto = to_onnx(
         model,
-        [torch.zeros(2, *input_shape)],
-        # One for each of the inputs that a half takes, of which a front has one.
-        (({0: BATCH},),),
-        inputs=[X],
-        outputs=smashed_names(smashed),
+        [torch.zeros(2, *shape) for shape in inputs.values()],
+        (tuple({0: BATCH} for _ in inputs),),
+        inputs=list(inputs),
+        outputs=list(outputs),
         tidy=False,
     )
     for tensor in proto.graph.initializer:

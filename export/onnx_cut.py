@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import onnx
 
 from slfac.export.onnx_outside import stored_outside
-from slfac.export.trace import JointTrace
+from slfac.export.trace import JointTrace, StepTrace
 from slfac.wire.errors import ExportError
 
 # These copy nothing.
@@ -68,6 +68,20 @@ def cut_training_step(trace: JointTrace, *, recompute: bool = False) -> CutGraph
         forward=_subgraph(trace, graph, forward, [*early, *residuals]),
         backward=_subgraph(trace, graph, backward, gradients),
     )
+
+
+def whole_step(trace: StepTrace) -> onnx.ModelProto:
+    """The graph of a training step that is not cut, such as a head's.
+
+    Args:
+        trace: The traced step.
+
+    Returns:
+        The graph, valid by itself; what no step changes is stored outside it.
+    """
+    graph = onnx.shape_inference.infer_shapes(trace.model).graph
+    _read_clipped(graph)
+    return _subgraph(trace, graph, list(graph.node), [value.name for value in graph.output])
 
 
 def _after(graph: onnx.GraphProto, before: set[int], needed: list[int]) -> list[int]:
@@ -132,7 +146,7 @@ def _outside_inputs(nodes: Iterable[onnx.NodeProto]) -> list[str]:
 
 
 def _subgraph(
-    trace: JointTrace, graph: onnx.GraphProto, nodes: list[onnx.NodeProto], outputs: list[str]
+    trace: StepTrace, graph: onnx.GraphProto, nodes: list[onnx.NodeProto], outputs: list[str]
 ) -> onnx.ModelProto:
     constants = {tensor.name: tensor for tensor in graph.initializer}
     known = _types(graph)

@@ -22,7 +22,11 @@ Factory = Callable[..., Any]
 
 
 def back_half(
-    factory: Factory, kwargs: Mapping[str, Any], cut: str, input_shape: tuple[int, ...]
+    factory: Factory,
+    kwargs: Mapping[str, Any],
+    cut: str,
+    input_shape: tuple[int, ...],
+    head_cut: str = "",
 ) -> Half:
     """Build the back half that a bundle's manifest describes.
 
@@ -31,6 +35,7 @@ def back_half(
         kwargs: JSON values that it takes.
         cut: Name of the cut.
         input_shape: Shape of one sample.
+        head_cut: Name of the cut where it ends; empty for a back half to the model's output.
 
     Returns:
         The back half, in training mode, its parameters named as in the whole model; load
@@ -39,7 +44,7 @@ def back_half(
     Raises:
         ExportError: The factory refuses its arguments, or makes a model without that cut.
     """
-    return split(build_model(factory, kwargs), cut, input_shape).back
+    return split(build_model(factory, kwargs), cut, input_shape, head_cut).back
 
 
 def build_model(factory: Factory, kwargs: Mapping[str, Any]) -> nn.Module:

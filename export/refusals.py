@@ -14,18 +14,18 @@ from slfac.export.draws import Draws
 from slfac.wire.errors import ExportError
 
 
-def refuse_untrainable(front: nn.Module, input_shape: tuple[int, ...]) -> None:
-    """Refuse a front whose training step does more than its graphs could.
+def refuse_untrainable(half: nn.Module, *input_shapes: tuple[int, ...]) -> None:
+    """Refuse a front or head whose training step does more than its graphs could.
 
     Args:
-        front: The front, in training mode; it is not changed.
-        input_shape: Shape of one sample.
+        half: It, in training mode; it is not changed.
+        *input_shapes: Shape of each of its inputs, without the batch axis.
 
     Raises:
         ExportError: BatchNorm averages its statistics over all batches, or a step changes a
             buffer that is no running statistic of BatchNorm; the message names the layer.
     """
-    for name, module in front.named_modules():
+    for name, module in half.named_modules():
         if (
             isinstance(module, _BatchNorm)
             and module.training
@@ -33,17 +33,17 @@ def refuse_untrainable(front: nn.Module, input_shape: tuple[int, ...]) -> None:
             and module.momentum is None
         ):
             raise ExportError(
-                f"{_title(front, name)} has no momentum: it averages over all batches so far",
+                f"{_title(half, name)} has no momentum: it averages over all batches so far",
                 "give it a momentum, such as 0.1, or freeze it (--freeze-bn)",
             )
-    front = copy.deepcopy(front)
-    before = {name: buffer.clone() for name, buffer in front.named_buffers()}
-    with torch.no_grad(), BatchStatistics(dict(front.named_buffers())), Draws(_halves):
-        front(torch.ones(2, *input_shape))
-    for name, buffer in front.named_buffers():
+    half = copy.deepcopy(half)
+    before = {name: buffer.clone() for name, buffer in half.named_buffers()}
+    with torch.no_grad(), BatchStatistics(dict(half.named_buffers())), Draws(_halves):
+        half(*(torch.ones(2, *shape) for shape in input_shapes))
+    for name, buffer in half.named_buffers():
         if not torch.equal(buffer, before[name]):
             raise ExportError(
-                f"{_title(front, name.rpartition('.')[0])} changes its buffer {name!r} in a "
+                f"{_title(half, name.rpartition('.')[0])} changes its buffer {name!r} in a "
                 "training step, and only BatchNorm's statistics may be",
                 "remove that, or choose a cut before it",
             )

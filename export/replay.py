@@ -37,13 +37,16 @@ class OnnxFront:
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
         self._graphs = bundle.manifest.graphs
-        self.state: State = bundle.front_state()
+        head = bundle.manifest.head
+        self._others = {name: bundle.front_state()[name] for name in (head.state if head else ())}
+        whole = bundle.front_state().items()
+        self.state: State = {name: value for name, value in whole if name not in self._others}
         self._sessions = [
             (graph, self._open(graph)) for graph in (self._graphs.forward, self._graphs.backward)
         ]
 
     def _open(self, graph: Graph) -> onnxruntime.InferenceSession:
-        with _onnx_errors(graph.file):
+        with onnx_errors(graph.file):
             return open_session(self._bundle, graph, self.state, threads=1)
 
     def step(self, x: np.ndarray, gradients: Sequence[np.ndarray], draws: Tensors) -> Groups:
@@ -62,12 +65,12 @@ class OnnxFront:
         values.update(zip(self._graphs.smashed_gradients.values(), gradients, strict=True))
         for graph, session in self._sessions:
             given = {name: values[name] for name in graph.inputs}
-            with _onnx_errors(graph.file):
+            with onnx_errors(graph.file):
                 made = session.run(list(graph.outputs), given)
             values.update(zip(graph.outputs, made, strict=True))
         made_gradients = {name: values[made] for name, made in self._graphs.gradients.items()}
         self.state = self._updated(made_gradients, values)
-        evaluate = open_infer_session(self._bundle, self.state)
+        evaluate = open_infer_session(self._bundle, {**self._others, **self.state})
         trained = set(made_gradients)
         smashed = list(self._graphs.smashed_gradients)
         evaluated: list[np.ndarray] = evaluate.run(smashed, {X: x})
@@ -85,6 +88,8 @@ class OnnxFront:
             state[name] = state[name] - np.float32(LEARNING_RATE) * gradient
         for buffer in self._bundle.manifest.buffers:
             name = buffer.tensor.name
+            if name in self._others:
+                continue
             if buffer.update == "graph":
                 state[name] = values[buffer.output]
             elif buffer.update == "count":
@@ -93,7 +98,15 @@ class OnnxFront:
 
 
 @contextlib.contextmanager
-def _onnx_errors(file: str) -> Iterator[None]:
+def onnx_errors(file: str) -> Iterator[None]:
+    """Turn what onnxruntime raises into an error that names the file.
+
+    Args:
+        file: The graph's file name.
+
+    Raises:
+        ExportError: In the place of any error.
+    """
     try:
         yield
     except Exception as error:  # onnxruntime's errors share no public base

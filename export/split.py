@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from slfac.export.cuts import find_cut, halves
+from slfac.export.cuts import find_cut, find_head_cut, halves, thirds
 from slfac.export.graph import trace_model
 from slfac.export.half import Half
 
 
 @dataclass(frozen=True)
 class Split:
-    """A model in two.
+    """What devices and the server have of a model.
 
     Attributes:
         front: From the input to the smashed tensors: one by itself, several as a tuple.
-        back: From these, as so many arguments, to the output.
+        back: From these, as so many arguments, to the output, or to the second cut.
         shapes: Shape of each smashed tensor, without the batch axis.
     """
 
@@ -26,13 +26,14 @@ class Split:
     shapes: tuple[tuple[int, ...], ...]
 
 
-def split(model: nn.Module, cut: str, input_shape: tuple[int, ...]) -> Split:
+def split(model: nn.Module, cut: str, input_shape: tuple[int, ...], head_cut: str = "") -> Split:
     """Cut a model at the module or node of the given name.
 
     Args:
         model: A module from one tensor to one tensor; both halves share its modules.
         cut: Such as ``pool1``, ``layer1.0`` or ``cat_3``.
         input_shape: Shape of one sample.
+        head_cut: Where the back ends; empty for at the model's output.
 
     Returns:
         Both halves, whose tensors are named as in the model.
@@ -43,7 +44,10 @@ def split(model: nn.Module, cut: str, input_shape: tuple[int, ...]) -> Split:
     """
     graph = trace_model(model, input_shape)
     place = find_cut(graph, cut)
-    front, back = halves(graph, place)
+    if head_cut:
+        front, back, _ = thirds(graph, place, find_head_cut(graph, head_cut, place))
+    else:
+        front, back = halves(graph, place)
     for half in (front, back):
         half.train(model.training)
     return Split(front, back, place.shapes)

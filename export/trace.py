@@ -7,6 +7,7 @@ argument and only the batch axis symbolic.
 
 from __future__ import annotations
 
+import abc
 import copy
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -39,18 +40,16 @@ from slfac.wire.manifest import RandomSpec
 X = "x"
 SMASHED = "smashed"
 # The batch that the trace runs with; any number that no other axis is likely to have.
-_TRACE_BATCH = 5
+TRACE_BATCH = 5
 
 
 @dataclass(frozen=True)
-class JointTrace:
-    """A training step as one ONNX graph.
+class StepTrace:
+    """A training step of a front or head as one ONNX graph.
 
     Attributes:
-        model: Inputs: ``x``, random numbers, gradients of the smashed data, parameters and
-            float buffers by their names in torch. Outputs: smashed data, the gradients, the
-            new buffers.
-        smashed: Smashed tensor, in order -> input that takes its gradient.
+        model: Its inputs are named tensors of the step, parameters and float buffers by their
+            names in torch.
         random: The random numbers that it takes.
         gradients: Parameter name -> output that holds its gradient.
         new_buffers: Buffer name -> output that holds its new value.
@@ -58,11 +57,24 @@ class JointTrace:
     """
 
     model: onnx.ModelProto
-    smashed: dict[str, str]
     random: tuple[RandomSpec, ...]
     gradients: dict[str, str]
     new_buffers: dict[str, str]
     frozen: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class JointTrace(StepTrace):
+    """A training step of a front.
+
+    Inputs: ``x``, random numbers, gradients of the smashed data, parameters and buffers.
+    Outputs: smashed data, the gradients, the new buffers.
+
+    Attributes:
+        smashed: Smashed tensor, in order -> input that takes its gradient.
+    """
+
+    smashed: dict[str, str]
 
 
 def smashed_names(count: int) -> list[str]:
@@ -97,56 +109,118 @@ def trace_training_step(front: Half, input_shape: tuple[int, ...]) -> JointTrace
     with quiet_torch():
         refuse_untrainable(front, input_shape)
         random = list_draws(front, input_shape)
-        step = _Step(front, random, input_shape)
-        graph = _fake_trace(step, step.arguments, step.batched)
+        step = _FrontStep(front, random, input_shape)
+        graph = fake_trace(step, step.arguments, step.batched)
     smashed = {name: f"{name}_gradient" for name in smashed_names(len(step.smashed))}
     gradients = {name: f"gradient.{name}" for name in step.trained}
     new_buffers = {name: f"new.{name}" for name in step.updated}
-    inputs = [X, *smashed.values(), *(spec.name for spec in random)]
-    inputs += [*step.trained, *step.updated, *step.frozen]
+    inputs = [X, *smashed.values(), *(spec.name for spec in random), *step.state]
     outputs = [*smashed, *gradients.values(), *new_buffers.values()]
-    _check_names([*inputs, *outputs])
-    shapes = tuple({0: BATCH} if batched else None for batched in step.batched)
-    model = to_onnx(graph, step.arguments, shapes, inputs=inputs, outputs=outputs, tidy=True)
-    return JointTrace(model, smashed, random, gradients, new_buffers, tuple(step.frozen))
+    return JointTrace(
+        model=step_graph(graph, step, inputs, outputs),
+        random=random,
+        gradients=gradients,
+        new_buffers=new_buffers,
+        frozen=tuple(step.frozen),
+        smashed=smashed,
+    )
 
 
-class _Step:
+class HalfStep(abc.ABC):
     """A training step as a function of tensors, with example arguments for it.
 
+    Args:
+        half: The front or head.
+        random: What it draws.
+
     Attributes:
-        smashed: Examples of what crosses.
         trained: Names of the parameters that get gradients.
         updated: Names of the buffers that get new values.
         frozen: Names of the other float parameters and buffers.
-        arguments: ``x``, gradients of the smashed data, random numbers, then ``trained``,
-            ``updated`` and ``frozen``.
+        arguments: Examples of what it takes; the last are ``state``.
         batched: Which arguments have a batch axis.
     """
 
-    def __init__(
-        self, front: nn.Module, random: Sequence[RandomSpec], input_shape: tuple[int, ...]
-    ) -> None:
-        self._front = front
+    arguments: list[Tensor]
+    batched: list[bool]
+
+    def __init__(self, half: nn.Module, random: Sequence[RandomSpec]) -> None:
+        self._half = half
         self._draws = len(random)
-        x = torch.zeros(_TRACE_BATCH, *input_shape)
-        draws = [
-            torch.full((_TRACE_BATCH, *spec.shape) if spec.per_sample else spec.shape, 0.5)
-            for spec in random
-        ]
-        self._tensors = {**dict(front.named_parameters()), **dict(front.named_buffers())}
-        self.smashed, statistics = self._forward(x, draws, {})
-        self.trained = self._reached()
+        self._tensors = {**dict(half.named_parameters()), **dict(half.named_buffers())}
+        self.trained: list[str] = []
+        self.updated: list[str] = []
+        self.frozen: list[str] = []
+
+    @property
+    def state(self) -> list[str]:
+        """Names of its parameters and buffers, in the order of the arguments."""
+        return [*self.trained, *self.updated, *self.frozen]
+
+    @abc.abstractmethod
+    def __call__(self, *values: Tensor) -> tuple[Tensor, ...]:
+        """Make the step."""
+
+    def _sort(self, made: Sequence[Tensor], statistics: dict[str, Tensor]) -> None:
+        """Tell what a gradient of what was made gets to, and what is updated."""
+        self.trained = self._reached(made)
         self.updated = list(statistics)
-        stored = [name for name in front.state_dict() if name in self._tensors]
+        stored = [name for name in self._half.state_dict() if name in self._tensors]
         self.frozen = [
             name
             for name in stored
             if name not in {*self.trained, *self.updated}
             and self._tensors[name].is_floating_point()
         ]
+
+    def _weights(self) -> list[Tensor]:
+        return [self._tensors[name].detach() for name in self.state]
+
+    def _given(self, weights: Sequence[Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """All tensors by name, and those of them that get gradients."""
+        given = dict(zip(self.state, weights, strict=True))
+        trained = {name: given[name].detach().requires_grad_() for name in self.trained}
+        return {**given, **trained}, trained
+
+    def _forward(
+        self, inputs: Sequence[Tensor], draws: Sequence[Tensor], given: dict[str, Tensor]
+    ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+        statistics = BatchStatistics({**self._tensors, **given})
+        with statistics, PlainAttention(), GivenDraws(draws):
+            y = torch.func.functional_call(self._half, given, tuple(inputs))
+        return (y if isinstance(y, tuple) else (y,)), statistics.fresh
+
+    def _reached(self, made: Sequence[Tensor]) -> list[str]:
+        """The parameters that a gradient of what was made gets to."""
+        wanted = {name: p for name, p in self._half.named_parameters() if p.requires_grad}
+        total = torch.stack([tensor.sum() for tensor in made]).sum()
+        if not total.requires_grad:
+            return []
+        found: Sequence[Tensor | None] = torch.autograd.grad(
+            total, list(wanted.values()), allow_unused=True
+        )
+        return [name for name, gradient in zip(wanted, found, strict=True) if gradient is not None]
+
+
+class _FrontStep(HalfStep):
+    """``x``, gradients of the smashed data, random numbers, then ``state``.
+
+    Attributes:
+        smashed: Examples of what crosses.
+    """
+
+    def __init__(
+        self, front: nn.Module, random: Sequence[RandomSpec], input_shape: tuple[int, ...]
+    ) -> None:
+        super().__init__(front, random)
+        x = torch.zeros(TRACE_BATCH, *input_shape)
+        draws = example_draws(random)
+        self.smashed, statistics = self._forward([x], draws, {})
+        self._sort(self.smashed, statistics)
+        if not self.trained:
+            raise ExportError("the front has nothing to train", "choose a later cut")
         gradients = [torch.zeros_like(tensor) for tensor in self.smashed]
-        weights = [self._tensors[name].detach() for name in self._state]
+        weights = self._weights()
         self.arguments = [x, *gradients, *draws, *weights]
         self.batched = [
             *[True] * (1 + len(gradients)),
@@ -154,54 +228,72 @@ class _Step:
             *[False] * len(weights),
         ]
 
-    @property
-    def _state(self) -> list[str]:
-        return [*self.trained, *self.updated, *self.frozen]
-
     def __call__(self, *values: Tensor) -> tuple[Tensor, ...]:
         x, *rest = values
         gradients, rest = rest[: len(self.smashed)], rest[len(self.smashed) :]
         draws, weights = rest[: self._draws], rest[self._draws :]
-        given = dict(zip(self._state, weights, strict=True))
-        trained = {name: given[name].detach().requires_grad_() for name in self.trained}
-        smashed, fresh = self._forward(x, draws, {**given, **trained})
+        given, trained = self._given(weights)
+        smashed, fresh = self._forward([x], draws, given)
         made = torch.autograd.grad(smashed, list(trained.values()), gradients)
         new = [fresh[name] for name in self.updated]
         return tuple(tensor.detach() for tensor in (*smashed, *made, *new))
 
-    def _forward(
-        self, x: Tensor, draws: Sequence[Tensor], given: dict[str, Tensor]
-    ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-        statistics = BatchStatistics({**self._tensors, **given})
-        with statistics, PlainAttention(), GivenDraws(draws):
-            y = torch.func.functional_call(self._front, given, (x,))
-        return (y if isinstance(y, tuple) else (y,)), statistics.fresh
 
-    def _reached(self) -> list[str]:
-        """The parameters that the smashed data's gradient gets to."""
-        wanted = {name: p for name, p in self._front.named_parameters() if p.requires_grad}
-        total = torch.stack([tensor.sum() for tensor in self.smashed]).sum()
-        if not total.requires_grad:
-            raise ExportError("the front has nothing to train", "choose a later cut")
-        found: Sequence[Tensor | None] = torch.autograd.grad(
-            total, list(wanted.values()), allow_unused=True
-        )
-        return [name for name, gradient in zip(wanted, found, strict=True) if gradient is not None]
+def example_draws(random: Sequence[RandomSpec]) -> list[Tensor]:
+    """Random numbers to trace with.
+
+    Args:
+        random: What is drawn.
+
+    Returns:
+        A tensor for each.
+    """
+    return [
+        torch.full((TRACE_BATCH, *spec.shape) if spec.per_sample else spec.shape, 0.5)
+        for spec in random
+    ]
 
 
-def _check_names(names: Sequence[str]) -> None:
-    doubled = [name for name, count in Counter(names).items() if count > 1]
+def step_graph(
+    graph: GraphModule, step: HalfStep, inputs: Sequence[str], outputs: Sequence[str]
+) -> onnx.ModelProto:
+    """Translate a traced step to ONNX.
+
+    Args:
+        graph: The trace.
+        step: What was traced.
+        inputs: A name for each argument.
+        outputs: A name for each output.
+
+    Returns:
+        The graph.
+
+    Raises:
+        ExportError: A tensor of the half has the name of something else.
+    """
+    doubled = [name for name, count in Counter([*inputs, *outputs]).items() if count > 1]
     if doubled:
         raise ExportError(
             f"a parameter or buffer named {doubled[0]!r} clashes with what the graphs call theirs",
             "rename it",
         )
+    shapes = tuple({0: BATCH} if batched else None for batched in step.batched)
+    return to_onnx(graph, step.arguments, shapes, inputs=inputs, outputs=outputs, tidy=True)
 
 
-def _fake_trace(
+def fake_trace(
     step: Callable[..., tuple[Tensor, ...]], arguments: list[Tensor], batched: list[bool]
 ) -> GraphModule:
-    """Trace on tensors without data; axis 0 of those that are batched is the batch."""
+    """Trace on tensors without data.
+
+    Args:
+        step: What to trace.
+        arguments: Examples of what it takes.
+        batched: Which of them have the batch as their axis 0.
+
+    Returns:
+        The trace, of torch's basic operators.
+    """
     mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
     fakes = []
     for index, (value, grows) in enumerate(zip(arguments, batched, strict=True)):

@@ -80,7 +80,7 @@ def verify_bundle(
     runner = OnnxFront(bundle)
     oracle, yardstick = TorchFront(front, torch.float64), TorchFront(front, torch.float32)
     changing = {buffer.tensor.name for buffer in bundle.manifest.buffers if buffer.update != "none"}
-    errors, own_errors = _Errors(changing), _Errors(changing)
+    errors, own_errors = Errors(changing), Errors(changing)
     rng = np.random.Generator(np.random.Philox(0))
     for index, batch in enumerate(BATCH_SIZES):
         x = rng.standard_normal((batch, *bundle.manifest.input.shape), dtype=np.float32)
@@ -100,10 +100,10 @@ def verify_bundle(
         own_errors.add(batch, yardstick.step(state, x, gradients, draws), expected)
         if on_step:
             on_step(index + 1, len(BATCH_SIZES))
-    return _judge(_checks(errors, own_errors))
+    return judged(errors, own_errors)
 
 
-class _Errors:
+class Errors:
     """Errors of every tensor: relative and absolute, of the best step of a batch size.
 
     Args:
@@ -115,6 +115,13 @@ class _Errors:
         self.best: dict[tuple[str, str, int], tuple[float, float]] = {}
 
     def add(self, batch: int, given: Groups, expected: Groups) -> None:
+        """Take in a step.
+
+        Args:
+            batch: Its batch size.
+            given: Group of tensors -> name -> value.
+            expected: The same, by the oracle.
+        """
         given = self._titled(given)
         for group, tensors in self._titled(expected).items():
             # Counts of batches may be huge, and say nothing of other tensors' sizes.
@@ -156,7 +163,20 @@ def _error(
     return _rms(difference) / size, float(np.abs(difference).max())
 
 
-def _checks(errors: _Errors, own_errors: _Errors) -> list[Check]:
+def judged(errors: Errors, own_errors: Errors, prefix: str = "") -> list[Check]:
+    """What errors come to.
+
+    Args:
+        errors: Of what was made, against the oracle.
+        own_errors: Of torch in float32, against the oracle.
+        prefix: What the groups' names begin with.
+
+    Returns:
+        One check a group, all of which passed.
+
+    Raises:
+        ExportError: A tensor is out of tolerance; the message names the worst.
+    """
     checks = []
     for group in dict.fromkeys(group for group, _, _ in errors.best):
         found = errors.of(group)
@@ -165,7 +185,7 @@ def _checks(errors: _Errors, own_errors: _Errors) -> list[Check]:
         tolerance = min(max(TOLERANCE, MARGIN * own), MAX_TOLERANCE)
         checks.append(
             Check(
-                group=group,
+                group=prefix + group,
                 tensors=len({name for _, _, name in found}),
                 worst=worst,
                 max_abs=max(absolute for _, absolute, _ in found),
@@ -174,7 +194,7 @@ def _checks(errors: _Errors, own_errors: _Errors) -> list[Check]:
                 ok=relative <= tolerance,
             )
         )
-    return checks
+    return _judge(checks)
 
 
 def _judge(checks: list[Check]) -> list[Check]:

@@ -1,4 +1,4 @@
-"""Which device torch works on, and what is said when its memory is full."""
+"""Which device torch works on, how precisely, and what is said when its memory is full."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from slfac.wire.errors import SettingsError, TrainingError
 
 TorchDevice = Literal["auto", "cpu", "cuda"]
+Precision = Literal["float32", "bf16", "auto"]
 
 
 def choose_device(name: TorchDevice) -> torch.device:
@@ -33,6 +34,31 @@ def choose_device(name: TorchDevice) -> torch.device:
             "CUDA_VISIBLE_DEVICES may hide the device",
         )
     return torch.device("cuda" if found and name != "cpu" else "cpu")
+
+
+def choose_precision(name: Precision, device: torch.device) -> torch.dtype:
+    """The type in which layers that bear it compute.
+
+    Args:
+        name: ``auto`` takes bf16 on a CUDA device whose hardware has it.
+        device: The device.
+
+    Returns:
+        ``torch.float32`` or ``torch.bfloat16``.
+    """
+    # Emulated, it would round without being any quicker.
+    quick = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if name == "bf16" or (name == "auto" and quick) else torch.float32
+
+
+def mixed_precision(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """A context in which a forward pass computes in a precision; weights stay float32.
+
+    Args:
+        device: The device.
+        dtype: As :func:`choose_precision` gives it; with float32 the context does nothing.
+    """
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype != torch.float32)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from slfac.server.accelerator import memory_errors
+from slfac.server.accelerator import memory_errors, mixed_precision
 from slfac.server.losses import per_sample_loss
 from slfac.server.optim import make_torch_optimizer
 from slfac.server.peers import Peers
@@ -90,11 +90,15 @@ class BackHalf:
             ``package.module`` for any that it or a module inside it defines.
         device: Where to train.
         peers: The ranks that train replicas of it.
+        precision: In which type layers that bear it compute; weights, optimiser, losses and
+            the gradients that leave are float32.
 
     Attributes:
+        manifest: The bundle's.
         module: The torch module.
         optimizer: Its optimiser.
         device: Where both are.
+        precision: As given.
         peers: The ranks that train replicas of it; a step is one of all of them.
 
     Raises:
@@ -108,12 +112,15 @@ class BackHalf:
         optimizer: str,
         allow: Sequence[str],
         device: torch.device = CPU,
+        precision: torch.dtype = torch.float32,
+        *,
         peers: Peers | None = None,
     ) -> None:
         self.peers = peers or Peers()
-        self._manifest = bundle.manifest
+        self.manifest = bundle.manifest
         self._spec = optimizer
         self.device = device
+        self.precision = precision
         self._take(_moved(_build(bundle, allow), device))
 
     def copy(self) -> BackHalf:
@@ -213,12 +220,12 @@ class BackHalf:
             if not lost:
                 return taken, inputs, losses, total
             # BatchNorm has taken the left-out samples into its statistics by now.
-            _restore(buffers)
+            restore_tensors(buffers)
             taken = [i for i, keep in zip(taken, finite, strict=True) if keep]
 
     def _stand_in(self) -> Batch:
         """A sample that does not count, for a rank without any to keep step with the others."""
-        manifest, device = self._manifest, self.device
+        manifest, device = self.manifest, self.device
         smashed = tuple(torch.zeros(1, *spec.shape, device=device) for spec in manifest.smashed)
         if manifest.loss == "cross_entropy":
             return Batch(smashed, np.zeros(1, np.int64))
@@ -233,7 +240,7 @@ class BackHalf:
         whole = np.concatenate([batch.target for batch in batches])
         target = torch.from_numpy(whole).to(self.device)
         try:
-            losses = per_sample_loss(self._manifest.loss, self.module(*inputs), target)
+            losses = per_sample_loss(self.manifest.loss, self._output(inputs), target)
         except torch.cuda.OutOfMemoryError:
             raise
         except (RuntimeError, ValueError) as error:
@@ -243,6 +250,29 @@ class BackHalf:
                 "change the batch size, or export the model again",
             ) from error
         return inputs, losses
+
+    def _output(self, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
+        """What the module makes of its inputs, as float32 in whatever precision it computes."""
+        with mixed_precision(self.device, self.precision):
+            output: torch.Tensor = self.module(*inputs)
+        return output.float()
+
+    def apply_gradients(
+        self, outputs: Sequence[torch.Tensor], upstream: Sequence[torch.Tensor]
+    ) -> None:
+        """Backward through the module, and a step of the optimiser.
+
+        Args:
+            outputs: What the module gave.
+            upstream: The gradient of each.
+
+        Raises:
+            TrainingError: A gradient of the weights is not finite; they are as before.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(outputs, upstream)
+        self._accumulated = 1
+        self._update(1)
 
     def _backward(self, losses: torch.Tensor, weight: float) -> None:
         torch.autograd.backward(losses, torch.full_like(losses, weight))
@@ -284,9 +314,9 @@ class BackHalf:
             TrainingError: The memory of the device is full.
         """
         self.module.eval()
-        output = self.module(*(torch.from_numpy(array).to(self.device) for array in smashed))
+        output = self._output([torch.from_numpy(array).to(self.device) for array in smashed])
         expected = torch.from_numpy(target).to(self.device)
-        loss = float(per_sample_loss(self._manifest.loss, output, expected).sum())
+        loss = float(per_sample_loss(self.manifest.loss, output, expected).sum())
         return loss, output.argmax(1).cpu().numpy()
 
 
@@ -298,7 +328,12 @@ def _is_sane(batch: Batch) -> bool:
 
 
 @torch.no_grad()
-def _restore(tensors: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+def restore_tensors(tensors: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    """Give tensors back the values that they had.
+
+    Args:
+        tensors: Each with its value.
+    """
     for tensor, before in tensors:
         tensor.copy_(before)
 
@@ -325,7 +360,9 @@ def _build(bundle: Bundle, allow: Sequence[str]) -> torch.nn.Module:
         factory = import_allowed(spec.factory, allow)
         if spec.cut:
             rebuild = importlib.import_module(_REBUILD).back_half
-            module = rebuild(factory, spec.kwargs, spec.cut, bundle.manifest.input.shape)
+            head = bundle.manifest.head
+            head_cut = head.cut if head else ""
+            module = rebuild(factory, spec.kwargs, spec.cut, bundle.manifest.input.shape, head_cut)
         else:
             module = factory(**spec.kwargs)
         if not isinstance(module, torch.nn.Module):

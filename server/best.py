@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from slfac.codec.spec import Fields, parse_spec
+from slfac.data import has_classes
 from slfac.server.evaluate import Score
-from slfac.server.losses import has_classes
 from slfac.wire.errors import SettingsError
 from slfac.wire.manifest import Manifest
 

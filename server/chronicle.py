@@ -99,7 +99,13 @@ class Chronicle:
         checkpoint.restore_mode(self._mode)
 
     def finish_round(
-        self, front: State, training: Training, *, begun_s: float, devices: int
+        self,
+        front: State,
+        training: Training,
+        *,
+        begun_s: float,
+        devices: int,
+        score: Score | None = None,
     ) -> bool:
         """Evaluate a round and write it into the metrics.
 
@@ -108,11 +114,12 @@ class Chronicle:
             training: What was trained in it.
             begun_s: Monotonic time at which the round began.
             devices: Devices whose fronts went into it.
+            score: What the devices make of it, where these evaluate.
 
         Returns:
             Whether it is the best round so far.
         """
-        score = self._score(front)
+        score = score or self._score(front)
         traffic = [self._service.traffic(name) for name in self._facts.roster.names]
         bytes_up = sum(t.up.bytes for t in traffic)
         bytes_down = sum(t.down.bytes for t in traffic)
@@ -196,6 +203,7 @@ class Chronicle:
             rounds=self._settings.rounds,
             **result.as_event(),
             lr_share=share,
+            clocks=self._ledger.clocks(),
             best_round=watched["best_round"],
         )
         if self._watch.stops and len(self.rounds) < self._settings.rounds:

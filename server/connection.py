@@ -22,7 +22,8 @@ class Connection:
         heard_s: Monotonic time of its last message.
         pinged_s: Monotonic time of the last ping to it.
         request_bytes: Bytes of the request under way, every frame counted.
-        probes: Whether it is there for probes alone, which no run counts.
+        probes: Whether it is there for probes alone.
+        counted: Name of the device in whose traffic it is counted; empty for none.
     """
 
     identity: bytes
@@ -35,6 +36,7 @@ class Connection:
     pinged_s: float = 0.0
     request_bytes: int = 0
     probes: bool = False
+    counted: str = ""
 
     def __post_init__(self) -> None:
         self.inbox = Inbox(self.max_request_bytes)
@@ -54,6 +56,7 @@ class Session:
         index: Index of the device.
         name: Its enrolled name.
         connection: Its present connection; None while it is cut off.
+        software: Release of slfac on the device, as it says.
         lost_s: Monotonic time since when it is cut off.
         last_seq: Highest request number seen.
         last: That request's header.
@@ -65,6 +68,7 @@ class Session:
     index: int
     name: str
     connection: Connection | None
+    software: str = ""
     lost_s: float = 0.0
     last_seq: int = 0
     last: Request | None = None

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from slfac.data import apply, make_targets, open_dataset
+from slfac.data import apply, has_classes, make_targets, open_dataset
 from slfac.server.back import BackHalf
-from slfac.server.losses import check_target, has_classes
+from slfac.server.losses import check_target
 from slfac.server.scores import ClassScores, class_scores
 from slfac.wire.bundle import Bundle
 from slfac.wire.runtime import open_infer_session

@@ -20,12 +20,14 @@ class Arrived:
         session: Its session; an answer to an older session goes nowhere.
         transfer: The request with its payload.
         request_bytes: What it took at the socket API.
+        software: Release of slfac on the device, as it says.
     """
 
     index: int
     session: int
     transfer: Transfer[Request]
     request_bytes: int
+    software: str = ""
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from slfac.server.losses import check_target
 from slfac.wire.bundle import State as FrontState
 from slfac.wire.bundle import pack_state, unpack_state
 from slfac.wire.errors import ProtocolError
-from slfac.wire.manifest import Manifest
-from slfac.wire.messages import Directive, Reply, Request
+from slfac.wire.manifest import Manifest, TensorSpec
+from slfac.wire.messages import Directive, Reply, Request, Role
 from slfac.wire.transfer import Frames, Part, Transfer, cut_transfer, frames_bytes
 
 FRONT_NAME = "front"
@@ -89,6 +89,21 @@ class Answer:
     encode_ms: float = 0.0
 
 
+@dataclass(frozen=True)
+class Crossing:
+    """Tensors that a reply carries.
+
+    Attributes:
+        role: What they are.
+        specs: The tensors.
+        first: Number of the first one's stream of codecs; the others follow.
+    """
+
+    role: Role
+    specs: tuple[TensorSpec, ...]
+    first: int = 0
+
+
 class Exchange:
     """Decodes requests and encodes replies of one run.
 
@@ -110,6 +125,7 @@ class Exchange:
         device: torch.device,
     ) -> None:
         self._manifest = manifest
+        self._gradients = Crossing("gradient", manifest.smashed)
         self._batch_size = batch_size
         self._codec = make_torch_codec(codec_down, device)
         self._seed = seed
@@ -131,15 +147,8 @@ class Exchange:
         """
         start_s = time.perf_counter()
         transfer = arrived.transfer
-        samples = transfer.header.samples
-        if not 1 <= samples <= self._batch_size:
-            raise ProtocolError(
-                f"a step of {samples} samples came, 1 to {self._batch_size} are allowed"
-            )
-        smashed = tuple(
-            self._smashed(transfer, spec.name, (samples, *spec.shape))
-            for spec in self._manifest.smashed
-        )
+        samples = self._samples(transfer)
+        smashed = self._payloads(transfer, "smashed", self._manifest.smashed)
         target = decode(
             transfer.part("target", TARGET_NAME)[1], max_values=samples * self._manifest.num_outputs
         )
@@ -226,26 +235,36 @@ class Exchange:
             CodecError: A gradient is not finite.
             TrainingError: The memory of the device is full.
         """
+        yield from self._write(done, self._gradients, round_=round_, train_ms=train_ms)
+
+    def _write(
+        self,
+        done: Sequence[tuple[Decoded, Outcome]],
+        crossing: Crossing,
+        *,
+        round_: int,
+        train_ms: float,
+    ) -> Iterator[Answer]:
         batches = [done] if self._codec.together else [[one] for one in done]
         for batch in batches:
             start_s = time.perf_counter()
-            keys, gradients = [], []
+            keys, tensors = [], []
             for decoded, outcome in batch:
-                for layer, gradient in enumerate(outcome.gradients):
+                for layer, tensor in enumerate(outcome.gradients, crossing.first):
                     keys.append(self._key(decoded.step.arrived, layer))
-                    gradients.append(gradient)
+                    tensors.append(tensor)
             with memory_errors("gradients are encoded"):
-                payloads = iter(self._codec.encode_batch(gradients, keys))
-            values = sum(gradient.numel() for gradient in gradients)
+                payloads = iter(self._codec.encode_batch(tensors, keys))
+            values = sum(tensor.numel() for tensor in tensors)
             ms_per_value = (time.perf_counter() - start_s) * 1e3 / values
             for decoded, outcome in batch:
                 own = [next(payloads) for _ in outcome.gradients]
                 times_ms = (
                     decoded.decode_ms,
                     train_ms,
-                    ms_per_value * sum(gradient.numel() for gradient in outcome.gradients),
+                    ms_per_value * sum(tensor.numel() for tensor in outcome.gradients),
                 )
-                yield self._answer(decoded, outcome, own, round_, times_ms)
+                yield self._answer(decoded, outcome, own, crossing, round_, times_ms)
 
     def write_front(
         self, arrived: Arrived, front: FrontState, *, round_: int, directive: Directive
@@ -302,18 +321,19 @@ class Exchange:
         """
         self._codec.restore(state)
 
-    def _answer(
+    def _answer(  # noqa: PLR0917 - what a reply is made of
         self,
         decoded: Decoded,
         outcome: Outcome,
         payloads: Sequence[Buffer],
+        crossing: Crossing,
         round_: int,
         times_ms: tuple[float, float, float],
     ) -> Answer:
         shapes = [tuple(gradient.shape) for gradient in outcome.gradients]
         parts = [
-            Part("gradient", spec.name, data, self._codec.spec, shape, "float32")
-            for spec, data, shape in zip(self._manifest.smashed, payloads, shapes, strict=True)
+            Part(crossing.role, spec.name, data, self._codec.spec, shape, "float32")
+            for spec, data, shape in zip(crossing.specs, payloads, shapes, strict=True)
         ]
         reply = self._reply(
             decoded.step.arrived, round_=round_, loss=outcome.loss, times_ms=times_ms
@@ -339,17 +359,31 @@ class Exchange:
             direction="down",
         )
 
-    def _smashed(
-        self, transfer: Transfer[Request], name: str, shape: tuple[int, ...]
-    ) -> ReadPayload:
-        _, data = transfer.part("smashed", name)
-        payload = read_payload(data, max_values=int(np.prod(shape)), device=self._device)
-        header = payload.header
-        if header.shape != shape or header.dtype != np.dtype("<f4"):
+    def _samples(self, transfer: Transfer[Request]) -> int:
+        samples = transfer.header.samples
+        if not 1 <= samples <= self._batch_size:
             raise ProtocolError(
-                f"smashed data {name!r} is {header.shape} {header.dtype}, not {shape} float32"
+                f"a step of {samples} samples came, 1 to {self._batch_size} are allowed"
             )
-        return payload
+        return samples
+
+    def _payloads(
+        self, transfer: Transfer[Request], role: Role, specs: Sequence[TensorSpec]
+    ) -> tuple[ReadPayload, ...]:
+        """The sections of a role, one for each tensor, read and checked against its shape."""
+        found = []
+        for spec in specs:
+            shape = (transfer.header.samples, *spec.shape)
+            _, data = transfer.part(role, spec.name)
+            payload = read_payload(data, max_values=int(np.prod(shape)), device=self._device)
+            header = payload.header
+            if header.shape != shape or header.dtype != np.dtype("<f4"):
+                raise ProtocolError(
+                    f"{role} data {spec.name!r} is {header.shape} {header.dtype}, "
+                    f"not {shape} float32"
+                )
+            found.append(payload)
+        return tuple(found)
 
     def _reply(
         self,
@@ -389,7 +423,9 @@ def largest_request_bytes(manifest: Manifest, batch_size: int) -> int:
         manifest: The bundle's manifest.
         batch_size: Largest batch.
     """
-    smashed = sum(int(np.prod(spec.shape)) for spec in manifest.smashed) * batch_size * 4
+    middle = manifest.head.inputs if manifest.head else ()
+    sizes = [sum(int(np.prod(s.shape)) for s in specs) for specs in (manifest.smashed, middle)]
+    smashed = max(sizes) * batch_size * 4
     target = manifest.num_outputs * batch_size * 8
     tensors = [*manifest.parameters, *(buffer.tensor for buffer in manifest.buffers)]
     front = sum(int(np.prod(spec.shape)) * 8 + 512 for spec in tensors)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from slfac.server.back import Outcome
 from slfac.server.exchange import Answer, Decoded
 from slfac.server.metrics import Metrics
-from slfac.wire.messages import Timings
+from slfac.wire.messages import Clock, Timings
 
 PHASES = ("load", "forward", "encode", "send", "wait", "decode", "backward", "update")
 
@@ -70,6 +72,7 @@ class Ledger:
         self._names = names
         self._metrics = metrics
         self._open: dict[int, dict[str, Any]] = {}
+        self._clocks: dict[str, Clock] = {}
         self.totals = {name: DeviceTotals() for name in names}
 
     def step(
@@ -150,6 +153,32 @@ class Ledger:
             index: The device.
         """
         self.totals[self._names[index]].late += 1
+
+    def measured(self, index: int, clock: Sequence[Clock]) -> None:
+        """Take note of what a device measured of the server's clock.
+
+        Args:
+            index: The device.
+            clock: What it says; empty where that is nothing new.
+        """
+        for one in clock:
+            self._clocks[self._names[index]] = one
+
+    def clock(self, index: int) -> dict[str, float] | None:
+        """What a device last said of the server's clock; None where it has said nothing.
+
+        Args:
+            index: The device.
+
+        Returns:
+            Its fields by name.
+        """
+        found = self._clocks.get(self._names[index])
+        return msgspec.structs.asdict(found) if found is not None else None
+
+    def clocks(self) -> dict[str, dict[str, float] | None]:
+        """What each device last said of the server's clock, by name."""
+        return {name: self.clock(index) for index, name in enumerate(self._names)}
 
     def timings(self, index: int, timings: Timings | None) -> None:
         """Write a device's last step, now that its timings are known, or never will be.

@@ -9,9 +9,6 @@ from torch.nn import functional
 from slfac.wire.errors import ProtocolError
 from slfac.wire.manifest import Loss, Manifest
 
-# Their targets are labels, or one-hot vectors of labels.
-_OF_CLASSES = ("cross_entropy", "bce_with_logits")
-
 
 def per_sample_loss(loss: Loss, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Loss of each sample; its mean over a batch is the batch's loss.
@@ -31,15 +28,6 @@ def per_sample_loss(loss: Loss, output: torch.Tensor, target: torch.Tensor) -> t
     else:
         values = functional.mse_loss(output, target, reduction="none")
     return values.flatten(1).mean(1)
-
-
-def has_classes(manifest: Manifest) -> bool:
-    """Whether the largest of a model's outputs is the class that it predicts.
-
-    Args:
-        manifest: The bundle's manifest.
-    """
-    return manifest.loss in _OF_CLASSES and manifest.num_outputs > 1
 
 
 def check_target(manifest: Manifest, target: np.ndarray, samples: int) -> np.ndarray:

@@ -26,8 +26,14 @@ def choose_micro_batches(settings: ServerSettings, manifest: Manifest, back: nn.
         1 to 16.
 
     Raises:
-        SettingsError: Some were asked for, and a half holds BatchNorm.
+        SettingsError: Some were asked for, and a half holds BatchNorm, or the bundle a head.
     """
+    if manifest.head and max(settings.micro_batches, settings.stream_blocks) > 1:
+        raise SettingsError(
+            f"settings micro_batches and stream_blocks are {settings.micro_batches} and "
+            f"{settings.stream_blocks}, but in mode u-shaped steps come whole",
+            "leave both out",
+        )
     half = _half_with_batch_norm(manifest, back)
     if settings.micro_batches > 1 and half:
         raise SettingsError(
@@ -37,7 +43,10 @@ def choose_micro_batches(settings: ServerSettings, manifest: Manifest, back: nn.
         )
     if settings.micro_batches:
         return settings.micro_batches
-    waits = parse_mode(settings.mode).in_parts and not settings.step_deadline_s
+    waits = (
+        parse_mode(settings.mode, head=bool(manifest.head)).in_parts
+        and not settings.step_deadline_s
+    )
     alone = settings.stream_blocks == 1
     return _AUTO if waits and alone and not half else 1
 

@@ -10,11 +10,13 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from slfac import __version__
 from slfac.server.bundle_reply import BundleReply
 from slfac.server.connection import Connection, Session
 from slfac.server.events import Arrived, Event, Left, Lost, Restarted
 from slfac.server.probes import answer_probe
 from slfac.server.roster import Roster
+from slfac.wire.addresses import split_address
 from slfac.wire.bundle import Bundle
 from slfac.wire.errors import ProtocolError
 from slfac.wire.messages import (
@@ -30,7 +32,6 @@ from slfac.wire.messages import (
     Request,
     Welcome,
 )
-from slfac.wire.sockets import split_address
 from slfac.wire.transfer import WINDOW_BYTES, Frames, Outbox, Transfer
 
 PING_EVERY_S = 1.0
@@ -93,6 +94,19 @@ class Protocol:
     def sessions(self) -> Sequence[Session]:
         """All present sessions."""
         return tuple(self._sessions.values())
+
+    def device_of(self, session_id: int) -> str:
+        """Name of the device whose present session has an id; empty for none.
+
+        Args:
+            session_id: The session.
+        """
+        names = (one.name for one in self._sessions.values() if one.id == session_id)
+        return next(names, "")
+
+    def connected(self) -> frozenset[str]:
+        """Names of the devices that have a connection now."""
+        return frozenset(s.name for s in self.sessions() if s.connection is not None)
 
     def on_message(
         self, connection: Connection, device: str, header: Message, body: memoryview
@@ -215,8 +229,21 @@ class Protocol:
             if session is not None:
                 self._end(session)
                 self._emit(Restarted(index=index))
-            session = Session(id=hello.session, index=index, name=device, connection=connection)
+            session = Session(
+                id=hello.session,
+                index=index,
+                name=device,
+                connection=connection,
+                software=hello.software,
+            )
             self._sessions[index] = session
+            if hello.software != __version__:
+                _log.warning(
+                    "device %s runs slfac %r, this server %r: install the same release on both",
+                    device,
+                    hello.software,
+                    __version__,
+                )
         if session.connection is not None:
             # An earlier connection that nobody has found broken yet speaks for it no more.
             session.connection.end_session()
@@ -237,6 +264,7 @@ class Protocol:
             bundle=facts.bundle.id,
             window_bytes=WINDOW_BYTES,
             plan=facts.plan,
+            software=__version__,
         )
 
     def _collect(
@@ -274,7 +302,9 @@ class Protocol:
         if header.kind == "bundle":
             self.reply(session.index, session.id, header.seq, self._bundle_frames(header))
         else:
-            self._emit(Arrived(session.index, session.id, transfer, request_bytes))
+            self._emit(
+                Arrived(session.index, session.id, transfer, request_bytes, session.software)
+            )
 
     def _answer_again(self, connection: Connection, session: Session, header: Request) -> None:
         if header.seq not in session.asked:
@@ -328,8 +358,8 @@ def _place(header: Request) -> tuple[str, int, int, int, int]:
 
 def _send_on(connection: Connection, session_id: int, device: str, address: str) -> None:
     # Only a device of an older release shows this text to anybody.
-    _, port = split_address(address)
-    where = f"port {port} of this host" if address.startswith("tcp://*:") else address
+    host, port = split_address(address)
+    where = f"port {port} of this host" if host == "*" else address
     refuse_connection(
         connection,
         session_id,

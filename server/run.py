@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import platform
 import uuid
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
 
 import torch
 
 from slfac import __version__
-from slfac.server.accelerator import choose_device
+from slfac.server.accelerator import choose_device, choose_precision
+from slfac.server.announce import announced
 from slfac.server.back import BackHalf
 from slfac.server.best import make_watch
 from slfac.server.exchange import largest_request_bytes
 from slfac.server.limits import raise_open_files
+from slfac.server.live.links import links_of
+from slfac.server.live.live import Live, Shown
 from slfac.server.metrics import Listener, Metrics
 from slfac.server.modes.factory import make_mode
 from slfac.server.overlap import choose_micro_batches
 from slfac.server.protocol import RunFacts
 from slfac.server.result import DeviceResult, RunResult
+from slfac.server.resume import Standing
 from slfac.server.roster import make_roster
 from slfac.server.seat import Seat
 from slfac.server.service import Service
 from slfac.server.settings import ServerSettings
 from slfac.server.trainer import Trainer
-from slfac.wire.bundle import open_bundle
-from slfac.wire.errors import SettingsError
-from slfac.wire.keys import AllowList
+from slfac.wire.bundle import Bundle, open_bundle
+from slfac.wire.discovery import require_zeroconf
+from slfac.wire.errors import SettingsError, SlfacError
+from slfac.wire.keys import AllowList, server_keys
 from slfac.wire.sockets import HEARTBEAT_MS
 
 _log = logging.getLogger(__name__)
@@ -52,10 +59,12 @@ class Server:
 
     Attributes:
         address: Where it listens, port included.
+        places: Where the run can be watched: URLs of ``page`` and ``prometheus``, and the
+            folder of ``tensorboard``, as far as the settings ask for them.
 
     Raises:
         SlfacError: A branch of it: the bundle, the data, the keys, the address or the device
-            for torch cannot be used.
+            for torch cannot be used, or a package is missing.
     """
 
     def __init__(
@@ -66,7 +75,10 @@ class Server:
     ) -> None:
         self._seat = seat or Seat(settings)
         self._settings = settings = self._seat.settings
+        self._listener = listener
         raise_open_files()
+        if settings.announce:
+            require_zeroconf()
         device = choose_device(settings.torch_device)
         if settings.threads:
             torch.set_num_threads(settings.threads)
@@ -76,15 +88,13 @@ class Server:
         bundle = open_bundle(settings.bundle)
         self._resumed = self._seat.resumed
         standing = self._resumed.standing if self._resumed else None
-        if standing is not None and standing.bundle != bundle.id:
-            raise SettingsError(
-                f"setting bundle is {str(settings.bundle)!r}, bundle {bundle.id[:12]}, and the "
-                f"run in {settings.out} trains {standing.bundle[:12]}",
-                "give --bundle the folder of that one",
-            )
+        _check_bundle(settings, bundle, standing)
         enrolled = AllowList(settings.keys).names() if settings.keys is not None else None
         roster = make_roster(settings.devices, enrolled)
-        self._back = BackHalf(bundle, settings.optimizer, settings.allow_factories, device, peers)
+        precision = choose_precision(settings.precision, device)
+        self._back = BackHalf(
+            bundle, settings.optimizer, settings.allow_factories, device, precision, peers=peers
+        )
         micro_batches = choose_micro_batches(settings, bundle.manifest, self._back.module)
         self._facts = RunFacts(
             boot=uuid.uuid4().hex,
@@ -106,18 +116,42 @@ class Server:
             max_request_bytes=largest_request_bytes(bundle.manifest, settings.batch_size),
             traffic=standing.traffic if standing else None,
         )
+        self._announcement = contextlib.ExitStack()
         try:
-            address = self._service.address
-            self._facts.elsewhere.update(self._seat.elsewhere(bundle, roster.names, address))
-            self._metrics = Metrics(settings.out, listener, keep_bytes=self._seat.keep_bytes)
+            names, address = roster.names, self._service.address
+            self._facts.elsewhere.update(self._seat.elsewhere(bundle, names, address))
+            self._open_outputs(standing)
         except BaseException:
             self._service.close()
             raise
-        self.address = address
+
+    def _open_outputs(self, standing: Standing | None) -> None:
+        self.address = self._service.address
+        self._live = self._make_live(standing)
+        self.places = self._live.places
+        try:
+            keep_bytes = self._seat.keep_bytes
+            self._metrics = Metrics(self._settings.out, self._tell, keep_bytes=keep_bytes)
+            self._live.start()
+        except BaseException:
+            self._live.close()
+            raise
 
     def __enter__(self) -> Server:
         self._service.start()
+        try:
+            self._announcement.enter_context(self._announced())
+        except BaseException as error:
+            self._close(None, error)
+            raise
         return self
+
+    def _announced(self) -> AbstractContextManager[None]:
+        settings = self._settings
+        if not settings.announce:
+            return contextlib.nullcontext()
+        key = server_keys(settings.keys).public if settings.keys is not None else None
+        return announced(self.address, run=self._facts.run, key=key)
 
     def __exit__(
         self,
@@ -125,10 +159,14 @@ class Server:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            self._service.close(self._seat.farewell(error))
-        finally:
-            self._metrics.close()
+        self._close(self._seat.farewell(error), error)
+
+    def _close(self, farewell: tuple[str, str] | None, error: BaseException | None) -> None:
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._live.close, _failure(error))
+            stack.enter_context(contextlib.closing(self._metrics))
+            stack.enter_context(self._announcement)
+            self._service.close(farewell)
 
     def run(self) -> RunResult:
         """Train all rounds.
@@ -153,6 +191,8 @@ class Server:
                 rounds=self._settings.rounds,
                 missing=[names[index] for index in members],
             )
+        if self.places:
+            self._metrics.write("live", **self.places)
         trainer = Trainer(
             settings=self._settings,
             facts=self._facts,
@@ -178,6 +218,24 @@ class Server:
         )
         return result
 
+    def _make_live(self, standing: Standing | None) -> Live:
+        settings, names = self._settings, self._facts.roster.names
+        return Live(
+            Shown(
+                page=settings.page,
+                prometheus=settings.prometheus,
+                tensorboard=settings.out / "tensorboard" if settings.tensorboard else None,
+            ),
+            facts=self._facts_for_metrics(),
+            standing=standing,
+            read_links=lambda: links_of(self._service, names),
+        )
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        self._live.listen(event)
+        if self._listener is not None:
+            self._listener(event)
+
     def _turned_away(self) -> dict[str, int]:
         refused_keys, malformed = self._service.refused_keys(), self._service.malformed
         attempts = sum(refused_keys.values())
@@ -198,6 +256,7 @@ class Server:
             "machine": platform.machine(),
             "threads": torch.get_num_threads(),
             "torch_device": str(self._back.device),
+            "precision": str(self._back.precision).removeprefix("torch."),
             "bundle": self._facts.bundle.id,
             "model": manifest.model,
             "cut": manifest.cut,
@@ -206,6 +265,7 @@ class Server:
             "rank": self._seat.peers.rank,
             "ranks": self._seat.peers.world,
             "test_samples": len(self._evaluator) if self._evaluator else None,
+            "micro_batches": self._facts.plan.micro_batches,
             "settings": settings.model_dump(mode="json"),
         }
 
@@ -236,4 +296,25 @@ class Server:
             best=self._watch.best,
             stopped_early=len(rounds) < self._settings.rounds,
             seconds=sum(entry.seconds for entry in rounds),
+        )
+
+
+def _failure(error: BaseException | None) -> str:
+    """What the page says of an error that ended the run."""
+    if error is None:
+        return ""
+    return str(error) if isinstance(error, SlfacError) else "the server was stopped"
+
+
+def _check_bundle(settings: ServerSettings, bundle: Bundle, standing: Standing | None) -> None:
+    if standing is not None and standing.bundle != bundle.id:
+        raise SettingsError(
+            f"setting bundle is {str(settings.bundle)!r}, bundle {bundle.id[:12]}, and the "
+            f"run in {settings.out} trains {standing.bundle[:12]}",
+            "give --bundle the folder of that one",
+        )
+    if bundle.manifest.head and settings.data is not None:
+        raise SettingsError(
+            f"setting data is {str(settings.data)!r}, and the bundle's head is the devices'",
+            "leave it out: they evaluate on their own test splits",
         )

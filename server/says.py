@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from slfac.server.result import RunResult
 
 
+_LIVE = ("page", "prometheus", "tensorboard")
+
+
 class Says:
     """Says on standard error what happens, and on standard output what came of it.
 
@@ -38,6 +41,8 @@ class Says:
             )
         elif kind == "resumed":
             self._say(f"{event['device']} goes on from the beginning of round {event['round'] + 1}")
+        elif kind == "live":
+            self._say(", ".join(f"{name} at {event[name]}" for name in _LIVE if name in event))
         elif kind == "joined":
             missing = ", ".join(event["missing"])
             self._say(f"{event['device']} joined" + (f"; missing: {missing}" if missing else ""))

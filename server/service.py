@@ -32,6 +32,8 @@ _FORGET_AFTER_S = 60.0
 _NEVER = math.inf
 _ENROLL = "on the server: `slfac keys list`, `slfac keys enroll NAME device.key`"
 _JOIN = "restart the server: it counts the devices that are enrolled, or named, at its start"
+# Who measures its link to a server without keys, to which devices are known by their HELLO.
+NOBODY = ""
 _log = logging.getLogger(__name__)
 
 
@@ -51,6 +53,7 @@ class Service:
         events: What the trainer must know, in order.
         address: Where the socket listens, port included.
         malformed: Messages that were not of two frames.
+        connected: Devices that have a connection, four times a second.
 
     Raises:
         AddressError: The address cannot be bound.
@@ -85,6 +88,7 @@ class Service:
             raise
         self.address = self._router.get_string(zmq.LAST_ENDPOINT)
         self.malformed = 0
+        self.connected: frozenset[str] = frozenset()
         self._max_request_bytes = max_request_bytes
         self._protocol = Protocol(facts, self.events.put)
         self._connections: dict[bytes, Connection] = {}
@@ -183,6 +187,7 @@ class Service:
             if now_s - ticked_s >= _TICK_MS / 1e3:
                 ticked_s = now_s
                 self._protocol.tick(now_s)
+                self.connected = self._protocol.connected()
                 self._forget(now_s)
             self._send()
             if self._finish_by_s < _NEVER and self._is_done(now_s):
@@ -234,8 +239,8 @@ class Service:
         if connection is None:
             return
         now_s = time.monotonic()
-        if not connection.probes:
-            traffic = self._traffic[connection.device]
+        if connection.counted:
+            traffic = self._traffic[connection.counted]
             traffic.up.add(len(head), len(body), curve=self._curve)
             traffic.connected_s += now_s - connection.heard_s
         connection.heard_s = now_s
@@ -260,16 +265,17 @@ class Service:
         device = self._device(head, header, known)
         now_s = time.monotonic()
         renamed = known is not None and known.device != device
-        if device not in self._traffic or renamed:
+        if device is None or renamed or not self._may_speak(device, header, known):
             stranger = Connection(identity, "", 0, heard_s=now_s)
             self._turn_away(known or stranger, device, header)
             return None
         if known is None:
             known = Connection(identity, device, self._max_request_bytes, heard_s=now_s)
             known.probes = isinstance(header, Probe)
+            known.counted = self._counted(device, header)
             self._connections[identity] = known
-            if not known.probes:
-                self._traffic[device].connections += 1
+            if known.counted:
+                self._traffic[known.counted].connections += 1
         return known
 
     def _turn_away(
@@ -296,7 +302,27 @@ class Service:
             return self._gate.name_of(public) if isinstance(public, str) else None
         if known is not None:
             return known.device
+        if isinstance(header, Probe):
+            return NOBODY
         return header.device if isinstance(header, Hello) else None
+
+    def _counted(self, device: str, header: Message | ProtocolError) -> str:
+        """In whose traffic a new connection is counted: of probes, those of the run's sessions."""
+        if not isinstance(header, Probe):
+            return device
+        owner = self._protocol.device_of(header.session)
+        return owner if device in (owner, NOBODY) else ""
+
+    def _may_speak(
+        self,
+        device: str,
+        header: Message | ProtocolError,
+        known: Connection | None,
+    ) -> bool:
+        if self._gate is None and device == NOBODY:
+            # Whatever a device without a key calls itself: it may measure the link.
+            return known.probes if known is not None else isinstance(header, Probe)
+        return device in self._traffic
 
     def _send(self) -> None:
         for connection in tuple(self._connections.values()):
@@ -319,8 +345,8 @@ class Service:
                 self._unreachable.add(connection.identity)
                 return
             connection.outbox.pop()
-            if connection.device and not connection.probes:
-                down = self._traffic[connection.device].down
+            if connection.counted:
+                down = self._traffic[connection.counted].down
                 down.add(len(head), len(body), curve=self._curve)
 
     def _cut_unreachable(self) -> None:

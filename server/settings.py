@@ -15,17 +15,20 @@ from pydantic import BaseModel, ConfigDict, Field
 from slfac.codec import make_codec
 from slfac.codec.schedule import make_schedule
 from slfac.codec.spec import Fields, parse_spec
-from slfac.server.accelerator import TorchDevice
+from slfac.server.accelerator import Precision, TorchDevice
 from slfac.server.best import BestBy, parse_early_stop
+from slfac.server.live.address import check_listen
 from slfac.server.modes.factory import parse_mode
 from slfac.server.optim import check_optimizer
 from slfac.server.resume import has_ended, newest_checkpoint, run_folder
+from slfac.wire.addresses import check_address, join_address
 from slfac.wire.errors import AddressError, SettingsError
 from slfac.wire.factories import DEFAULT_ALLOWED
 from slfac.wire.keys import NAME
 from slfac.wire.messages import MAX_PARTS, Partition, Plan
-from slfac.wire.sockets import check_address
 
+# A port alone may be a number.
+Listen = Annotated[str, Field(coerce_numbers_to_str=True)]
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 _REMEDY = "`slfac server --help` lists what is allowed"
 _SHORT = reprlib.Repr()
@@ -45,6 +48,7 @@ class ServerSettings(BaseModel):
         out: Folder for metrics and checkpoints.
         resume: Go on with the run in ``out``.
         bind: ``tcp://HOST:PORT`` to listen on; port ``*`` takes any free one.
+        announce: Make the server known on its network by mDNS, for devices that discover it.
         advertise: Of a server under torchrun, the host at which devices reach this machine;
             empty for that of ``bind``.
         shards: Of a server under torchrun, how many devices each rank serves; empty to share
@@ -55,8 +59,8 @@ class ServerSettings(BaseModel):
         min_devices: Start with this many once ``join_timeout_s`` is over, which must then be
             set; 0 means all.
         join_timeout_s: How long to wait for the others then; 0 means for ever.
-        mode: Way of split learning: ``parallel``, ``sfl-v1``, ``sfl-v2``, ``relay`` or
-            ``async:staleness=4``; ``auto`` is what the bundle was made for.
+        mode: Way of split learning: ``parallel``, ``sfl-v1``, ``sfl-v2``, ``relay``,
+            ``async:staleness=4`` or ``u-shaped``; ``auto`` is what the bundle was made for.
         rounds: Rounds to train.
         steps_per_round: Steps of a device in a round; 0 means one pass of its data.
         batch_size: Samples a device puts into one step.
@@ -72,6 +76,8 @@ class ServerSettings(BaseModel):
         partition: ``own``, ``iid`` or ``dirichlet:beta=0.5``.
         seed: Seed of everything random.
         data: Data set with a test split to evaluate on each round; None evaluates nothing.
+        evaluate: Whether devices evaluate each round on their test splits where they have the
+            labels to themselves, in mode ``u-shaped``.
         best_by: By which score ``checkpoint/best`` is chosen; ``auto`` is balanced accuracy
             for a model with classes, and the loss for others.
         early_stop: End the run when that score gains no more: ``patience=3,min_delta=0.001``;
@@ -83,7 +89,12 @@ class ServerSettings(BaseModel):
             it is made without the late ones. 0 means for ever.
         torch_device: Where the back half is: ``cpu``, ``cuda``, or ``auto`` for CUDA where
             torch finds it.
+        precision: In which precision the back half computes, weights aside: ``float32``,
+            ``bf16``, or ``auto`` for bf16 on a GPU whose hardware has it.
         threads: Threads of torch and of the evaluation; 0 leaves it to them.
+        page: ``[HOST:]PORT`` of a web page that shows the run; 127.0.0.1 without HOST.
+        prometheus: ``[HOST:]PORT`` where a Prometheus server may read metrics; likewise.
+        tensorboard: Write files for TensorBoard to ``out/tensorboard``.
         allow_factories: What may build a bundle's back half: ``package.module:callable``,
             or ``package.module`` for all that is defined in there. A bundle chooses the
             arguments, so the default is factories that are made for that.
@@ -95,6 +106,7 @@ class ServerSettings(BaseModel):
     out: Path
     resume: bool = False
     bind: str = "tcp://0.0.0.0:5555"
+    announce: bool = False
     advertise: str = ""
     shards: tuple[Annotated[int, Field(ge=0)], ...] = ()
     keys: Path | None = None
@@ -116,6 +128,7 @@ class ServerSettings(BaseModel):
     partition: str = "own"
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     data: Path | None = None
+    evaluate: bool = True
     best_by: BestBy = "auto"
     early_stop: str = ""
     grace_s: Annotated[float, Field(ge=0)] = 60.0
@@ -123,7 +136,11 @@ class ServerSettings(BaseModel):
     step_timeout_s: Annotated[float, Field(gt=0)] = 600.0
     step_deadline_s: Annotated[float, Field(ge=0)] = 0.0
     torch_device: TorchDevice = "auto"
+    precision: Precision = "float32"
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    page: Listen = ""
+    prometheus: Listen = ""
+    tensorboard: bool = False
     allow_factories: tuple[str, ...] = DEFAULT_ALLOWED
 
     def stored(self) -> dict[str, Any]:
@@ -196,7 +213,7 @@ def checked_settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> S
     _check_together(settings, origins)
     addresses = {"bind": settings.bind}
     if settings.advertise:
-        addresses["advertise"] = f"tcp://{settings.advertise}:1"
+        addresses["advertise"] = join_address(settings.advertise, 1)
     for name, address in addresses.items():
         try:
             check_address(address, insecure=settings.keys is None)
@@ -208,6 +225,8 @@ def checked_settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> S
         "codec_down": make_codec,
         "optimizer": check_optimizer,
         "partition": parse_partition,
+        "page": check_listen,
+        "prometheus": check_listen,
         "schedule": partial(
             make_schedule, rounds=settings.rounds, steps_per_round=settings.steps_per_round
         ),
@@ -286,9 +305,9 @@ def _check_micro_batches(settings: ServerSettings, origins: Mapping[str, str]) -
 
 # What may be another after a restart: nothing of it bears on the weights.
 _FREE = {
-    "out", "resume", "bind", "advertise", "keys", "insecure", "data", "rounds", "bundle", "grace_s",
-    "join_timeout_s", "idle_timeout_s", "step_timeout_s", "torch_device", "threads",
-    "allow_factories",
+    "out", "resume", "bind", "announce", "advertise", "keys", "insecure", "data", "rounds",
+    "bundle", "grace_s", "join_timeout_s", "idle_timeout_s", "step_timeout_s", "torch_device",
+    "threads", "allow_factories", "page", "prometheus", "tensorboard",
 }  # fmt: skip
 
 

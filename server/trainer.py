@@ -8,13 +8,13 @@ import time
 from collections.abc import Set
 from pathlib import Path
 
+from slfac.server.assembly import assemble
 from slfac.server.attendance import Attendance
 from slfac.server.back import LARGEST_VALUE
 from slfac.server.best import Watch
 from slfac.server.chronicle import Chronicle
 from slfac.server.evaluate import Evaluator
 from slfac.server.events import Arrived, Event, Failed, Left, Lost, Restarted
-from slfac.server.exchange import Exchange
 from slfac.server.kept import KeptReplies
 from slfac.server.ledger import Ledger
 from slfac.server.metrics import Metrics
@@ -24,7 +24,6 @@ from slfac.server.result import RoundResult
 from slfac.server.resume import Checkpoint
 from slfac.server.service import Service
 from slfac.server.settings import ServerSettings
-from slfac.server.training import Training
 from slfac.wire.bundle import State
 from slfac.wire.errors import BundleError, CodecError, ProtocolError, TrainingError
 from slfac.wire.messages import Directive, Summary
@@ -83,8 +82,9 @@ class Trainer:
         self._service = service
         self._mode = mode
         self._metrics = metrics
-        self._exchange = _exchange(settings, facts, mode)
         self._kept = KeptReplies(settings.out)
+        parts = assemble(settings, facts, mode, kept=self._kept, ledger=self.ledger)
+        self._exchange, self._training, self._scores = parts.exchange, parts.training, parts.scores
         self._chronicle = Chronicle(
             settings=settings,
             facts=facts,
@@ -97,14 +97,6 @@ class Trainer:
             exchange=self._exchange,
             kept=self._kept,
         )
-        self._training = Training(
-            settings,
-            micro_batches=facts.plan.micro_batches,
-            mode=mode,
-            exchange=self._exchange,
-            kept=self._kept,
-            ledger=self.ledger,
-        )
         self._here = Attendance(settings.step_timeout_s)
         self._peers = mode.back.peers
         # Whether there may be something to do before anything else happens.
@@ -112,6 +104,7 @@ class Trainer:
         # Who waits for a front, and whose own front of this round is in.
         self._waiting: dict[int, Arrived] = {}
         self._finished: dict[int, State] = {}
+        self._merged = 0
         self._round_start_s = 0.0
         self._waiting_since_s = time.monotonic()
         if resumed is not None:
@@ -191,6 +184,7 @@ class Trainer:
         # The line of a step that is not over stays open, also while its device makes it again.
         if not (header.part or self._training.is_amid(index)):
             self.ledger.timings(index, header.timings)
+        self.ledger.measured(index, header.clock)
         if header.kind == "resume":
             self._on_resume(arrived)
             return
@@ -200,10 +194,14 @@ class Trainer:
             raise ProtocolError(f"a {header.kind} request came before its device was taken back")
         elif index not in self._here.members:
             raise ProtocolError(f"a {header.kind} request came from a device that has not joined")
-        elif header.kind == "step":
+        elif header.kind in {"step", "head"}:
             self._on_step(arrived)
-        else:
+        elif header.kind == "front":
             self._on_front(arrived)
+        elif header.kind == "evaluate":
+            self._on_evaluate(arrived)
+        else:
+            self._scores.take(arrived)
 
     def _on_join(self, arrived: Arrived) -> None:
         index, now, here = arrived.index, len(self.rounds), self._here
@@ -216,8 +214,16 @@ class Trainer:
         here.joining[index] = arrived
         absent = {*self._facts.served} - here.members - here.joining.keys()
         missing = [self._name(i) for i in sorted(absent)]
-        self._metrics.write("joined", device=self._name(index), round=now, missing=missing)
-        if returned and here.members and (uncalled or self._is_fresh(now)):
+        self._metrics.write(
+            "joined",
+            device=self._name(index),
+            round=now,
+            missing=missing,
+            slfac=arrived.software,
+            clock=self.ledger.clock(index),
+        )
+        same_round = (uncalled or self._is_fresh(now)) and not self._scores.open
+        if returned and here.members and same_round:
             # It takes the place that it had: nobody has trained in this round without it, or
             # its turn has not come.
             here.take_back(index)
@@ -244,7 +250,8 @@ class Trainer:
             welcome = round_ == now and self._is_fresh(now)
         if welcome:
             self._here.take_back(index)
-            self._metrics.write("resumed", device=self._name(index), round=round_)
+            clock = self.ledger.clock(index)
+            self._metrics.write("resumed", device=self._name(index), round=round_, clock=clock)
         directive: Directive = "train" if welcome else "join"
         answer = self._exchange.write_word(arrived, round_=now, directive=directive)
         self._answer(arrived, answer.frames)
@@ -254,15 +261,18 @@ class Trainer:
         if not self._training.is_amid(index):
             self.ledger.timings(index, None)
         self._training.drop(index)
-        # Its front, where it is in, is what it will make of the round again.
+        # Its front, where it is in, is what it will make of the round again; so is its score.
         self._waiting.pop(index, None)
+        self._scores.drop(index)
         reason = self._here.started_again(index)
         if reason is not None:
             self._remove(index, reason)
 
     def _on_step(self, arrived: Arrived) -> None:
         header = arrived.transfer.header
-        self._here.asks_step(arrived.index, header.step, header.part)
+        # The second request of a step is numbered as a part behind the first.
+        part = header.part + (header.kind == "head")
+        self._here.asks_step(arrived.index, header.step, part)
         frames = self._training.take(arrived)
         if frames is not None:
             self._answer(arrived, frames)
@@ -282,13 +292,22 @@ class Trainer:
         # Else what the front went into was made before its device, or this server, started again.
         self._waiting[index] = arrived
 
+    def _on_evaluate(self, arrived: Arrived) -> None:
+        answer = self._scores.evaluate(arrived, len(self.rounds))
+        self._answer(arrived, answer.frames)
+
     def _advance(self) -> None:
         """Do what all ranks are ready for, as soon as they are."""
         self._refuse_stalling()
+        self._goes_on = False
+        if self._scores.open:
+            self._hand_out(self._waiting.keys(), "evaluate")
+            if not self._scores.complete(self._here.members):
+                return
+            self._close_round()
         active = self._call()
         order = self._training.ready(active)
         if active and not order:
-            self._goes_on = False
             return
         stage = Stage.TRAIN if order else Stage.FINISH if self._here.members else Stage.IDLE
         stage = Stage(max(int(theirs) for (theirs,) in self._peers.share(stage)))
@@ -310,6 +329,7 @@ class Trainer:
         """Go on without members who are connected, but keep the others waiting for too long."""
         here = self._here
         others_wait = bool(self._training.is_waited_for or self._waiting or here.joining)
+        others_wait = others_wait or bool(self._scores.waiting)
         for late in tuple(here.overdue(others_wait=others_wait)):
             if late.session is None:
                 self._remove(late.index, late.reason)
@@ -380,14 +400,33 @@ class Trainer:
     def _finish_round(self) -> None:
         samples = self._training.samples
         fronts = {i: (front, samples[i]) for i, front in sorted(self._finished.items())}
-        (devices,) = self._peers.sums(len(fronts))
+        (self._merged,) = self._peers.sums(len(fronts))
         # A rank without fronts has the present one, behind which there are no samples.
         self.front = self._mode.merge(fronts or {-1: (self.front, 0)})
         self._training.end()
+        if self._scores.asks:
+            self._scores.ask()
+            self._hand_out(self._waiting.keys(), "evaluate")
+        else:
+            self._close_round()
+
+    def _close_round(self) -> None:
+        reported = self._scores.waiting
         is_best = self._chronicle.finish_round(
-            self.front, self._training, begun_s=self._round_start_s, devices=devices
+            self.front,
+            self._training,
+            begun_s=self._round_start_s,
+            devices=self._merged,
+            score=self._scores.close(),
         )
         self._save(is_best=is_best)
+        directive: Directive = "stop" if self._chronicle.over else "train"
+        for _, arrived in sorted(reported.items()):
+            answer = self._exchange.write_word(
+                arrived, round_=len(self.rounds), directive=directive
+            )
+            self._answer(arrived, answer.frames)
+        reported.clear()
         self._waiting |= self._here.admit()
         self._begin_round()
         if not self._chronicle.over:
@@ -416,6 +455,7 @@ class Trainer:
         self._training.forget(index)
         self._waiting.pop(index, None)
         self._finished.pop(index, None)
+        self._scores.drop(index)
         if self._here.remove(index):
             self._metrics.write("left", device=self._name(index), reason=reason)
 
@@ -427,13 +467,3 @@ class Trainer:
 
     def _name(self, index: int) -> str:
         return self._facts.roster.names[index]
-
-
-def _exchange(settings: ServerSettings, facts: RunFacts, mode: Mode) -> Exchange:
-    return Exchange(
-        facts.bundle.manifest,
-        batch_size=settings.batch_size,
-        codec_down=settings.codec_down,
-        seed=settings.seed,
-        device=mode.back.device,
-    )

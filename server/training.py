@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import abc
 import math
 import time
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from itertools import zip_longest
 
 from slfac.codec.schedule import make_schedule
@@ -13,10 +14,11 @@ from slfac.server.events import Arrived
 from slfac.server.exchange import Decoded, Exchange
 from slfac.server.kept import KeptReplies
 from slfac.server.ledger import Ledger
-from slfac.server.modes.base import Mode, Turn
+from slfac.server.modes.base import Mode, StepMode, Turn
 from slfac.server.parts import Incoming, OpenStep, join_parts, share_out
 from slfac.server.settings import ServerSettings
 from slfac.wire.errors import CodecError, ProtocolError, TrainingError
+from slfac.wire.messages import Request
 from slfac.wire.transfer import Frames
 
 _NEVER = float("inf")
@@ -24,12 +26,12 @@ _NEVER = float("inf")
 _LEAST_PATIENCE_S = 0.01
 
 
-class Training:
+class Training(abc.ABC):
     """Collects the steps of a round, trains on them, and keeps the answers.
 
     Args:
         settings: The server's settings.
-        micro_batches: Parts that each are trained on as soon as they are in.
+        in_parts: Whether parts of a step are trained on as soon as they are in.
         mode: The way of split learning.
         exchange: Reads requests and writes replies.
         kept: Where replies are kept.
@@ -45,7 +47,7 @@ class Training:
         self,
         settings: ServerSettings,
         *,
-        micro_batches: int,
+        in_parts: bool,
         mode: Mode,
         exchange: Exchange,
         kept: KeptReplies,
@@ -61,8 +63,7 @@ class Training:
         self._kept = kept
         self._ledger = ledger
         self._round = 0
-        self._in_parts = micro_batches > 1
-        self._incoming = Incoming(settings.batch_size, joined=not self._in_parts)
+        self._incoming = Incoming(settings.batch_size, joined=not in_parts)
         self._open: list[OpenStep] = []
         self._waiting_since_s = _NEVER
         self._trainings = 0
@@ -133,22 +134,26 @@ class Training:
             CodecError: A payload cannot be decoded.
             ProtocolError: It is of another round, or does not fit the model.
         """
-        index, header = arrived.index, arrived.transfer.header
-        if header.round == self._round:
-            # Its journal has the beginning of this round by now.
-            self._kept.confirm(index, self._round)
-        self._incoming.expect(index, header)
-        place = (index, header.round, header.step)
-        frames = self._kept.find(*place, header.session, header.seq, part=header.part)
+        self._incoming.expect(arrived.index, arrived.transfer.header)
+        frames = self._kept_answer(arrived, arrived.transfer.header.part)
         if frames is not None:
             return frames
-        if header.round != self._round:
-            raise ProtocolError(f"a step of round {header.round} came in round {self._round}")
         waited = bool(self._incoming.ready())
         self._incoming.put(self._exchange.read_step(arrived))
         if not waited:
             self._waiting_since_s = time.monotonic()
         return None
+
+    def _kept_answer(self, arrived: Arrived, part: int) -> Frames | None:
+        index, header = arrived.index, arrived.transfer.header
+        if header.round == self._round:
+            # Its journal has the beginning of this round by now.
+            self._kept.confirm(index, self._round)
+        place = (index, header.round, header.step)
+        frames = self._kept.find(*place, header.session, header.seq, part=part)
+        if frames is None and header.round != self._round:
+            raise ProtocolError(f"a step of round {header.round} came in round {self._round}")
+        return frames
 
     def drop(self, index: int) -> None:
         """Drop what a device has sent and was not trained on.
@@ -208,6 +213,7 @@ class Training:
             )
         )
 
+    @abc.abstractmethod
     def train(
         self, order: tuple[int, ...], active: Set[int]
     ) -> Iterator[tuple[Arrived, Frames | None]]:
@@ -224,6 +230,65 @@ class Training:
         Raises:
             TrainingError: Training diverged.
         """
+
+    def _go_on_without(self, index: int) -> None:
+        """Do what others wait for, when a device is out of the run."""
+        del index
+
+    def _scale(self, headers: Iterable[Request]) -> None:
+        """Tell what share of the learning rates a training has: who was late is behind."""
+        shares = (self._schedule.share(self._round, header.step) for header in headers)
+        self.share = self._mode.back.peers.least(min(shares, default=math.inf))
+
+    def _book(self, index: int, samples: int, loss: float) -> None:
+        """Take note of what was trained for a device."""
+        self.samples[index] = self.samples.get(index, 0) + samples
+        self._loss_sum += loss * samples
+        self._loss_samples += samples
+
+    def _count(self, order: tuple[int, ...], active: Set[int]) -> None:
+        self._trainings += 1
+        late = active - {*order} if self._mode.together else frozenset()
+        for index in late:
+            self._ledger.late(index)
+        self._participation += len(order) / (len(order) + len(late)) if order else 1.0
+
+    def _overdue_s(self) -> float:
+        return self._waiting_since_s + self._deadline_s - time.monotonic()
+
+
+class StepTraining(Training):
+    """Training where what a device sends of a step, smashed data and targets, is answered at once.
+
+    Args:
+        settings: The server's settings.
+        in_parts: Whether parts of a step are trained on as soon as they are in.
+        mode: The way of split learning.
+        exchange: Reads requests and writes replies.
+        kept: Where replies are kept.
+        ledger: Sums over steps.
+    """
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        *,
+        in_parts: bool,
+        mode: StepMode,
+        exchange: Exchange,
+        kept: KeptReplies,
+        ledger: Ledger,
+    ) -> None:
+        super().__init__(
+            settings, in_parts=in_parts, mode=mode, exchange=exchange, kept=kept, ledger=ledger
+        )
+        self._in_parts = in_parts
+        self._steps = mode
+
+    def train(
+        self, order: tuple[int, ...], active: Set[int]
+    ) -> Iterator[tuple[Arrived, Frames | None]]:
+        """Train on steps, or on the next part of a step; see :meth:`Training.train`."""
         step = next((step for step in self._open if order[0] in step.members), None)
         if step is None:
             step = self._begin_step(order)
@@ -255,10 +320,7 @@ class Training:
 
     def _begin_step(self, order: tuple[int, ...]) -> OpenStep:
         headers = {index: self._incoming.header(index) for index in order}
-        # Who was late is behind the others.
-        steps = [header.step for header in headers.values()]
-        least = min((self._schedule.share(self._round, step) for step in steps), default=math.inf)
-        self.share = self._mode.back.peers.least(least)
+        self._scale(headers.values())
         step = OpenStep(
             members={index: header.parts for index, header in headers.items()},
             samples=sum(header.step_samples or header.samples for header in headers.values()),
@@ -271,9 +333,9 @@ class Training:
     def _train_part(self, step: OpenStep, batches: dict[int, Batch]) -> dict[int, Outcome]:
         self._mode.scale_rate(step.share)
         if not self._in_parts:
-            return self._mode.train(batches)
+            return self._steps.train(batches)
         portion = step.portion()
-        outcomes = self._mode.train(batches, portion)
+        outcomes = self._steps.train(batches, portion)
         step.part += 1
         if portion.last:
             self._open.remove(step)
@@ -288,7 +350,7 @@ class Training:
             elif not step.wanted():
                 # All that the others' step waited for were parts of this device.
                 self._mode.scale_rate(step.share)
-                self._mode.train({}, Portion(step.samples, first=False, last=True))
+                self._steps.train({}, Portion(step.samples, first=False, last=True))
                 self._open.remove(step)
 
     def _answers(
@@ -309,17 +371,4 @@ class Training:
                 place=place,
                 train_ms=train_ms,
             )
-            samples = len(decoded.batch.target)
-            self.samples[index] = self.samples.get(index, 0) + samples
-            self._loss_sum += outcome.loss * samples
-            self._loss_samples += samples
-
-    def _count(self, order: tuple[int, ...], active: Set[int]) -> None:
-        self._trainings += 1
-        late = active - {*order} if self._mode.together else frozenset()
-        for index in late:
-            self._ledger.late(index)
-        self._participation += len(order) / (len(order) + len(late)) if order else 1.0
-
-    def _overdue_s(self) -> float:
-        return self._waiting_since_s + self._deadline_s - time.monotonic()
+            self._book(index, len(decoded.batch.target), outcome.loss)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,10 @@ from rich.console import Console
 
 from slfac.codec import make_codec
 from slfac.export import export_bundle
+from slfac.server.live.live import Live, Shown
 from slfac.testbed.collect import collect
 from slfac.testbed.greyscale import MNIST_SCALING, describe_idx
-from slfac.testbed.local import LocalRun, run_local
+from slfac.testbed.local import Event, LocalRun, run_local
 from slfac.testbed.mnist5k import fetch_mnist5k
 from slfac.testbed.progress import RunProgress
 from slfac.testbed.report import RunReport, print_tables, write_comparison, write_report
@@ -40,6 +42,8 @@ class DemoSettings:
         partition: Spec of the partition over the devices.
         result: File to write all runs' figures to, with means and spreads; None for none.
         command: The command line, for that file.
+        page: ``[HOST:]PORT`` of a web page that shows the runs while they go on, and stays
+            until Ctrl-C; empty for none.
     """
 
     out: Path = Path("runs/demo")
@@ -56,6 +60,7 @@ class DemoSettings:
     partition: str = "iid"
     result: Path | None = None
     command: str = ""
+    page: str = ""
 
 
 def run_demo(settings: DemoSettings, console: Console) -> list[RunReport]:
@@ -72,6 +77,21 @@ def run_demo(settings: DemoSettings, console: Console) -> list[RunReport]:
         SlfacError: A branch of it, which says what failed.
     """
     _check(settings)
+    live = Live(Shown(page=settings.page))
+    live.start()
+    try:
+        if settings.page:
+            console.print(f"page: {live.places['page']}", highlight=False)
+        reports = _train(settings, console, live)
+        if settings.page:
+            console.print("the page stays until Ctrl-C", highlight=False)
+            _await_interrupt()
+    finally:
+        live.close()
+    return reports
+
+
+def _train(settings: DemoSettings, console: Console, live: Live) -> list[RunReport]:
     if settings.data is None:
         data = fetch_mnist5k(on_progress=lambda line: console.print(line, highlight=False))
         dataset = "MNIST, 5000 images"
@@ -109,18 +129,32 @@ def run_demo(settings: DemoSettings, console: Console) -> list[RunReport]:
                 partition=settings.partition,
                 seed=seed,
             )
-            reports.append(_run(run, dataset, console))
+            reports.append(_run(run, dataset, console, live))
     _finish(settings, reports, console)
     return reports
 
 
-def _run(run: LocalRun, dataset: str, console: Console) -> RunReport:
+def _await_interrupt() -> None:
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt as stop:
+        # SIGTERM is another matter, and ends as it always does.
+        if type(stop) is not KeyboardInterrupt:
+            raise
+
+
+def _run(run: LocalRun, dataset: str, console: Console, live: Live) -> RunReport:
     console.print(
         f"training with codec {run.codec_up}: {run.devices} devices, seed {run.seed}",
         highlight=False,
     )
     with RunProgress(console, run.codec_up, rounds=run.rounds, devices=run.devices) as progress:
-        events = run_local(run, progress.on_event)
+
+        def on_event(event: Event) -> None:
+            live.listen(event)
+            progress.on_event(event)
+
+        events = run_local(run, on_event)
     report, points = collect(events, dataset=dataset)
     return write_report(report, points, run.out)
 

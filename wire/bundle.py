@@ -19,10 +19,12 @@ import safetensors.numpy
 
 from slfac.wire.errors import BundleError
 from slfac.wire.manifest import (
+    HEAD_SCHEMA_VERSION,
     MANIFEST_NAME,
     MAX_FILES,
     SCHEMA_VERSION,
     FileEntry,
+    Graph,
     Manifest,
     encode_manifest,
 )
@@ -109,7 +111,7 @@ def open_bundle(path: Path, part: Part = "whole") -> Bundle:
     remedy = "is this a bundle? `slfac export` writes one"
     raw = _read(path / MANIFEST_NAME, remedy, MAX_MANIFEST_BYTES)
     manifest = parse_manifest(raw, path / MANIFEST_NAME)
-    graphs = (manifest.graphs.forward, manifest.graphs.backward, manifest.graphs.infer)
+    graphs = (*_device_graphs(manifest), manifest.graphs.infer)
     for name in (FRONT_FILE, *(graph.file for graph in graphs)):
         if name not in manifest.files:
             raise BundleError(f"{path / MANIFEST_NAME}: file {name!r} is not listed")
@@ -205,9 +207,10 @@ def parse_manifest(raw: bytes, path: Path) -> Manifest:
         raise BundleError(f"{path} has {len(raw)} bytes, more than a manifest may")
     try:
         version = msgspec.json.decode(raw, type=_Versioned).schema_version
-        if version != SCHEMA_VERSION:
+        if version not in {SCHEMA_VERSION, HEAD_SCHEMA_VERSION}:
             raise BundleError(
-                f"{path}: schema_version is {version}, this release reads {SCHEMA_VERSION}",
+                f"{path}: schema_version is {version}, this release reads {SCHEMA_VERSION} and "
+                f"{HEAD_SCHEMA_VERSION}",
                 "install the slfac release that wrote it, or export it again",
             )
         manifest = msgspec.json.decode(raw, type=Manifest)
@@ -215,6 +218,10 @@ def parse_manifest(raw: bytes, path: Path) -> Manifest:
         raise BundleError(f"{path} is not a valid manifest: {error}", _FETCH_AGAIN) from error
     if len(manifest.files) > MAX_FILES or MANIFEST_NAME in manifest.files:
         raise BundleError(f"{path}: field files is out of bounds", _FETCH_AGAIN)
+    if bool(manifest.head) != (manifest.schema_version == HEAD_SCHEMA_VERSION):
+        raise BundleError(
+            f"{path}: schema_version {HEAD_SCHEMA_VERSION} and a head go together", _FETCH_AGAIN
+        )
     check_names(manifest, path)
     return manifest
 
@@ -308,7 +315,17 @@ def _check_replaceable(path: Path, names: set[str]) -> None:
 def _files_of(manifest: Manifest, part: Part) -> list[str]:
     if part == "whole":
         return sorted(manifest.files)
-    return sorted({manifest.graphs.forward.file, manifest.graphs.backward.file, FRONT_FILE})
+    files = {graph.file for graph in _device_graphs(manifest)}
+    if manifest.head:
+        # What a head is worth only its device can tell, with the front's evaluation.
+        files.add(manifest.graphs.infer.file)
+    return sorted(files | {FRONT_FILE})
+
+
+def _device_graphs(manifest: Manifest) -> list[Graph]:
+    """The graphs that a device trains and, where it has a head, evaluates that with."""
+    graphs = [manifest.graphs.forward, manifest.graphs.backward]
+    return [*graphs, manifest.head.step, manifest.head.infer] if manifest.head else graphs
 
 
 def _holds(path: Path, bundle_id: str, part: Part) -> bool:

@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
+# Bundles without a head are written as before, so that older releases go on reading them.
 SCHEMA_VERSION = 2
+HEAD_SCHEMA_VERSION = 3
 MANIFEST_NAME = "manifest.json"
 # With the manifest, as many as one message has sections: so a bundle travels in one reply.
 MAX_FILES = 15
@@ -52,7 +54,7 @@ class TensorSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BufferSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """A buffer of the front, and how a training step changes it.
+    """A buffer of the front or head, and how a training step changes it.
 
     Attributes:
         tensor: Its name, shape and dtype.
@@ -70,7 +72,7 @@ class RandomSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """Uniform numbers in [0, 1) that a training step of the front draws, as for dropout.
 
     Attributes:
-        name: The forward graph's input that takes them, ``float32``.
+        name: The input of the forward graph, or of the head's, that takes them, ``float32``.
         shape: Their shape, without the batch axis where they have one.
         per_sample: Whether each sample has its own: the batch axis comes first.
     """
@@ -118,6 +120,40 @@ class Graphs(Struct, frozen=True, forbid_unknown_fields=True):
     smashed_gradients: dict[Name, Name]
 
 
+class Head(Struct, frozen=True, forbid_unknown_fields=True):
+    """The last part of a model that is cut twice: from the middle's outputs to the loss.
+
+    It is trained where the front is, and the server has what lies between. Its parameters and
+    buffers are among those of the manifest.
+
+    Attributes:
+        cut: Where the middle ends, for people and for whoever rebuilds it.
+        inputs: What the middle gives, in order; these cross the network too.
+        state: Those of the manifest's parameters and buffers that are the head's alone.
+        step: ``inputs``, target, random numbers, parameters, buffers -> mean loss, gradients
+            of the inputs, gradients of the parameters, new buffers.
+        infer: Evaluation-mode head; all its weights are frozen in it. Inputs: ``inputs``
+            alone; one output, the model's.
+        target: The step's input that takes the targets: ``(B,) int64`` for
+            ``cross_entropy``, ``(B, num_outputs) float32`` otherwise.
+        loss: The step's output that holds the mean loss.
+        input_gradients: Input -> output of the step that holds its gradient.
+        gradients: Parameter name -> output of the step that holds its gradient.
+        random: What a training step draws, in order, after what the front draws.
+    """
+
+    cut: Name
+    inputs: Annotated[tuple[TensorSpec, ...], Meta(min_length=1, max_length=8)]
+    state: tuple[Name, ...]
+    step: Graph
+    infer: Graph
+    target: Name
+    loss: Name
+    input_gradients: dict[Name, Name]
+    gradients: dict[Name, Name]
+    random: Annotated[tuple[RandomSpec, ...], Meta(max_length=256)] = ()
+
+
 class Preprocessing(Struct, frozen=True, forbid_unknown_fields=True):
     """From stored values to the front's input: ``(x * scale - mean) / std`` per channel.
 
@@ -151,23 +187,24 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything about a bundle except the bytes of its files.
 
     Attributes:
-        schema_version: Version of this structure.
+        schema_version: Version of this structure: 3 where there is a head, else 2.
         slfac_version: The release that wrote it.
         model: Name of the model, for people.
         cut: Name of the cut layer, for people.
         opset: ONNX opset of the graphs.
-        batch_norm: Whether the front holds training-mode BatchNorm.
+        batch_norm: Whether the front or head holds training-mode BatchNorm.
         input: The front's input ``x``, without batch axis.
         smashed: The tensors that cross the network, in order.
-        parameters: Trainable tensors of the front, in order.
-        buffers: Its buffers, in order.
+        parameters: Trainable tensors of the front and head, in order.
+        buffers: Their buffers, in order.
         graphs: The ONNX graphs.
-        random: What a training step draws, in order.
+        random: What a training step of the front draws, in order.
         num_outputs: Width of the model's output (classes for cross_entropy).
         loss: The loss's name.
         preprocessing: From stored values to ``x``.
         back: How the back half is rebuilt.
         files: File name -> hash and size, for every file but the manifest.
+        head: The part behind the middle; left out where the back goes to the end.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -187,6 +224,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     preprocessing: Preprocessing = Preprocessing()
     back: BackSpec
     files: Annotated[dict[FileName, FileEntry], Meta(max_length=MAX_FILES)]
+    head: Head | UnsetType = UNSET
 
 
 def encode_manifest(manifest: Manifest) -> bytes:

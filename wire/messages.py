@@ -7,6 +7,7 @@ normative.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -25,8 +26,8 @@ Dim = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Millis = Annotated[float, Meta(ge=0, le=1e12)]
 Parts = Annotated[int, Meta(ge=1, le=MAX_PARTS)]
 Role = Literal["smashed", "gradient", "target", "front", "bundle"]
-Kind = Literal["bundle", "join", "resume", "step", "front"]
-Directive = Literal["train", "stop", "join"]
+Kind = Literal["bundle", "join", "resume", "step", "head", "front", "evaluate", "score"]
+Directive = Literal["train", "stop", "join", "evaluate"]
 
 
 class Section(Struct, array_like=True, frozen=True):
@@ -78,6 +79,18 @@ class Timings(Struct, array_like=True, frozen=True):
     backward_ms: Millis = 0.0
     update_ms: Millis = 0.0
     step_ms: Millis = 0.0
+
+
+class Clock(Struct, array_like=True, frozen=True):
+    """How far the server's clock is from a device's.
+
+    Attributes:
+        offset_ms: The server's clock minus the device's, give or take half the round trip.
+        round_trip_ms: Of the probe that said so, the quickest of several.
+    """
+
+    offset_ms: Annotated[float, Meta(ge=-1e15, le=1e15)]
+    round_trip_ms: Millis
 
 
 class Partition(Struct, array_like=True, frozen=True):
@@ -184,6 +197,7 @@ class Welcome(Struct, array_like=True, frozen=True, tag=2):
         bundle: Id of the bundle to train.
         window_bytes: Payload bytes the server takes in before it grants more.
         plan: The run's settings.
+        software: Release of slfac on the server; empty where older writers leave it out.
     """
 
     session: U63
@@ -196,6 +210,7 @@ class Welcome(Struct, array_like=True, frozen=True, tag=2):
     bundle: BundleId
     window_bytes: U32
     plan: Plan
+    software: Text = ""
 
 
 class Request(Struct, array_like=True, frozen=True, tag=3):
@@ -207,15 +222,24 @@ class Request(Struct, array_like=True, frozen=True, tag=3):
         run: Id of the run.
         kind: ``bundle`` (send me the bundle), ``join`` (let me in at the next round),
             ``resume`` (take me back; I have what I was at the beginning of ``round``),
-            ``step`` (smashed data and targets), ``front`` (the round is done here).
+            ``step`` (smashed data, and targets where the loss is the server's), ``head``
+            (gradients of what the middle gave for that step), ``front`` (the round is done
+            here), ``evaluate`` (smashed data of samples that nobody trains on), ``score``
+            (what they came to).
         round: Round, from 0.
         step: The device's own step since it joined, from 0.
-        samples: Samples behind it: of the part of the batch, or of the whole round.
+        samples: Samples behind it: of the part of the batch, of the whole round, or of the
+            test split.
         timings: Phases of the step before this one.
         sections: What the payload holds, in order.
         part: Which part of the step, from 0.
         parts: In how many parts the step comes.
         step_samples: Samples of all parts; 0 stands for ``samples``.
+        clock: What the device last measured, where it has not said so yet; nothing where
+            older writers leave it out.
+        loss: Mean loss of those samples where the device computes it; else NaN.
+        accuracy: Share of them classified correctly, with ``score``; else NaN.
+        balanced_accuracy: Mean of the classes' recalls on them, with ``score``; else NaN.
     """
 
     session: U63
@@ -230,6 +254,10 @@ class Request(Struct, array_like=True, frozen=True, tag=3):
     part: Annotated[int, Meta(ge=0, le=MAX_PARTS - 1)] = 0
     parts: Parts = 1
     step_samples: U32 = 0
+    clock: Annotated[tuple[Clock, ...], Meta(max_length=1)] = ()
+    loss: float = math.nan
+    accuracy: float = math.nan
+    balanced_accuracy: float = math.nan
 
 
 class Reply(Struct, array_like=True, frozen=True, tag=4):
@@ -241,7 +269,7 @@ class Reply(Struct, array_like=True, frozen=True, tag=4):
         kind: The request's.
         round: Round to work in from now on.
         directive: ``train`` (go on), ``stop`` (the run is over), ``join`` (resume in
-            ``round`` instead, or join).
+            ``round`` instead, or join), ``evaluate`` (evaluate this front first).
         loss: Mean loss of the request's samples, or of the whole step where its parts are
             trained as one; NaN where there is none.
         decode_ms: Server time spent decoding this request.
@@ -335,7 +363,8 @@ class Probe(Struct, array_like=True, frozen=True, tag=10):
     """Device -> server: answer at once, so that I can measure the link.
 
     Attributes:
-        session: Random number of the one that measures; it stands for no session.
+        session: The device's, in whose traffic the probe is then counted; or a random number
+            that stands for none.
         seq: Counts its probes.
         reply_bytes: Length of the body that the answer is to have.
     """

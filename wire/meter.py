@@ -59,6 +59,16 @@ class Meter:
         self.wire_bytes += wire_bytes(header_bytes, curve=curve)
         self.wire_bytes += wire_bytes(body_bytes, curve=curve)
 
+    def merge(self, other: Meter) -> None:
+        """Count what another meter has counted as well.
+
+        Args:
+            other: The other.
+        """
+        self.messages += other.messages
+        self.bytes += other.bytes
+        self.wire_bytes += other.wire_bytes
+
 
 @dataclass
 class Traffic:

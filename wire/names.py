@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from slfac.wire.errors import BundleError
-from slfac.wire.manifest import Manifest
+from slfac.wire.manifest import Head, Manifest
 
 
 def check_names(manifest: Manifest, path: Path) -> None:
@@ -46,14 +46,47 @@ def check_names(manifest: Manifest, path: Path) -> None:
     parameters = [spec.name for spec in manifest.parameters]
     check.within("graphs.gradients", graphs.gradients, parameters)
     check.within("graphs.gradients", graphs.gradients.values(), graphs.backward.outputs)
+    made = [*graphs.forward.outputs, *graphs.backward.outputs]
+    if manifest.head:
+        made += manifest.head.step.outputs
+        _check_head(check, manifest, manifest.head)
     outputs = [buffer.output for buffer in manifest.buffers if buffer.update == "graph"]
-    check.within("buffers", outputs, [*graphs.forward.outputs, *graphs.backward.outputs])
+    check.within("buffers", outputs, made)
     still = {buffer.tensor.name for buffer in manifest.buffers if buffer.update == "none"}
     check.within("graphs.forward.frozen", graphs.forward.frozen, still)
     check.within("graphs.backward.frozen", graphs.backward.frozen, still)
     check.same("graphs.infer.frozen", graphs.infer.frozen, ())
     check.same("graphs.infer.inputs", graphs.infer.inputs, [manifest.input.name])
     check.same("graphs.infer.outputs", graphs.infer.outputs, smashed)
+
+
+def _check_head(check: _Checker, manifest: Manifest, head: Head) -> None:
+    inputs = [spec.name for spec in head.inputs]
+    random = [spec.name for spec in head.random]
+    parameters = [spec.name for spec in manifest.parameters]
+    buffers = [buffer.tensor.name for buffer in manifest.buffers]
+    own = set(head.state)
+    check.once("head.inputs and smashed", [*inputs, *(spec.name for spec in manifest.smashed)])
+    check.once("head.random and random", [*random, *(spec.name for spec in manifest.random)])
+    check.once("head.state", head.state)
+    check.within("head.state", head.state, [*parameters, *buffers])
+    fed = [*inputs, head.target, *random, *head.state]
+    check.once("head.inputs, head.target, head.random and head.state", fed)
+    still = {b.tensor.name for b in manifest.buffers if b.update == "none"}
+    check.within("head.step.inputs", head.step.inputs, {*fed, *still})
+    check.within("head.step.frozen", head.step.frozen, still)
+    check.once("head.step.outputs", head.step.outputs)
+    made = [head.loss, *head.input_gradients.values(), *head.gradients.values()]
+    check.within("head.loss, head.input_gradients and head.gradients", made, head.step.outputs)
+    check.same("head.input_gradients", head.input_gradients, inputs)
+    check.same("head.gradients", head.gradients, own.intersection(parameters))
+    check.within("graphs.gradients", manifest.graphs.gradients, set(parameters) - own)
+    updated = [b for b in manifest.buffers if b.update == "graph" and b.tensor.name in own]
+    check.within("buffers of the head", (b.output for b in updated), head.step.outputs)
+    check.within("head.infer.frozen", head.infer.frozen, {*own, *still})
+    check.same("head.infer.inputs", head.infer.inputs, inputs)
+    if len(head.infer.outputs) != 1:
+        raise check.error("head.infer.outputs are not one")
 
 
 class _Checker:
@@ -63,17 +96,17 @@ class _Checker:
     def once(self, field: str, names: Iterable[str]) -> None:
         for name, count in Counter(names).items():
             if count > 1:
-                raise self._error(f"{field} name {name!r} {count} times")
+                raise self.error(f"{field} name {name!r} {count} times")
 
     def within(self, field: str, names: Iterable[str], known: Iterable[str]) -> None:
         unknown = sorted(set(names) - set(known))
         if unknown:
-            raise self._error(f"{field} name {unknown[0]!r}, which nothing else in it knows")
+            raise self.error(f"{field} name {unknown[0]!r}, which nothing else in it knows")
 
     def same(self, field: str, names: Iterable[str], expected: Iterable[str]) -> None:
         odd = sorted(set(names) ^ set(expected))
         if odd:
-            raise self._error(f"{field}: {odd[0]!r} is missing or unknown")
+            raise self.error(f"{field}: {odd[0]!r} is missing or unknown")
 
-    def _error(self, what: str) -> BundleError:
+    def error(self, what: str) -> BundleError:
         return BundleError(f"{self._path}: {what}", "export the bundle again")

@@ -107,7 +107,7 @@ def open_infer_session(
 
     Args:
         bundle: The bundle.
-        state: Parameters and buffers of the front, as :meth:`Bundle.front_state` has them.
+        state: Parameters and buffers, as :meth:`Bundle.front_state` has them.
         threads: Threads that one run may use.
 
     Returns:
@@ -122,7 +122,10 @@ def open_infer_session(
     path = bundle.file(manifest.graphs.infer.file)
     _check_locations(path, allowed={INJECTED_LOCATION})
     options = session_options(threads)
-    _inject(options, {name: value for name, value in state.items() if value.dtype == np.float32})
+    others = set(manifest.head.state) if manifest.head else set()
+    own = {name: value for name, value in state.items() if name not in others}
+    # onnxruntime takes no value that the graph does not have.
+    _inject(options, {name: value for name, value in own.items() if value.dtype == np.float32})
     try:
         return onnxruntime.InferenceSession(
             path, sess_options=options, providers=["CPUExecutionProvider"]

@@ -1,4 +1,4 @@
-"""Sockets with the options that keep them safe and alive, and their addresses.
+"""Sockets with the options that keep them safe and alive.
 
 Each option answers a failure seen in practice: MANDATORY reports a peer that is gone
 instead of dropping silently; ZAP_ENFORCE_DOMAIN refuses everyone when no authenticator
@@ -9,85 +9,18 @@ process end. Spinning up a fresh socket is the only way back after a refused han
 from __future__ import annotations
 
 import errno
-import ipaddress
-import re
 from typing import Final
 
 import zmq
 
-from slfac.wire.errors import AddressError, ProtocolError, SettingsError
+from slfac.wire.addresses import check_address, check_server_address, is_number, split_address
+from slfac.wire.errors import AddressError
 from slfac.wire.frame import MAX_BODY_BYTES
 from slfac.wire.keys import DeviceKeys, KeyPair
 
 ZAP_DOMAIN: Final = b"slfac"
 HEARTBEAT_MS: Final = 2_000
 HEARTBEAT_TIMEOUT_MS: Final = 10_000
-_ADDRESS = re.compile(r"tcp://(\[[0-9a-fA-F:.%\w]+\]|[A-Za-z0-9.*_-]+):(\d{1,5}|\*)")
-
-_IPV4 = re.compile(r"tcp://[\d.]+:")
-
-
-def check_address(address: str, *, insecure: bool = False) -> str:
-    """Check a ZeroMQ address.
-
-    Args:
-        address: ``tcp://HOST:PORT``, IPv6 in brackets.
-        insecure: Whether it will be used without CURVE; only loopback may.
-
-    Returns:
-        The address.
-
-    Raises:
-        AddressError: It is malformed.
-        SettingsError: It is not loopback but ``insecure``.
-    """
-    match = _ADDRESS.fullmatch(address)
-    if match is None or (match[2] != "*" and int(match[2]) > 65535):
-        raise AddressError(
-            f"address {address!r} is malformed",
-            "write tcp://HOST:PORT, such as tcp://10.0.0.5:5555",
-        )
-    if insecure and not _is_loopback(match[1].strip("[]")):
-        raise SettingsError(
-            f"insecure is set, but {address} is not a loopback address",
-            "make keys with `slfac keys new`, or use tcp://127.0.0.1:PORT",
-        )
-    return address
-
-
-def split_address(address: str) -> tuple[str, str]:
-    """Host and port of an address.
-
-    Args:
-        address: ``tcp://HOST:PORT``, as :func:`check_address` passes it.
-
-    Returns:
-        Host, with brackets where it is IPv6, and port.
-    """
-    host, _, port = address.removeprefix("tcp://").rpartition(":")
-    return host, port
-
-
-def sent_on(address: str, reached: str) -> str:
-    """Where a server that was reached sends a device.
-
-    Args:
-        address: What it says; host ``*`` is the one that it was reached at.
-        reached: The address that it was reached at.
-
-    Returns:
-        The address to connect to.
-
-    Raises:
-        ProtocolError: What it says is no address.
-    """
-    try:
-        host, port = split_address(check_address(address))
-        return check_address(f"tcp://{split_address(reached)[0] if host == '*' else host}:{port}")
-    except AddressError as error:
-        raise ProtocolError(
-            f"the server at {reached} sends this device on: {error.what}"
-        ) from error
 
 
 def bind_server(
@@ -139,9 +72,9 @@ def connect_device(
         ``get_monitor_socket()`` gives it, and the caller closes both.
 
     Raises:
-        AddressError: The address is malformed.
+        AddressError: The address is malformed, or is no one machine's.
     """
-    check_address(address, insecure=keys is None)
+    check_server_address(address, insecure=keys is None)
     socket = context.socket(zmq.DEALER)
     _common(socket, address)
     # Queue nothing before the handshake: a message belongs to one connection.
@@ -165,8 +98,10 @@ def connect_device(
 
 def _common(socket: zmq.Socket[bytes], address: str) -> None:
     socket.linger = 0
-    # With it an IPv4 address is bound as [::ffff:...], which people would have to copy.
-    socket.ipv6 = _IPV4.match(address) is None
+    # With it an IPv4 address is bound as [::ffff:...], which people would have to copy; `*` and
+    # `[::]` take in both kinds, where the system has them.
+    host = split_address(address)[0]
+    socket.ipv6 = ":" in host or not is_number(host)
     # CURVE adds to a frame before its size is checked.
     socket.maxmsgsize = MAX_BODY_BYTES + 256
     socket.heartbeat_ivl = HEARTBEAT_MS
@@ -175,25 +110,16 @@ def _common(socket: zmq.Socket[bytes], address: str) -> None:
     socket.handshake_ivl = 10_000
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
-
-
 def _bind_error(address: str, error: zmq.ZMQError) -> AddressError:
     if error.errno == errno.EADDRINUSE:
         return AddressError(
             f"{address} is taken by another process", "choose another port, or stop that process"
         )
-    if error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV):
+    # EINVAL is what libzmq says of an interface that is not there.
+    if error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV, errno.EINVAL):
         return AddressError(
-            f"{address} is not an address of this machine", "use tcp://0.0.0.0:PORT for all of them"
+            f"{address} is not an address of this machine",
+            "use tcp://0.0.0.0:PORT for all of them, tcp://*:PORT for those of IPv6 as well",
         )
     if error.errno == errno.EACCES:
         return AddressError(f"no permission to bind {address}", "use a port above 1023")

@@ -33,6 +33,7 @@ def examine(
     *,
     keys: Path | None = None,
     server: str | None = None,
+    discover: bool = False,
     cache: Path | None = None,
     out: Path | None = None,
 ) -> Iterator[Finding]:
@@ -41,6 +42,7 @@ def examine(
     Args:
         keys: A key folder, a device's or a server's.
         server: A server to try with the device's key, ``tcp://HOST:PORT``.
+        discover: Look for the server on the network, and try the one that is the device's.
         cache: Where the device keeps bundles; None for the default.
         out: Where the server writes results.
 
@@ -57,6 +59,8 @@ def examine(
         yield from _with_packages("keys", "check_keys", keys)
     if server is not None:
         yield from _with_packages("server", "check_server", server, keys)
+    if discover:
+        yield from _with_packages("discover", "check_discovery", keys)
 
 
 def _system() -> Iterator[Finding]:

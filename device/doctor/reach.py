@@ -6,10 +6,10 @@ import socket
 from dataclasses import dataclass
 
 from slfac.device.doctor.finding import Finding
+from slfac.device.routes import Place, look_up, name_of
 
 CONNECT_TIMEOUT_S = 3.0
 _KINDS = {socket.AF_INET: "IPv4", socket.AF_INET6: "IPv6"}
-_Place = tuple[int, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Resolved:
     """
 
     finding: Finding
-    places: tuple[_Place, ...] = ()
+    places: tuple[Place, ...] = ()
 
 
 def resolve(host: str, port: int) -> Resolved:
@@ -33,7 +33,7 @@ def resolve(host: str, port: int) -> Resolved:
         port: The port.
     """
     try:
-        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        places = look_up(host, port)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         return Resolved(
@@ -45,23 +45,20 @@ def resolve(host: str, port: int) -> Resolved:
                 "tcp://10.0.0.5:5555",
             )
         )
-    places = tuple(dict.fromkeys((int(info[0]), info[4]) for info in infos))
-    text = ", ".join(f"{place[0]} ({_kind(family)})" for family, place in places)
+    text = ", ".join(f"{name_of(place)} ({_kind(place[0])})" for place in places)
     return Resolved(Finding("ok", "name", text), places)
 
 
-def check_port(places: tuple[_Place, ...], timeout_s: float = CONNECT_TIMEOUT_S) -> Finding:
+def check_port(places: tuple[Place, ...], timeout_s: float = CONNECT_TIMEOUT_S) -> Finding:
     """Whether something listens at the places where a name leads.
 
     Args:
         places: From :func:`resolve`.
         timeout_s: How long to wait at each.
     """
-    failures = {place: _connect(family, place, timeout_s) for family, place in places}
-    reached = [str(place[0]) for place, failure in failures.items() if failure is None]
-    missed = [
-        f"{place[0]}: {failure}" for place, failure in failures.items() if failure is not None
-    ]
+    failures = {name_of(place): _connect(*place, timeout_s) for place in places}
+    reached = [name for name, failure in failures.items() if failure is None]
+    missed = [f"{name}: {failure}" for name, failure in failures.items() if failure is not None]
     port = places[0][1][1]
     if not reached:
         return Finding(
@@ -76,7 +73,8 @@ def check_port(places: tuple[_Place, ...], timeout_s: float = CONNECT_TIMEOUT_S)
             "warning",
             "port",
             f"{text}, but not of {'; '.join(missed)}",
-            f"slfac tries one of them only: give the address as a number, {reached[0]}",
+            "slfac takes one that answers; to save it the search, give the address as a number, "
+            f"{reached[0]}",
         )
     return Finding("ok", "port", text)
 

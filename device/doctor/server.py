@@ -13,13 +13,14 @@ import zmq
 from slfac import __version__
 from slfac.device.connection import Connection, Disconnected
 from slfac.device.doctor.finding import Finding
-from slfac.device.doctor.probing import Exchange, Prober
 from slfac.device.doctor.reach import check_port, resolve
+from slfac.device.probing import Exchange, Prober
+from slfac.device.routes import Fixed
+from slfac.wire.addresses import check_server_address, split_address
 from slfac.wire.errors import AddressError, KeyFileError, RefusedError, SlfacError
 from slfac.wire.frame import PROTOCOL_VERSION
 from slfac.wire.keys import DeviceKeys, device_keys
 from slfac.wire.meter import Meter
-from slfac.wire.sockets import check_address
 
 HANDSHAKE_TIMEOUT_S: Final = 10.0
 _PINGS: Final = 20
@@ -44,7 +45,7 @@ def check_server(address: str, keys: Path | None) -> Iterator[Finding]:
         A finding a step.
     """
     try:
-        host, port = _split(check_address(address))
+        host, port = split_address(check_server_address(address))
     except AddressError as error:
         yield Finding("failed", "address", error.what, error.remedy)
         return
@@ -64,16 +65,7 @@ def check_server(address: str, keys: Path | None) -> Iterator[Finding]:
     except KeyFileError as error:
         yield Finding("unknown", "handshake", f"not tried: {error.what}", error.remedy)
         return
-    yield from _speak(address, own)
-
-
-def _split(address: str) -> tuple[str, int]:
-    host, _, port = address[len("tcp://") :].rpartition(":")
-    if host == "*" or not 0 < int(port.replace("*", "0")) < 65536:
-        raise AddressError(
-            f"address {address!r} is no server's", "write tcp://HOST:PORT, as the server says it"
-        )
-    return host.strip("[]"), int(port)
+    yield from _speak(Fixed(address).find(HANDSHAKE_TIMEOUT_S), own)
 
 
 def _speak(address: str, keys: DeviceKeys) -> Iterator[Finding]:

@@ -18,11 +18,11 @@ from typing import ClassVar
 
 from slfac.server.back import BackHalf, Batch, Outcome, Portion
 from slfac.server.fronts import average_fronts
-from slfac.server.modes.base import Mode, Turn
+from slfac.server.modes.base import StepMode, Turn
 from slfac.wire.bundle import State
 
 
-class Asynchronous(Mode):
+class Asynchronous(StepMode):
     """Asynchronous split learning.
 
     Args:

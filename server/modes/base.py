@@ -87,24 +87,6 @@ class Mode(abc.ABC):
             Their indices in the order to train in; empty to wait for more.
         """
 
-    @abc.abstractmethod
-    def train(
-        self, batches: Mapping[int, Batch], portion: Portion | None = None
-    ) -> dict[int, Outcome]:
-        """Train the back half on batches.
-
-        Args:
-            batches: By device, in the order to train in.
-            portion: Which portion of a training this is; None for the whole of one, which a
-                mode without ``in_parts`` always gets. The last one may have no batches.
-
-        Returns:
-            What each device gets back; none for a device whose batch the back half left out.
-
-        Raises:
-            TrainingError: Training diverged.
-        """
-
     def hand_on(self, front: State, arrived: State) -> State:
         """What the next device is called with, when a device has finished its round.
 
@@ -161,3 +143,25 @@ class Mode(abc.ABC):
         """
         if tensors:
             raise KeyError(next(iter(tensors)))
+
+
+class StepMode(Mode):
+    """A way of split learning whose step is one request: smashed data and targets."""
+
+    @abc.abstractmethod
+    def train(
+        self, batches: Mapping[int, Batch], portion: Portion | None = None
+    ) -> dict[int, Outcome]:
+        """Train the back half on batches.
+
+        Args:
+            batches: By device, in the order to train in.
+            portion: Which portion of a training this is; None for the whole of one, which a
+                mode without ``in_parts`` always gets. The last one may have no batches.
+
+        Returns:
+            What each device gets back; none for a device whose batch the back half left out.
+
+        Raises:
+            TrainingError: Training diverged.
+        """

@@ -13,6 +13,7 @@ from slfac.server.modes.parallel import Parallel
 from slfac.server.modes.relay import Relay
 from slfac.server.modes.sfl_v1 import SflV1
 from slfac.server.modes.sfl_v2 import SflV2
+from slfac.server.modes.u_shaped import UShaped
 from slfac.wire.errors import SettingsError
 
 _AUTO = "auto"
@@ -36,11 +37,12 @@ class ModeSpec:
     make: Callable[[BackHalf, int], Mode]
 
 
-def parse_mode(spec: str) -> ModeSpec:
+def parse_mode(spec: str, *, head: bool = False) -> ModeSpec:
     """Read the setting ``mode``.
 
     Args:
         spec: A name of :func:`mode_names`, ``auto``, or ``async`` with ``staleness``.
+        head: Whether the bundle has a head, which decides what ``auto`` is.
 
     Returns:
         What it chooses.
@@ -51,12 +53,13 @@ def parse_mode(spec: str) -> ModeSpec:
     name, values = parse_spec(spec)
     fields = Fields(name, values)
     modes: dict[str, tuple[type[Mode], Callable[[BackHalf, int], Mode]]] = {
+        UShaped.name: (UShaped, lambda back, _: UShaped(back)),
         Parallel.name: (Parallel, lambda back, _: Parallel(back)),
         SflV1.name: (SflV1, SflV1),
         SflV2.name: (SflV2, SflV2),
         Relay.name: (Relay, lambda back, _: Relay(back)),
     }
-    modes[_AUTO] = modes[Parallel.name]
+    modes[_AUTO] = modes[UShaped.name if head else Parallel.name]
     if name == Asynchronous.name:
         staleness = fields.integer("staleness", _STALENESS, low=0, high=10**6)
         modes[name] = Asynchronous, lambda back, _: Asynchronous(back, staleness)
@@ -79,11 +82,20 @@ def make_mode(spec: str, back: BackHalf, seed: int) -> Mode:
         The mode.
 
     Raises:
-        SettingsError: There is no such mode.
+        SettingsError: There is no such mode, or the bundle was not made for it.
     """
-    return parse_mode(spec).make(back, seed)
+    head = bool(back.manifest.head)
+    chosen = parse_mode(spec, head=head)
+    if head != (chosen.name == UShaped.name):
+        raise SettingsError(
+            f"setting mode is {spec!r}, and the bundle has {'a' if head else 'no'} head",
+            "use mode u-shaped, or a bundle that was exported without --head-cut"
+            if head
+            else "use another mode, or export the bundle with --head-cut",
+        )
+    return chosen.make(back, seed)
 
 
 def mode_names() -> tuple[str, ...]:
     """Names of all modes."""
-    return tuple(kind.name for kind in (Parallel, SflV1, SflV2, Relay, Asynchronous))
+    return tuple(kind.name for kind in (Parallel, SflV1, SflV2, Relay, Asynchronous, UShaped))

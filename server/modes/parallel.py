@@ -11,11 +11,11 @@ from typing import ClassVar
 
 from slfac.server.back import Batch, Outcome, Portion
 from slfac.server.fronts import average_fronts
-from slfac.server.modes.base import Mode, Turn
+from slfac.server.modes.base import StepMode, Turn
 from slfac.wire.bundle import State
 
 
-class Parallel(Mode):
+class Parallel(StepMode):
     """Parallel split learning (PSL)."""
 
     name: ClassVar[str] = "parallel"

@@ -13,11 +13,11 @@ from collections.abc import Mapping, Set
 from typing import ClassVar
 
 from slfac.server.back import Batch, Outcome, Portion
-from slfac.server.modes.base import Mode, Turn
+from slfac.server.modes.base import StepMode, Turn
 from slfac.wire.bundle import State
 
 
-class Relay(Mode):
+class Relay(StepMode):
     """Vanilla split learning."""
 
     name: ClassVar[str] = "relay"

@@ -18,12 +18,12 @@ import torch
 
 from slfac.server.back import BackHalf, Batch, Outcome, Portion
 from slfac.server.fronts import average_fronts
-from slfac.server.modes.base import Mode, Turn
+from slfac.server.modes.base import StepMode, Turn
 from slfac.server.optim_state import flatten_optimizer, load_optimizer
 from slfac.wire.bundle import State
 
 
-class SflV1(Mode):
+class SflV1(StepMode):
     """SplitFedV1.
 
     Args:

@@ -16,11 +16,11 @@ import numpy as np
 
 from slfac.server.back import BackHalf, Batch, Outcome, Portion
 from slfac.server.fronts import average_fronts
-from slfac.server.modes.base import Mode, Turn
+from slfac.server.modes.base import StepMode, Turn
 from slfac.wire.bundle import State
 
 
-class SflV2(Mode):
+class SflV2(StepMode):
     """SplitFedV2.
 
     Args:

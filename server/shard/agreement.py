@@ -12,7 +12,17 @@ from slfac.server.settings import ServerSettings
 from slfac.wire.errors import SettingsError
 
 # What may be each machine's own: nothing of it bears on the weights.
-_OWN = {"bundle", "keys", "data", "bind", "advertise", "torch_device", "threads"}
+_OWN = {
+    "bundle",
+    "keys",
+    "data",
+    "bind",
+    "advertise",
+    "torch_device",
+    "threads",
+    "page",
+    "prometheus",
+}
 
 
 class Stand(msgspec.Struct, frozen=True):

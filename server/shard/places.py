@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from slfac.server.live.address import ListenAddress, parse_listen
 from slfac.server.shard.torchrun import Torchrun
+from slfac.wire.addresses import check_address, is_everywhere, join_address, split_address
 from slfac.wire.errors import SettingsError
-from slfac.wire.sockets import check_address, split_address
 
-_ANYWHERE = ("0.0.0.0", "[::]", "*")  # noqa: S104 - compared with, not bound
 _LAST_PORT = 65535
 
 
@@ -54,15 +54,33 @@ def own_bind(bind: str, torchrun: Torchrun) -> str:
         SettingsError: There is no such port.
     """
     host, port = split_address(bind)
-    if port == "*":
+    if not port:
         return bind
-    own = int(port) + torchrun.local_rank
+    own = port + torchrun.local_rank
     if own > _LAST_PORT:
         raise SettingsError(
             f"setting bind is {bind}, and rank {torchrun.rank} would listen on port {own}",
             "choose a lower port",
         )
-    return f"tcp://{host}:{own}"
+    return join_address(host, own)
+
+
+def own_listen(listen: str, torchrun: Torchrun) -> str:
+    """Where a rank serves its page or metrics: like sockets for devices, on ports of their own.
+
+    Args:
+        listen: The setting, ``[HOST:]PORT``; empty for nowhere.
+        torchrun: The rank.
+
+    Returns:
+        The same, for this rank.
+    """
+    if not listen:
+        return listen
+    place = parse_listen(listen)
+    return (
+        str(ListenAddress(place.host, place.port + torchrun.local_rank)) if place.port else listen
+    )
 
 
 def told_address(bound: str, advertise: str, torchrun: Torchrun) -> str:
@@ -83,7 +101,7 @@ def told_address(bound: str, advertise: str, torchrun: Torchrun) -> str:
     host, port = split_address(bound)
     if advertise:
         host = advertise
-    elif host in _ANYWHERE:
+    elif is_everywhere(host):
         if torchrun.local_world != torchrun.world:
             raise SettingsError(
                 f"rank {torchrun.rank} listens at {bound}, and devices that reach another machine "
@@ -91,4 +109,4 @@ def told_address(bound: str, advertise: str, torchrun: Torchrun) -> str:
                 "pass --advertise HOST on each machine, or --bind with its own address",
             )
         host = "*"
-    return check_address(f"tcp://{host}:{port}")
+    return check_address(join_address(host, port))

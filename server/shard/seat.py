@@ -16,7 +16,7 @@ from slfac.server.shard.agreement import agree
 from slfac.server.shard.evaluator import SharedEvaluator
 from slfac.server.shard.folder import RankFolder
 from slfac.server.shard.group import Group, RankLostError
-from slfac.server.shard.places import own_bind, share_out, told_address
+from slfac.server.shard.places import own_bind, own_listen, share_out, told_address
 from slfac.server.shard.torchrun import Torchrun
 from slfac.wire.bundle import Bundle
 from slfac.wire.errors import LinkError, SettingsError, SlfacError
@@ -69,7 +69,15 @@ class ShardSeat(Seat):
         self._folder = RankFolder(settings.out, torchrun)
         bind = own_bind(settings.bind, torchrun)
         self._again = self._folder.take(resume=settings.resume) == "again"
-        own = {"out": self._folder.path, "bind": bind, "micro_batches": 1}
+        own = {
+            "out": self._folder.path,
+            "bind": bind,
+            "micro_batches": 1,
+            # Whoever finds one rank is sent on.
+            "announce": settings.announce and torchrun.rank == 0,
+            "page": own_listen(settings.page, torchrun),
+            "prometheus": own_listen(settings.prometheus, torchrun),
+        }
         self.settings = settings.model_copy(update=own)
         resumes = self._again or settings.resume
         found = (

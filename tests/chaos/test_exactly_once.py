@@ -31,7 +31,9 @@ BOUNDARIES = Schedule(
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
-    return bundle_with_everything(tmp_path_factory.mktemp("chaos") / "bundle")
+    """The bundle of a mode."""
+    folder = tmp_path_factory.mktemp("chaos")
+    return functools.cache(lambda mode: bundle_with_everything(folder / mode, mode))
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def undisturbed(bundle, digits):
 
     @functools.cache
     def weights(mode):
-        with fresh_site(bundle, digits) as site:
+        with fresh_site(bundle(mode), digits) as site:
             chaos = Chaos(site, mode)
             ended = chaos.run(Schedule())
             assert len([e for e in chaos.events() if e["event"] == "step"]) == ROUNDS * 5 * 3
@@ -58,11 +60,12 @@ def undisturbed(bundle, digits):
         ("parallel", random_schedule(0)),
         ("relay", random_schedule(5)),
         ("sfl-v1", random_schedule(6)),
+        ("u-shaped", random_schedule(7)),
     ],
-    ids=["boundaries", "0", "relay", "sfl-v1"],
+    ids=["boundaries", "0", "relay", "sfl-v1", "u-shaped"],
 )
 def test_kills_and_cuts_leave_no_trace_in_the_weights(mode, schedule, bundle, digits, undisturbed):
-    with fresh_site(bundle, digits) as site:
+    with fresh_site(bundle(mode), digits) as site:
         chaos = Chaos(site, mode)
         assert chaos.run(schedule) == undisturbed(mode)
         events = chaos.events()

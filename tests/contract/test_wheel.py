@@ -36,7 +36,10 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     untracked = {name for name in names - expected if (ROOT / name[6:]).is_file()}
     # A file that is not yet committed gets into the wheel as well; anything else must not.
     assert names - untracked == expected
-    assert all(name.rpartition(".")[2] in {"py", "css", "txt", "npz"} for name in untracked)
+    assert all(
+        name.rpartition(".")[2] in {"py", "css", "html", "js", "svg", "txt", "npz"}
+        for name in untracked
+    )
 
 
 def test_a_file_in_the_wheel_is_the_one_in_the_tree(wheel):
@@ -52,7 +55,10 @@ def test_the_wheel_says_who_it_is(wheel):
     metadata = wheel[f"{folder}/METADATA"].decode()
     assert f"Version: {__version__}" in metadata
     assert "Requires-Python: >=3.10" in metadata
-    for extra in ("device", "images", "server", "export", "testbed", "all"):
+    for extra in (
+        *("device", "images", "discovery", "server", "tensorboard"),
+        *("export", "testbed", "all"),
+    ):
         assert f"Provides-Extra: {extra}\n" in metadata
     # Nothing is installed without an extra.
     assert not [

@@ -32,6 +32,7 @@ MESSAGES = typing.get_args(messages.Message)
 NESTED = [
     messages.Section,
     messages.Timings,
+    messages.Clock,
     messages.Plan,
     messages.Partition,
     messages.Summary,
@@ -43,6 +44,7 @@ MANIFEST = [
     manifest.RandomSpec,
     manifest.Graphs,
     manifest.Graph,
+    manifest.Head,
     manifest.Preprocessing,
     manifest.BackSpec,
     manifest.FileEntry,
@@ -236,7 +238,11 @@ def named(values, names):
     # A default that is not empty is quoted right before these words.
     kept = re.compile(r".*?(?:`([^`]*)`)? where older writers leave it out")
     absent = [
-        float(match[1]) if row[1].startswith(("int", "float")) else match[1] or ""
+        []
+        if row[1].startswith("array")
+        else float(match[1])
+        if row[1].startswith(("int", "float"))
+        else match[1] or ""
         for row in names
         if (match := kept.fullmatch(row[2]))
     ]
@@ -245,8 +251,8 @@ def named(values, names):
     for (name, kind, _), value in zip(names, values, strict=True):
         if kind in STRUCTS:
             out[name] = named(value, STRUCTS[kind])
-        elif kind.endswith(": Section"):
-            out[name] = [named(item, STRUCTS["Section"]) for item in value]
+        elif kind.startswith("array") and (item := kind.rpartition(": ")[2]) in STRUCTS:
+            out[name] = [named(one, STRUCTS[item]) for one in value]
         else:
             out[name] = "NaN" if isinstance(value, float) and math.isnan(value) else value
     return out

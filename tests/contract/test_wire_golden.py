@@ -18,6 +18,7 @@ from slfac.wire.frame import decode_header, encode_header
 from slfac.wire.messages import (
     Bye,
     Chunk,
+    Clock,
     Credit,
     Echo,
     Hello,
@@ -42,6 +43,8 @@ SESSION = 0x123456789ABCDEF
 TIMINGS = Timings(0.25, 4.5, 1.125, 2.0, 30.75, 0.5, 5.25, 0.125, 44.75)
 SMASHED = Section("smashed", "pool1", "slfac", (32, 16, 14, 14), "float32", 12345, 0xDEADBEEF)
 TARGET = Section("target", "target", "none", (32,), "int64", 262, 0x01020304)
+MIDDLE = Section("smashed", "middle", "slfac", (32, 64), "float32", 2345, 0x0BADCAFE)
+MIDDLE_GRADIENT = Section("gradient", "middle", "slfac", (32, 64), "float32", 3456, 0x0BADF00D)
 FILE = Section("bundle", "manifest.json", "", (), "", 4096, 0)
 PLAN = Plan(
     10, 32, 0, "sgd:lr=0.05,momentum=0.9", "slfac", "none", 7, Partition(), "cosine:warmup=2", 4, 1
@@ -50,7 +53,7 @@ CASES = {
     "hello": Hello(SESSION, False, 1 << 20, "0.1.0", "pi-1", ""),
     "hello-resume": Hello(1, True, 131072, "0.1.0", "device", BUNDLE),
     "welcome": Welcome(
-        SESSION, False, "9f8e7d6c", "20260101-a1b2", "pi-1", 0, 3, BUNDLE, 1 << 20, PLAN
+        SESSION, False, "9f8e7d6c", "20260101-a1b2", "pi-1", 0, 3, BUNDLE, 1 << 20, PLAN, "0.1.0"
     ),
     "welcome-dirichlet": Welcome(
         2**63 - 1,
@@ -82,7 +85,28 @@ CASES = {
         9600,
         TIMINGS,
         (Section("front", "front", "safetensors", (), "", 70000, 5),),
+        clock=(Clock(-1234.5, 0.75),),
     ),
+    "request-head": Request(
+        SESSION, 3, "r", "head", 0, 1, 32, Timings(), (MIDDLE_GRADIENT,), loss=2.25
+    ),
+    "request-evaluate": Request(SESSION, 4, "r", "evaluate", 9, 300, 32, Timings(), (SMASHED,)),
+    "request-score": Request(
+        SESSION,
+        5,
+        "r",
+        "score",
+        9,
+        300,
+        1000,
+        Timings(),
+        (),
+        loss=0.75,
+        accuracy=0.5,
+        balanced_accuracy=0.375,
+    ),
+    "reply-outputs": Reply(SESSION, 2, "step", 0, "train", math.nan, 0.5, 4.25, 0.75, (MIDDLE,)),
+    "reply-evaluate": Reply(SESSION, 301, "front", 9, "evaluate", math.nan, 0.0, 0.0, 0.0, ()),
     "reply-step": Reply(
         SESSION,
         2,
@@ -119,6 +143,7 @@ OLDER = (
     "request-step-without-parts",
     "welcome-without-parts",
     "welcome-without-schedule",
+    "welcome-without-software",
 )
 
 

@@ -25,7 +25,7 @@ DEVICES = 3
 ROUNDS = 12
 STEPS = 5
 # Those whose weights do not depend on who was first.
-MODES = ("parallel", "sfl-v1", "sfl-v2", "relay")
+MODES = ("parallel", "sfl-v1", "sfl-v2", "relay", "u-shaped")
 MODES_IN_PARTS = ("parallel", "sfl-v1", "relay")
 SETTINGS = {
     "--rounds": ROUNDS,
@@ -220,17 +220,20 @@ def fresh_site(bundle: Path, data: Path) -> Iterator[Site]:
         yield Site.make(Path(folder), bundle, data, DEVICES)
 
 
-def bundle_with_everything(folder: Path) -> Path:
-    """A front with dropout and BatchNorm, and a back half with both; images of 12x12."""
+def bundle_with_everything(folder: Path, mode: str = "parallel") -> Path:
+    """Dropout and BatchNorm in front, back and, where the mode has one, head; of 12x12 images."""
+    if mode == "u-shaped":
+        return _export("resting_cnn_in_three", folder, cut="pool", head_cut="pool2", size=12)
     return _export("resting_cnn", folder, cut="pool", size=12)
 
 
-def bundle_for_parts(folder: Path) -> Path:
+def bundle_for_parts(folder: Path, mode: str = "parallel") -> Path:
     """A front with dropout, and a back half with the same; images of 8x8."""
+    del mode
     return _export("dropping_cnn", folder, cut="relu", size=8)
 
 
-def _export(model: str, folder: Path, *, cut: str, size: int) -> Path:
+def _export(model: str, folder: Path, *, cut: str, size: int, head_cut: str = "") -> Path:
     from slfac.export import export_bundle
     from slfac.wire.manifest import Preprocessing
 
@@ -238,6 +241,7 @@ def _export(model: str, folder: Path, *, cut: str, size: int) -> Path:
         model=f"harness.dropping:{model}",
         kwargs={},
         cut=cut,
+        head_cut=head_cut,
         input_shape=(1, size, size),
         out=folder,
         num_classes=10,
@@ -259,19 +263,19 @@ def main() -> int:
         root = Path(folder)
         parts = args.micro_batches
         make, size = (bundle_for_parts, 8) if parts > 1 else (bundle_with_everything, 12)
-        bundle = make(root / "bundle")
         data = write_digits(root / "digits", train=240, test=60, size=size)
         modes = MODES_IN_PARTS if parts > 1 else MODES
+        bundles = {mode: make(root / mode, mode) for mode in modes}
         expected = {}
         for mode in modes:
-            with fresh_site(bundle, data) as site:
+            with fresh_site(bundles[mode], data) as site:
                 expected[mode] = Chaos(site, mode, parts).run(Schedule())
         killed = "killed, at line of metrics"
         _say(f"{'schedule':>8} {'mode':8} {killed:60} {'cuts':>4} {'s':>6}  weights")
         for seed in range(args.seed, args.seed + args.schedules):
             schedule, mode = random_schedule(seed), modes[seed % len(modes)]
             start_s = time.monotonic()
-            with fresh_site(bundle, data) as site:
+            with fresh_site(bundles[mode], data) as site:
                 given = Chaos(site, mode, parts).run(schedule)
             same = given == expected[mode]
             failed += not same

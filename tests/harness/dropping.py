@@ -53,3 +53,34 @@ def resting_cnn(*, num_classes: int) -> nn.Module:
             fc=nn.Linear(288, num_classes),
         )
     )
+
+
+def resting_cnn_in_three(*, num_classes: int) -> nn.Module:
+    """Dropout and BatchNorm before, between and behind two places to cut.
+
+    Args:
+        num_classes: Width of the output.
+
+    Returns:
+        The model, for images ``(1, 12, 12)``: to be cut at ``pool`` and at ``pool2``.
+    """
+    return nn.Sequential(
+        OrderedDict(
+            conv=nn.Conv2d(1, 8, 3, padding=1),
+            norm=nn.BatchNorm2d(8),
+            relu=nn.ReLU(),
+            drop=nn.Dropout(0.2),
+            pool=nn.MaxPool2d(2),
+            conv2=nn.Conv2d(8, 8, 3, padding=1),
+            norm2=nn.BatchNorm2d(8),
+            relu2=nn.ReLU(),
+            drop2=nn.Dropout(0.2),
+            pool2=nn.MaxPool2d(2),
+            flatten=nn.Flatten(),
+            fc=nn.Linear(72, 16),
+            norm3=nn.BatchNorm1d(16),
+            relu3=nn.ReLU(),
+            drop3=nn.Dropout(0.2),
+            out=nn.Linear(16, num_classes),
+        )
+    )

@@ -125,7 +125,8 @@ class ModeTwin:
                 if turn is not None:
                     self._fronts[order[0]].load(self._fronts[turn].module.state_dict())
                 turn = order[0]
-            groups = [order] if self._mode == "parallel" else [[index] for index in order]
+            together = self._mode in {"parallel", "u-shaped"}
+            groups = [order] if together else [[index] for index in order]
             for group in groups:
                 for index, size in zip(group, self._step(group), strict=True):
                     samples[index] += size

@@ -11,20 +11,23 @@ import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from harness.halves import torch_halves
 from harness.mode_twin import ModeTwin, device_batches
 from harness.site import Site, run_site
+from harness.u_twin import UShapedTwin
 from slfac.data import open_dataset, write_idx
 from slfac.export import export_bundle
 from slfac.server.modes.factory import mode_names
+from slfac.server.modes.u_shaped import UShaped
 from slfac.testbed.collect import machine, versions
 from slfac.wire.bundle import Bundle
 from slfac.wire.manifest import Preprocessing
@@ -59,7 +62,7 @@ def run_mode(mode: str, seed: int, data: Path, folder: Path) -> dict[str, Any]:
     Returns:
         A row of the result file.
     """
-    bundle = make_bundle(folder / "bundle", seed)
+    bundle = make_bundle(folder / "bundle", mode, seed)
     site = Site.make(folder, bundle.path, data, DEVICES)
     server, devices = run_site(
         site,
@@ -97,12 +100,13 @@ def run_mode(mode: str, seed: int, data: Path, folder: Path) -> dict[str, Any]:
     }
 
 
-def make_bundle(folder: Path, seed: int) -> Bundle:
-    """The model, cut behind its first pooling."""
+def make_bundle(folder: Path, mode: str, seed: int) -> Bundle:
+    """The model, cut behind its first pooling, and behind its first dense layer for a head."""
     return export_bundle(
         model="cnn",
         kwargs={},
         cut="pool1",
+        head_cut="relu3" if mode == UShaped.name else "",
         input_shape=(1, 28, 28),
         out=folder,
         num_classes=10,
@@ -119,9 +123,13 @@ def make_twin(mode: str, bundle: Bundle, data: Path, seed: int) -> ModeTwin:
         )[0]
         for i in range(DEVICES)
     ]
-    return ModeTwin(
-        mode, *torch_halves(bundle), draws, lambda p: torch.optim.SGD(p, lr=RATE, momentum=0.9)
-    )
+
+    def make(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.SGD(parameters, lr=RATE, momentum=0.9)
+
+    if mode == UShaped.name:
+        return UShapedTwin(bundle, draws, make)
+    return ModeTwin(mode, *torch_halves(bundle), draws, make)
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

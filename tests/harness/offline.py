@@ -14,6 +14,7 @@ from slfac.wire.messages import Kind, Partition, Plan, Request, Timings
 from slfac.wire.transfer import Frames, Inbox, Part, Transfer, cut_transfer
 
 KEPT = Path(__file__).parents[1] / "data" / "bundles" / "cnn-8x8"
+KEPT_HEAD = KEPT.with_name("cnn-8x8-head")
 RUN = "run-1"
 SESSION = 77
 
@@ -21,6 +22,11 @@ SESSION = 77
 def kept_bundle() -> Bundle:
     """The CNN for 1x8x8 and four classes: smashed data of 4x4x4, no BatchNorm."""
     return open_bundle(KEPT)
+
+
+def kept_head_bundle() -> Bundle:
+    """The same CNN, cut again at its hidden layer of 8: the head is one linear layer."""
+    return open_bundle(KEPT_HEAD)
 
 
 def variant(out: Path, **changes: object) -> Bundle:

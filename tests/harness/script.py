@@ -11,7 +11,8 @@ import numpy as np
 
 from harness.offline import RUN, arrive, collect, front_parts, kept_bundle, request, step_parts
 from slfac.server import server_settings
-from slfac.server.back import BackHalf
+from slfac.server.accelerator import choose_precision
+from slfac.server.back import CPU, BackHalf
 from slfac.server.best import make_watch
 from slfac.server.events import Arrived, Left
 from slfac.server.metrics import Metrics
@@ -57,10 +58,10 @@ class Script:
     def traffic(self, _name):
         return Traffic()
 
-    def join(self, index, session=None):
+    def join(self, index, session=None, **changes):
         self.sessions[index] = session or index + 1
         self.seqs[index] = 0
-        self.ask(index, "join")
+        self.ask(index, "join", **changes)
 
     def ask(self, index, kind, payload=(), **changes):
         self.seqs[index] += 1
@@ -103,9 +104,9 @@ class Script:
 
         self.then[index] = then
 
-    def front(self, index, samples=2, **changes):
+    def front(self, index, samples=2, clock=(), **changes):
         state = {**kept_bundle().front_state(), **changes}
-        self.ask(index, "front", front_parts(state), samples=samples)
+        self.ask(index, "front", front_parts(state), samples=samples, clock=clock)
 
     def obey(self, index, steps=1):
         """A device that does what it should: its steps, its front, goodbye."""
@@ -147,7 +148,8 @@ def run_script(
         **{"rounds": 2, "codec_down": "none", "optimizer": "sgd:lr=0.01", **changes},
     )
     facts = RunFacts("boot", RUN, kept_bundle(), settings.plan(), Roster(names), 10.0)
-    back = BackHalf(facts.bundle, settings.optimizer, settings.allow_factories)
+    precision = choose_precision(settings.precision, CPU)
+    back = BackHalf(facts.bundle, settings.optimizer, settings.allow_factories, precision=precision)
     found = newest_checkpoint(settings.out) if resume else None
     if found is not None:
         found.restore_back(back)

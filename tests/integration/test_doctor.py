@@ -6,17 +6,22 @@ import socket
 import numpy as np
 import pytest
 
+from harness.network import LOOPBACK
 from harness.relay import Relay
 from harness.site import Site, run_site, start_cli
 from slfac import __version__
-from slfac.device.doctor import probing
+from slfac.device import probing
+from slfac.device.doctor import discover
 from slfac.device.doctor import server as doctor_server
+from slfac.device.doctor.discover import check_discovery
 from slfac.device.doctor.server import check_server
 from slfac.server import probes, protocol, service
+from slfac.server.announce import announced
 from slfac.testbed.paced import PacedRelay, parse_link
 from slfac.wire import frame
-from slfac.wire.errors import ProtocolError
-from slfac.wire.keys import AllowList, new_keys
+from slfac.wire.discovery import Offer, fingerprint
+from slfac.wire.errors import MissingExtraError, ProtocolError
+from slfac.wire.keys import AllowList, new_keys, server_keys
 from slfac.wire.messages import Echo, Ping
 
 LINK = [
@@ -223,18 +228,11 @@ def test_a_name_of_which_one_address_listens(monkeypatch):
     assert name.found == "127.0.0.1 (IPv4), 127.0.0.2 (IPv4)"
     assert port_.level == "warning"
     assert "not of 127.0.0.2: nobody listens there" in port_.found
+    assert port_.remedy.endswith("give the address as a number, 127.0.0.1")
     assert handshake.level == "unknown"
 
 
-def has_ipv6():
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
-        return False
-    return True
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"] if has_ipv6() else ["127.0.0.1"])
+@pytest.mark.parametrize("host", LOOPBACK)
 def test_addresses_of_both_kinds(host):
     family, kind, place = (
         (socket.AF_INET6, "IPv6", "[::1]") if ":" in host else (socket.AF_INET, "IPv4", host)
@@ -274,3 +272,69 @@ def test_a_training_with_the_same_key_goes_on_as_if_nobody_had_looked(tmp_path, 
         assert told.bytes_down == device.received_bytes
     for name, tensor in server.finished().front.items():
         assert np.array_equal(tensor, expected[name])
+
+
+@pytest.fixture
+def offers(monkeypatch):
+    """Puts servers on the network as the doctor sees it."""
+
+    def put(*found):
+        monkeypatch.setattr(discover, "browse", lambda *_: [*found])
+
+    return put
+
+
+def offer(run, address, key=""):
+    return Offer(f"lab-{run}", run, key, __version__, (address,))
+
+
+def test_a_server_is_found_and_tried(place):
+    site, address = place
+    with announced(address, run="77aa", key=server_keys(site.keys("server")).public):
+        code, findings, _ = doctor("--keys", str(site.keys("d0")), "--discover")
+    assert code == 0
+    assert findings["discovery"]["level"] == "ok"
+    assert findings["discovery"]["found"].endswith(f"-77aa at {address}")
+    assert list(of_link(findings)) == LINK
+
+
+def test_servers_that_are_not_this_devices_or_too_many_that_are(place, offers):
+    site, address = place
+    ours = fingerprint(server_keys(site.keys("server")).public)
+    cases = [
+        ((), "failed", "no server in 4 s", "--announce"),
+        (
+            (offer("1", address, "ab" * 32),),
+            "failed",
+            "none has the key in server.key: lab-1",
+            "copy",
+        ),
+        (
+            (offer("1", address, ours), offer("2", address, ours)),
+            "failed",
+            f"2 have the key in server.key: lab-1 at {address}, lab-2 at {address}",
+            "--server ADDRESS",
+        ),
+    ]
+    for found, level, said, remedy in cases:
+        offers(*found)
+        (finding,) = check_discovery(site.keys("d0"))
+        assert (finding.level, finding.name) == (level, "discovery")
+        assert said in finding.found
+        assert remedy in finding.remedy
+
+
+def test_discovery_without_a_devices_keys(place, offers, monkeypatch):
+    site, address = place
+    offers(offer("1", address))
+    (finding,) = check_discovery(None)
+    assert (finding.level, finding.found.split(";")[0]) == ("ok", f"lab-1 at {address}")
+    (finding,) = check_discovery(site.keys("server"))
+    assert (finding.level, finding.remedy != "") == ("unknown", True)
+
+    def missing(*_):
+        raise MissingExtraError("a package is missing: zeroconf", "install it")
+
+    monkeypatch.setattr(discover, "browse", missing)
+    (finding,) = check_discovery(None)
+    assert (finding.level, finding.remedy) == ("failed", "install it")

@@ -118,6 +118,8 @@ def test_a_front_with_batch_norm_is_refused_and_streams_in_blocks(tmp_path, norm
 def test_left_to_the_server_a_model_without_batch_norm_takes_four(tmp_path, cnn_bundle, digits):
     _, server, _ = train(tmp_path, cnn_bundle, digits, micro_batches=0, rounds=1)
     assert {line["parts"] for line in server.of_kind("step")} == {4}
+    (run,) = server.of_kind("run")
+    assert (run["micro_batches"], run["settings"]["micro_batches"]) == (4, 0)
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,7 @@ BLOCK = """
         ("msgspec", ["demo"], "testbed"),
         ("rich", ["bench", "codec"], "testbed"),
         ("scipy", ["bench", "codec"], "testbed"),
+        ("rich", ["bench", "overlap"], "testbed"),
         ("torch", ["bench", "codec", "--capture", "a.npz"], "testbed"),
     ],
 )

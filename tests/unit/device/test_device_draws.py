@@ -50,6 +50,15 @@ def test_every_part_of_the_key_counts():
     assert not np.array_equal(two["random.0"], two["random.1"])
 
 
+def test_the_parts_of_a_step_draw_numbers_of_their_own():
+    drawn = [draw(SPECS[:1], 2, 1, 2, 3, 4, part)["random.0"] for part in range(4)]
+    assert not any(np.array_equal(a, b) for a, b in itertools.combinations(drawn, 2))
+    assert drawn[0].ravel()[:6].tolist() == FROZEN_0, "a first part draws what a whole step does"
+    entropy = (0x64726177, 1, 2, 3, 4, 0, 2)
+    expected = np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))
+    assert np.array_equal(drawn[2], expected.random((2, 2, 3), dtype=np.float32))
+
+
 def test_they_are_uniform():
     many = draw((RandomSpec("random.0", (1000,), True),), 100, 7, 0, 0, 0)["random.0"]
     counts = np.bincount((many * 20).astype(int).ravel(), minlength=20)

@@ -53,6 +53,32 @@ def test_backward_gives_the_gradient_of_each_parameter(front):
         assert gradients[name][at] == pytest.approx((sides[0] - sides[1]) / 2e-6, rel=1e-3)
 
 
+def test_the_parts_of_a_batch_add_up_to_its_gradient(front):
+    x = images(6)
+    (z,) = front.forward(x)
+    upstream = np.random.default_rng(1).normal(size=z.shape).astype(np.float32)
+    whole = front.backward([upstream])
+    spans = [slice(0, 1), slice(1, 4), slice(4, 6)]
+    for part, span in enumerate(spans):
+        (own,) = front.forward(x[span], part=part)
+        assert np.allclose(own, z[span], atol=1e-6)
+    held = front.held_bytes
+    found = {part: front.backward([upstream[spans[part]]], part) for part in (1, 0, 2)}
+    for name, gradient in whole.items():
+        total = sum(found[part][name] for part in found)
+        assert np.allclose(total, gradient, rtol=1e-4, atol=1e-5)
+    front.forward(x)
+    assert front.held_bytes == pytest.approx(held, rel=0.01), "parts hold what the batch does"
+    front.load(front.state())
+    assert front.held_bytes == 0
+
+
+def test_each_part_has_its_own_forward_pass(front):
+    front.forward(images(), part=1)
+    with pytest.raises(TrainingError, match="without a forward pass"):
+        front.backward([np.zeros((3, 4, 4, 4), np.float32)], 0)
+
+
 def test_a_step_without_its_gradient_leaves_no_trace(front):
     before = {name: value.copy() for name, value in front.state().items()}
     front.forward(images())

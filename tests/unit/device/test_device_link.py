@@ -9,10 +9,14 @@ import pytest
 import zmq
 
 from harness.offline import plan
+from slfac import __version__
+from slfac.device import caller, routes
+from slfac.device.caller import Patience
 from slfac.device.link import Link
-from slfac.wire.errors import AuthError, LinkError, ProtocolError, SettingsError
+from slfac.device.routes import Fixed
+from slfac.wire.errors import AuthError, LinkError, ProtocolError, RefusedError, SettingsError
 from slfac.wire.frame import decode_header, encode_header
-from slfac.wire.messages import Hello, Refusal, Reply, Section, Welcome
+from slfac.wire.messages import Echo, Hello, Probe, Refusal, Reply, Section, Welcome
 
 pytestmark = pytest.mark.device
 
@@ -25,16 +29,19 @@ def link(port):
     """Makes a link to the port; it is closed when the test ends."""
     with contextlib.ExitStack() as made:
 
-        def make(connect_timeout_s=20.0, reconnect_timeout_s=20.0):
+        def make(
+            connect_timeout_s=20.0, reconnect_timeout_s=20.0, enrolled_s=0.0, host="127.0.0.1"
+        ):
+            lines = []
             device = Link(
-                address=f"tcp://127.0.0.1:{port}",
+                where=Fixed(f"tcp://{host}:{port}"),
                 keys=None,
                 name="d",
                 bundle_id="",
-                connect_timeout_s=connect_timeout_s,
-                reconnect_timeout_s=reconnect_timeout_s,
-                on_status=str,
+                patience=Patience(connect_timeout_s, reconnect_timeout_s, enrolled_s),
+                on_status=lines.append,
             )
+            device.lines = lines
             made.callback(device.close)
             return device
 
@@ -67,17 +74,23 @@ class HangsUp:
                 with device, contextlib.suppress(OSError):
                     if self._shakes_hands:
                         device.sendall(GREETING + bytes([4, len(READY)]) + READY)
-                        while len(device.recv(4096)) < 40:
+                        while 0 < len(device.recv(4096)) < 40:
                             pass
 
 
 class Answers:
     """A ROUTER that greets, and answers each request with what it was given."""
 
-    def __init__(self, port, *sections, sends_on=""):
-        self.hellos = 0
+    def __init__(
+        self, port, *sections, refuse=0, boot="b", software="", welcomes=True, sends_on=""
+    ):
+        self.hellos = []
+        self.requests = []
         self._sections = sections
+        self._refuse = refuse
         self._sends_on = sends_on
+        self._said = (boot, software)
+        self._welcomes = welcomes
         self._context = zmq.Context()
         self._router = self._context.socket(zmq.ROUTER)
         self._router.linger = 0
@@ -100,20 +113,27 @@ class Answers:
             if not self._router.poll(50):
                 continue
             identity, head, _ = self._router.recv_multipart()
-            told = decode_header(head)
-            self.hellos += isinstance(told, Hello)
-            if isinstance(told, Hello) and self._sends_on:
-                answer = Refusal(told.session, "elsewhere", "go", self._sends_on)
-            elif isinstance(told, Hello):
-                answer = Welcome(
-                    told.session, told.resume, "b", "r", "d", 0, 1, "0" * 64, 1 << 20, plan()
-                )
-            else:
-                answer = Reply(
-                    told.session, told.seq, told.kind, 0, "train", 0.0, 0.0, 0.0, 0.0,
-                    self._sections,
-                )  # fmt: skip
+            answer = self._answer(decode_header(head))
             self._router.send_multipart([identity, encode_header(answer), b""])
+
+    def _answer(self, told):
+        if isinstance(told, Probe):
+            return Echo(told.session, told.seq, "", time.time_ns())
+        if isinstance(told, Hello):
+            self.hellos.append(told)
+            if len(self.hellos) <= self._refuse:
+                return Refusal(told.session, "device 'd' is not part of this run", "restart it")
+            if self._sends_on:
+                return Refusal(told.session, "elsewhere", "go", self._sends_on)
+            boot, software = self._said
+            known = told.resume and self._welcomes
+            return Welcome(
+                told.session, known, boot, "r", "d", 0, 1, "0" * 64, 1 << 20, plan(), software
+            )
+        self.requests.append(told)
+        return Reply(
+            told.session, told.seq, told.kind, 0, "train", 0.0, 0.0, 0.0, 0.0, self._sections
+        )
 
 
 def free_port():
@@ -189,22 +209,129 @@ def test_a_tunnel_that_stays_silent_is_a_server_that_did_not_come_back(port, lin
     assert caught.type is LinkError
 
 
+@pytest.fixture
+def quickly(monkeypatch):
+    monkeypatch.setattr(caller, "_REFUSED_BACKOFF_S", (0.05,))
+
+
+@pytest.mark.usefixtures("quickly")
+def test_who_is_told_to_wait_asks_again_until_it_is_let_in(port, link):
+    device = link(enrolled_s=20.0)
+    with Answers(port, refuse=4) as server:
+        assert device.join().run == "r"
+        assert len(server.hellos) == 5
+    said = [line for line in device.lines if "trying again" in line]
+    assert len(said) == 1, "not once an attempt"
+    assert said[0].startswith("device 'd' is not part of this run; restart it; trying again for")
+
+
+@pytest.mark.usefixtures("quickly")
+def test_waiting_ends_with_what_the_server_said(port, link):
+    device = link(enrolled_s=0.5, connect_timeout_s=0.2)
+    started_s = time.monotonic()
+    with Answers(port, refuse=99), pytest.raises(RefusedError, match="not part of this run"):
+        device.join()
+    assert time.monotonic() - started_s >= 0.4
+
+
+@pytest.mark.usefixtures("quickly")
+@pytest.mark.parametrize("met", [False, True])
+def test_who_is_not_told_to_wait_or_was_in_before_takes_no_for_an_answer(port, link, met):
+    device = link(enrolled_s=20.0 if met else 0.0)
+    if met:
+        with Answers(port):
+            device.join()
+    with Answers(port, refuse=99) as server:
+        with pytest.raises(RefusedError, match="not part of this run"):
+            device.request("join", max_reply_bytes=0) if met else device.join()
+        assert len(server.hellos) == 1
+
+
+def test_a_server_that_was_started_again_is_noticed(port, link):
+    device = link()
+    with Answers(port, boot="one"):
+        device.join()
+    with Answers(port, boot="one"):
+        device.request("join", max_reply_bytes=0)
+    assert not any("started again" in line for line in device.lines)
+    with Answers(port, boot="two"):
+        device.request("join", max_reply_bytes=0)
+    assert "the server was started again: it is another process than before" in device.lines
+
+
+@pytest.mark.parametrize(("software", "said"), [("9.9", 1), ("", 0), (__version__, 0)])
+def test_a_server_of_another_release_is_named_once(port, link, software, said):
+    device = link()
+    for _ in range(2):
+        with Answers(port, software=software):
+            device.join()
+    lines = [line for line in device.lines if "install the same release" in line]
+    assert len(lines) == said
+    assert all("the server runs slfac '9.9', this device" in line for line in lines)
+
+
+def test_the_clock_is_told_when_joining_and_once_a_round(port, link):
+    device = link()
+    with Answers(port) as server:
+        device.join()
+        device.request("join", max_reply_bytes=0)
+        for step in range(3):
+            device.request("step", max_reply_bytes=0, step=step)
+        device.request("front", max_reply_bytes=0)
+        device.settle()
+        device.request("front", max_reply_bytes=0)
+        told = [(one.kind, len(one.clock)) for one in server.requests]
+    assert told == [("join", 1), *[("step", 0)] * 3, ("front", 0), ("front", 1)]
+    for one in server.requests:
+        for clock in one.clock:
+            assert 0 < clock.round_trip_ms < 1000
+            assert abs(clock.offset_ms) <= clock.round_trip_ms / 2 + 0.1, "it is one clock"
+
+
+def test_a_name_of_which_another_place_answers_later(port, link, monkeypatch):
+    monkeypatch.setattr(routes, "KNOCK_S", 0.1)
+    plain = socket.getaddrinfo
+
+    def look(host, *arguments, **options):
+        hosts = ("127.0.0.2", "127.0.0.1") if host == "localhost" else (host,)
+        return [info for one in hosts for info in plain(one, *arguments, **options)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look)
+    device = link(host="localhost")
+    joined = []
+    joining = threading.Thread(target=lambda: joined.append(device.join()))
+    joining.start()
+    joining.join(0.5)
+    with Answers(port):
+        joining.join(20)
+    assert len(joined) == 1
+
+
+def test_a_name_that_nothing_answers_at(port, link, monkeypatch):
+    monkeypatch.setattr(routes, "KNOCK_S", 0.1)
+    monkeypatch.setattr(routes, "look_up", lambda *_: ((2, ("127.0.0.1", port)),) * 2)
+    with pytest.raises(LinkError, match=f"no server answered at tcp://localhost:{port} within 1 s"):
+        link(host="localhost", connect_timeout_s=1.0).join()
+
+
 def test_a_device_goes_where_it_is_sent_and_stays_there(port, other_port, link):
     device = link()
     with Answers(port, sends_on=f"tcp://*:{other_port}") as home, Answers(other_port) as other:
         assert device.join().device == "d"
         device.request("join", max_reply_bytes=0)
-        assert (home.hellos, other.hellos) == (1, 1)
+        assert (len(home.hellos), len(other.hellos)) == (1, 1)
 
 
 def test_a_device_asks_at_home_again_when_its_server_has_moved(port, other_port, link, monkeypatch):
-    monkeypatch.setattr("slfac.device.link.PATIENCE_S", 0.3)
+    monkeypatch.setattr("slfac.device.whereabouts.PATIENCE_S", 0.3)
     device, third = link(), free_port()
     with Answers(port, sends_on=f"tcp://127.0.0.1:{other_port}"), Answers(other_port):
         device.join()
     with Answers(port, sends_on=f"tcp://127.0.0.1:{third}"), Answers(third) as moved:
         device.request("join", max_reply_bytes=0)
-        assert moved.hellos == 1
+        assert len(moved.hellos) == 1
+    lost = f"lost the server at tcp://127.0.0.1:{other_port} (sent on by tcp://127.0.0.1:{port}); "
+    assert f"{lost}connecting again" in device.lines
 
 
 def test_servers_that_send_a_device_in_a_circle_are_found_out(port, other_port, link):
@@ -216,7 +343,7 @@ def test_servers_that_send_a_device_in_a_circle_are_found_out(port, other_port, 
         link().join()
 
 
-@pytest.mark.parametrize("nonsense", ["elsewhere", "tcp://*:99999", "ipc:///tmp/x"])
+@pytest.mark.parametrize("nonsense", ["elsewhere", "tcp://*:99999", "tcp://*:*", "ipc:///tmp/x"])
 def test_a_device_that_is_sent_nowhere_says_so(nonsense, port, link):
     with (
         Answers(port, sends_on=nonsense),
@@ -237,6 +364,6 @@ def test_a_device_that_is_sent_to_a_server_which_is_not_there_says_where(port, o
     device = link(connect_timeout_s=0.8)
     with (
         Answers(port, sends_on=f"tcp://*:{other_port}"),
-        pytest.raises(LinkError, match=rf":{other_port} \(sent on by tcp://127.0.0.1:{port}\)"),
+        pytest.raises(LinkError, match=f"no server answered at tcp://127.0.0.1:{other_port}"),
     ):
         device.join()

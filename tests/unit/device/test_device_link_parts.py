@@ -7,10 +7,12 @@ import pytest
 import zmq
 
 from harness.offline import plan
+from slfac.device.caller import Patience
 from slfac.device.link import Link, Share
+from slfac.device.routes import Fixed
 from slfac.wire.errors import ProtocolError, RefusedError
-from slfac.wire.frame import decode_header
-from slfac.wire.messages import Credit, Hello, Refusal, Reply, Request, Welcome
+from slfac.wire.frame import decode_header, encode_header
+from slfac.wire.messages import Credit, Echo, Hello, Probe, Refusal, Reply, Request, Welcome
 from slfac.wire.transfer import WINDOW_BYTES, Inbox, Outbox, Part, cut_transfer
 
 pytestmark = pytest.mark.device
@@ -63,12 +65,21 @@ class Far:
             self._router.close(linger=0)
             self._router = self._context.socket(zmq.ROUTER)
             self._router.linger = 500
-            self._router.bind(f"tcp://127.0.0.1:{self.port}")
+            # libzmq lets go of the port on a thread of its own.
+            while not (self._rebound() or self._ended.is_set()):
+                self._ended.wait(0.01)
             self._peers.clear()
             done.set()
 
         self._orders.put(rebind)
         assert done.wait(WAIT_S)
+
+    def _rebound(self):
+        try:
+            self._router.bind(f"tcp://127.0.0.1:{self.port}")
+        except zmq.ZMQError:
+            return False
+        return True
 
     def _run(self):
         while not self._ended.is_set():
@@ -83,6 +94,10 @@ class Far:
 
     def _hear(self, identity, head, body):
         header = decode_header(head)
+        if isinstance(header, Probe):
+            echo = Echo(header.session, header.seq, "", 0)
+            self._router.send_multipart([identity, encode_header(echo), b""])
+            return
         if isinstance(header, Hello):
             inbox, outbox = Inbox(1 << 24, self._window_bytes), Outbox(header.window_bytes)
             self._peers = {identity: (inbox, outbox)}
@@ -114,12 +129,11 @@ def far():
 @pytest.fixture
 def link(far):
     device = Link(
-        address=f"tcp://127.0.0.1:{far.port}",
+        where=Fixed(f"tcp://127.0.0.1:{far.port}"),
         keys=None,
         name="d",
         bundle_id="",
-        connect_timeout_s=WAIT_S,
-        reconnect_timeout_s=WAIT_S,
+        patience=Patience(WAIT_S, WAIT_S),
         on_status=str,
     )
     device.join()

@@ -37,6 +37,8 @@ def test_defaults():
         ("connect_timeout_s", -1),
         ("connect_timeout_s", float("nan")),
         ("reconnect_timeout_s", -0.1),
+        ("wait_enrolled_s", -1),
+        ("discover", 1),
         ("threads", 0),
         ("threads", 65),
         ("threads", 1.5),
@@ -53,8 +55,14 @@ def test_a_wrong_field_is_named_with_its_value_and_a_remedy(field, value):
 def test_unknown_and_missing_fields_are_named():
     with pytest.raises(SettingsError, match="speed"):
         settings(speed=3)
-    with pytest.raises(SettingsError, match="server"):
+    with pytest.raises(SettingsError, match=r"server is missing; pass --server .* --discover"):
         device_settings(data="d", keys="k")
+
+
+def test_a_server_is_given_or_discovered_and_not_both():
+    assert settings(server=None, discover=True).server is None
+    with pytest.raises(SettingsError, match=r"but discover is set; leave one of them out"):
+        settings(discover=True)
 
 
 def test_no_keys_only_on_loopback_and_only_when_said():

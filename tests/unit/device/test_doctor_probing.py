@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from slfac.device.doctor import probing
-from slfac.device.doctor.probing import Prober
+from slfac.device import probing
+from slfac.device.probing import Prober
 from slfac.wire.errors import LinkError, ProtocolError, RefusedError
 from slfac.wire.frame import MAX_BODY_BYTES, decode_header
 from slfac.wire.messages import Echo, Ping, Refusal

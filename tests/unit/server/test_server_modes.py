@@ -12,10 +12,13 @@ from slfac.server.back import BackHalf, Batch
 from slfac.server.events import Left, Restarted
 from slfac.server.modes.factory import make_mode, mode_names, parse_mode
 from slfac.server.modes.sfl_v1 import SflV1
+from slfac.server.modes.u_shaped import UShaped
 from slfac.wire.bundle import unpack_state
 from slfac.wire.errors import SettingsError, TrainingError
 
 ALLOW = ("slfac.export.models",)
+# The one with heads needs another bundle, and two requests a step: test_server_u_shaped.py.
+MODES = tuple(name for name in mode_names() if name != UShaped.name)
 MOMENTUM = "sgd:lr=0.1,momentum=0.9"
 
 
@@ -49,7 +52,7 @@ def same(one, other):
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("name", mode_names())
+@pytest.mark.parametrize("name", MODES)
 def test_every_mode_trains_every_batch_and_says_which_it_is(train, name):
     trainer = train(obedient(), devices=3, mode=name, rounds=2)
     assert [entry.devices for entry in trainer.rounds] == [3, 3]
@@ -330,7 +333,7 @@ def diverge(script, index, _):
 
 
 def test_where_all_devices_diverge_the_run_ends_in_every_mode(train):
-    for name in mode_names():
+    for name in MODES:
         script = Script()
         for index in range(2):
             script.then[index] = functools.partial(diverge, script, index)
@@ -340,7 +343,7 @@ def test_where_all_devices_diverge_the_run_ends_in_every_mode(train):
 
 
 def test_who_diverges_alone_is_let_go_in_every_mode(train):
-    for name in mode_names():
+    for name in MODES:
         script = obedient(2, steps=1)
         script.then[0] = lambda _, script=script: script.step(0, scale=1e9)
         trainer = train(script, mode=name, out=name, rounds=1)

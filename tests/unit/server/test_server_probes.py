@@ -99,6 +99,22 @@ def test_probes_leave_the_session_of_their_device_and_its_counts_alone(service, 
         service.events.get(timeout=0)
 
 
+def test_probes_of_a_devices_own_session_are_in_its_counts(service, connect):
+    device, probing, foreign = connect(), connect(), connect()
+    assert isinstance(device(HELLO)[0], Welcome)
+    traffic = service.traffic("a")
+    probes = [Probe(SESSION, seq, 100) for seq in (1, 2)]
+    (echo, body), _ = (probing(probe, bytes(10)) for probe in probes)
+    sent = [encode_header(message) for message in (HELLO, *probes)]
+    assert traffic.up.bytes == sum(map(len, sent)) + 20
+    # What the second answer takes may not be counted yet.
+    assert traffic.down.messages >= 2
+    assert traffic.down.bytes > len(encode_header(echo)) + len(body)
+    assert traffic.connections == 2
+    foreign(Probe(SESSION + 1, 1, 0))
+    assert traffic.connections == 2
+
+
 def answer_join(service):
     """Answer a device's request to join, as the trainer does."""
     assert isinstance(service.events.get(timeout=WAIT_S), Arrived)
@@ -110,6 +126,60 @@ def test_a_device_that_is_not_of_the_run_is_told_so(connect):
     refusal, _ = connect("late")(Probe(5, 1, 0))
     assert isinstance(refusal, Refusal)
     assert "'late' is not part of this run" in refusal.reason
+
+
+@pytest.fixture
+def keyless():
+    """Speaks to a server without keys: a function that opens a connection of its own."""
+    service = Service(
+        address="tcp://127.0.0.1:*", keys=None, facts=FACTS, max_request_bytes=1 << 20
+    )
+    service.start()
+    with contextlib.closing(service), zmq.Context() as context, contextlib.ExitStack() as opened:
+
+        def connect():
+            socket = opened.enter_context(context.socket(zmq.DEALER))
+            socket.linger = 0
+            socket.connect(service.address)
+
+            def ask(message):
+                socket.send_multipart([encode_header(message), b""])
+                assert socket.poll(WAIT_S * 1000), "the server says nothing"
+                return decode_header(socket.recv_multipart()[0])
+
+            return ask
+
+        connect.service = service
+        yield connect
+
+
+def test_a_server_without_keys_answers_whoever_can_reach_it(keyless):
+    device, one, other = keyless(), keyless(), keyless()
+    assert isinstance(device(HELLO), Welcome)
+    for seq in range(3):
+        assert (one(Probe(5, seq, 0)).seq, other(Probe(6, seq, 0)).session) == (seq, 6)
+    assert isinstance(device(Probe(5, 1, 0)), Refusal)
+
+
+def test_without_keys_a_session_tells_whose_probe_it_is(keyless):
+    device, own, other = keyless(), keyless(), keyless()
+    device(HELLO)
+    own(Probe(SESSION, 1, 0))
+    other(Probe(5, 1, 0))
+    assert keyless.service.traffic("a").connections == 2
+
+
+def test_who_has_probed_a_server_without_keys_does_not_become_a_device(keyless):
+    ask = keyless()
+    assert isinstance(ask(Probe(5, 1, 0)), Echo)
+    refusal = ask(HELLO)
+    assert "a probe and another message came on one connection" in refusal.reason
+
+
+@pytest.mark.parametrize("name", ["", "b"])
+def test_a_server_without_keys_takes_devices_of_the_run_alone(keyless, name):
+    refusal = keyless()(Hello(SESSION, False, WINDOW_BYTES, "0", name, ""))
+    assert f"device {name!r} is not part of this run" in refusal.reason
 
 
 @pytest.mark.parametrize("messages", [(HELLO, Probe(5, 1, 0)), (Probe(5, 1, 0), HELLO)])

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from harness.ends import GRACE_S, Ends, drain, messages, reply
 from harness.offline import KEPT, RUN, SESSION, collect, kept_bundle, plan, request
 from slfac.server.connection import Connection
 from slfac.server.events import Arrived, Left, Lost, Restarted
-from slfac.server.protocol import PING_EVERY_S, Protocol, RunFacts, refuse_connection
-from slfac.server.roster import Roster
+from slfac.server.protocol import PING_EVERY_S, refuse_connection
 from slfac.wire.bundle import install_bundle, open_bundle
 from slfac.wire.errors import BundleError, ProtocolError
 from slfac.wire.frame import MAX_BODY_BYTES, decode_header
@@ -23,64 +23,13 @@ from slfac.wire.messages import (
     Hello,
     Ping,
     Refusal,
-    Reply,
     Summary,
     Timings,
     Welcome,
 )
 from slfac.wire.transfer import WINDOW_BYTES, Part, cut_transfer
 
-GRACE_S = 10.0
 BYE = Bye(SESSION, True, Timings(), Summary(False, 1, 2, 3, "3", "1", "x", 4))
-
-
-class Ends:
-    """The protocol with the device ends of its connections."""
-
-    def __init__(self, bundle=None, **changes):
-        self.events = []
-        run = plan(**changes)
-        self.protocol = Protocol(
-            RunFacts("boot", RUN, bundle or kept_bundle(), run, Roster(("a", "b")), GRACE_S),
-            self.events.append,
-        )
-        self.count = 0
-
-    def connect(self, name="a", session=SESSION, *, resume=False, window_bytes=WINDOW_BYTES):
-        self.count += 1
-        connection = Connection(b"%d" % self.count, name, 1 << 20, heard_s=0.0)
-        hello = Hello(session, resume, window_bytes, "0", name, "")
-        self.protocol.on_message(connection, name, hello, memoryview(b""))
-        return connection
-
-    def send(self, connection, message, body=b""):
-        self.protocol.on_message(connection, connection.device, message, memoryview(body))
-
-    def ask(self, connection, kind="step", seq=1, parts=(), **changes):
-        for head, body in cut_transfer(request(kind, seq, **changes), parts):
-            self.send(connection, decode_header(head), body)
-
-    def answer(self, seq=1, session=SESSION, index=0, data=b"answer"):
-        frames = cut_transfer(reply(seq, session), [Part("front", "front", data)])
-        self.protocol.reply(index, session, seq, frames)
-        return frames
-
-
-def reply(seq, session=SESSION):
-    return Reply(session, seq, "step", 0, "train", 0.5, 0.0, 0.0, 0.0, ())
-
-
-def drain(connection):
-    """What waits to be sent, as far as credit goes."""
-    sent = []
-    while (message := connection.outbox.peek()) is not None:
-        sent.append((message[0], bytes(message[1])))
-        connection.outbox.pop()
-    return sent
-
-
-def messages(connection):
-    return [decode_header(head) for head, _ in drain(connection)]
 
 
 @pytest.fixture
@@ -188,86 +137,6 @@ def test_a_second_request_before_the_answer_is_refused(ends):
     with pytest.raises(ProtocolError, match="request 2 came before the answer to request 1"):
         ends.ask(connection, "front", 2)
     assert len(ends.events) == 1
-
-
-def ask_part(ends, connection, part, seq=None, **changes):
-    fields = {"kind": "step", "part": part, "parts": 4, "step_samples": 8, **changes}
-    header = request(seq=seq or part + 1, **fields)
-    ends.send(connection, header)
-
-
-@pytest.fixture
-def parted():
-    return Ends(micro_batches=4)
-
-
-def test_the_parts_of_a_step_need_not_wait_for_answers(parted):
-    connection = parted.connect()
-    for part in range(4):
-        ask_part(parted, connection, part)
-    assert [event.transfer.header.part for event in parted.events] == [0, 1, 2, 3]
-    drain(connection)
-    answers = [parted.answer(seq=seq, data=b"%d" % seq) for seq in (1, 2, 3, 4)]
-    assert drain(connection) == [(head, bytes(body)) for frames in answers for head, body in frames]
-    ask_part(parted, connection, 0, seq=5, step=1)
-    assert len(parted.events) == 5
-
-
-def test_parts_that_come_again_get_their_answers_in_any_order(parted):
-    first = parted.connect()
-    for part in range(3):
-        ask_part(parted, first, part)
-    frames = {seq: parted.answer(seq=seq, data=b"%d" % seq) for seq in (1, 2)}
-    second = parted.connect(resume=True)
-    drain(second)
-    for part in (1, 0, 2):
-        ask_part(parted, second, part)
-    again = [*frames[2], *frames[1]]
-    assert drain(second) == [(head, bytes(body)) for head, body in again]
-    ask_part(parted, second, 3)
-    assert [event.transfer.header.part for event in parted.events] == [0, 1, 2, 3]
-
-
-def test_a_step_before_the_answers_to_all_parts_of_the_last_is_refused(parted):
-    connection = parted.connect()
-    for part in range(4):
-        ask_part(parted, connection, part)
-    parted.answer(seq=1), parted.answer(seq=2), parted.answer(seq=4)
-    with pytest.raises(ProtocolError, match="request 5 came before the answer to request 3"):
-        ask_part(parted, connection, 0, seq=5, step=1)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"part": 2}, {"part": 4}, {"part": 1, "step": 1}, {"part": 1, "round": 1},
-        {"part": 1, "parts": 3}, {"part": 1, "parts": 5}, {"part": 1, "kind": "front"},
-        {"part": 0, "parts": 2, "kind": "join"},
-    ],
-)  # fmt: skip
-def test_a_part_that_is_not_the_next_one_is_refused(parted, changes):
-    connection = parted.connect()
-    ask_part(parted, connection, 0)
-    with pytest.raises(ProtocolError, match="part"):
-        ask_part(parted, connection, seq=2, **changes)
-    assert len(parted.events) == 1
-
-
-def test_a_run_without_parts_takes_none(ends):
-    with pytest.raises(ProtocolError, match="part 0 of 2 of a step request came"):
-        ask_part(ends, ends.connect(), 0, parts=2)
-
-
-def test_parts_that_repeat_without_end_do_not_fill_the_memory(parted):
-    connection = parted.connect()
-    for part in range(4):
-        ask_part(parted, connection, part)
-    for seq in range(1, 5):
-        frames = parted.answer(seq=seq, data=b"y" * (4 * MAX_BODY_BYTES))
-    for _ in range(100):
-        for part in range(4):
-            ask_part(parted, connection, part)
-    assert len(connection.outbox) < 3 * 4 * len(frames)
 
 
 def test_repeats_from_a_device_that_reads_nothing_do_not_fill_the_memory(ends):

@@ -11,6 +11,7 @@ import pytest
 from harness.script import BYE, Script, run_script
 from slfac.server.events import Failed, Left, Lost
 from slfac.wire.errors import BundleError, TrainingError
+from slfac.wire.messages import Clock
 from slfac.wire.meter import Traffic
 
 
@@ -38,6 +39,30 @@ def test_two_obedient_devices(train):
         ("step", 1, "train"),
         ("front", 2, "stop"),
     ]
+
+
+def test_what_devices_say_of_clocks_is_in_the_metrics(train):
+    script = Script()
+    for index in range(2):
+        script.obey(index)
+    script.join(0, clock=(Clock(-5.5, 0.25),))
+    script.join(1)
+    obey = script.then[1]
+
+    def then(header):
+        if header.kind == "step" and header.round == 1:
+            script.front(1, clock=(Clock(7.0, 1.0),))
+        else:
+            obey(header)
+
+    script.then[1] = then
+    told = train(script).told
+    known = {"offset_ms": -5.5, "round_trip_ms": 0.25}
+    joined = {e["device"]: e for e in told if e["event"] == "joined"}
+    assert (joined["d0"]["clock"], joined["d1"]["clock"]) == (known, None)
+    first, second = (e["clocks"] for e in told if e["event"] == "round")
+    assert first == {"d0": known, "d1": None}
+    assert second == {"d0": known, "d1": {"offset_ms": 7.0, "round_trip_ms": 1.0}}
 
 
 def test_who_is_lost_in_mid_round_leaves_the_others_going_and_joins_the_next_round(train):

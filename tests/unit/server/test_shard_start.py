@@ -17,7 +17,7 @@ from slfac.server.shard.agreement import agree
 from slfac.server.shard.evaluator import SharedEvaluator
 from slfac.server.shard.folder import RankFolder
 from slfac.server.shard.group import RankLostError
-from slfac.server.shard.places import own_bind, share_out, told_address
+from slfac.server.shard.places import own_bind, own_listen, share_out, told_address
 from slfac.server.shard.seat import ShardSeat, is_final
 from slfac.server.shard.torchrun import Torchrun, under_torchrun
 from slfac.wire.errors import (
@@ -91,6 +91,9 @@ def test_each_rank_of_a_machine_has_a_port_of_its_own():
     assert own_bind("tcp://0.0.0.0:5555", rank(1)) == "tcp://0.0.0.0:5556"
     assert own_bind("tcp://[::]:5555", rank(3, 4, local_world=2)) == "tcp://[::]:5556"
     assert own_bind("tcp://10.0.0.1:*", rank(1)) == "tcp://10.0.0.1:*"
+    assert own_listen("0.0.0.0:8080", rank(1)) == "0.0.0.0:8081"
+    assert own_listen("8080", rank()) == "127.0.0.1:8080"
+    assert (own_listen("", rank(1)), own_listen("0", rank(1))) == ("", "0")
     with pytest.raises(SettingsError, match="rank 1 would listen on port 65536"):
         own_bind("tcp://0.0.0.0:65535", rank(1))
 

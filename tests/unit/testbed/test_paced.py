@@ -142,6 +142,28 @@ def test_a_message_takes_its_time_however_small_the_pause_before_it():
             assert time.monotonic() - there_s < 0.05
 
 
+def test_a_delay_comes_on_top_and_takes_nothing_of_the_rate():
+    rate, delay_s = 8e6, 0.15
+    data = noise(500_000)
+    with (
+        Peer() as peer,
+        PacedRelay(peer.address, [LinkRate(rate, rate, delay_s)]) as relay,
+        connect(relay.addresses[0]) as device,
+        peer.accept() as server,
+    ):
+        start_s = time.monotonic()
+        device.sendall(b"?")
+        assert server.recv(1) == b"?"
+        server.sendall(b"!")
+        assert device.recv(1) == b"!"
+        assert time.monotonic() - start_s == pytest.approx(2 * delay_s, abs=0.05)
+        start_s = time.monotonic()
+        thread = send(device, data)
+        assert read_all(server)[0] == data
+        thread.join()
+    assert time.monotonic() - start_s == pytest.approx(0.5 + delay_s, rel=0.1)
+
+
 def test_a_sender_soon_waits_when_nobody_takes_the_bytes():
     with (
         Peer() as peer,

@@ -39,11 +39,16 @@ class Prober:
 
     Args:
         connection: An open connection on which nothing has been said.
+        session: The session in whose traffic the probes are counted; None for none.
+        answer_s: How long to wait for an answer.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(
+        self, connection: Connection, *, session: int | None = None, answer_s: float | None = None
+    ) -> None:
         self._connection = connection
-        self._session = secrets.randbits(62) + 1
+        self._session = session if session is not None else secrets.randbits(62) + 1
+        self._answer_s = answer_s if answer_s is not None else _ANSWER_S
         self._seq = 0
 
     def ping(self) -> Exchange:
@@ -102,9 +107,9 @@ class Prober:
             if echo is not None:
                 answers.append((time.perf_counter_ns(), echo))
                 ahead, heard_s = min(ahead + 1, _AHEAD), now_s
-            elif now_s - heard_s > _ANSWER_S:
+            elif now_s - heard_s > self._answer_s:
                 raise LinkError(
-                    f"the server did not answer a probe within {_ANSWER_S:g} s",
+                    f"the server did not answer a probe within {self._answer_s:g} s",
                     f"check the link; {_SAME}",
                 )
 

@@ -1,0 +1,1 @@
+"""What a running server shows: a web page, Prometheus metrics, TensorBoard files."""

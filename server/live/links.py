@@ -1,0 +1,47 @@
+"""What only the server's sockets know, for those that show a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from slfac.server.service import Service
+
+
+@dataclass(frozen=True)
+class Links:
+    """Counts of the sockets at one moment.
+
+    Attributes:
+        bytes_up: Bytes received since the run began, by device.
+        bytes_down: Bytes sent.
+        connected: Devices that have a connection now.
+        refused_keys: Connections refused for their key.
+        malformed: Messages that were not of two frames.
+    """
+
+    bytes_up: dict[str, int] = field(default_factory=dict)
+    bytes_down: dict[str, int] = field(default_factory=dict)
+    connected: frozenset[str] = frozenset()
+    refused_keys: int = 0
+    malformed: int = 0
+
+
+ReadLinks = Callable[[], Links]
+
+
+def links_of(service: Service, names: tuple[str, ...]) -> Links:
+    """Read a service's counts; any thread may.
+
+    Args:
+        service: The I/O thread.
+        names: The run's devices.
+    """
+    traffic = {name: service.traffic(name) for name in names}
+    return Links(
+        bytes_up={name: entry.up.bytes for name, entry in traffic.items()},
+        bytes_down={name: entry.down.bytes for name, entry in traffic.items()},
+        connected=service.connected,
+        refused_keys=sum(service.refused_keys().values()),
+        malformed=service.malformed,
+    )
