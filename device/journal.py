@@ -4,7 +4,7 @@
 metadata, as JSON the place in the data, the steps made and what each codec remembers, and a sum of
 it all, which tells a worn memory card's entries. It is written under another name, synced, and
 renamed; the two newest are kept, for a server that was started again may have to go back to its
-checkpoint before the last.
+checkpoint before the last. Servers choose the names, so what is kept in all is bounded.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from slfac.wire.errors import ProtocolError
 
 _KEEP = 2
 _KEEP_RUNS = 4
+# Under all names: a server might call this device by ever new ones.
+_KEEP_IN_ALL = 64
 # What the server says becomes part of a path.
 _SAFE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z")
 _KEY, _SUM = "slfac", "crc32"
@@ -145,11 +147,16 @@ class Journal:
         _drop(self._folder)
 
     def clear_old(self) -> None:
-        """Drop what this device kept of other runs, but for the newest few."""
-        folders = [path for path in self._folder.parent.glob("*") if path != self._folder]
-        with contextlib.suppress(OSError):
-            folders.sort(key=lambda path: path.stat().st_mtime)
-        for folder in folders[: -_KEEP_RUNS + 1]:
+        """Drop what this device kept of other runs, but for the newest few.
+
+        What is kept under other names may be that of other devices on this machine: of all
+        names together, the newest 64 runs stay.
+        """
+        root = self._folder.parent.parent
+        runs = {path.parent for path in root.glob(f"*/*/{_ENTRIES}")} - {self._folder}
+        newest = sorted(runs, key=_changed_s, reverse=True)
+        own = [path for path in newest if path.parent == self._folder.parent]
+        for folder in own[_KEEP_RUNS - 1 :] + newest[_KEEP_IN_ALL - 1 :]:
             _drop(folder)
 
     def _path(self, round_: int) -> Path:
@@ -189,6 +196,15 @@ def _drop(folder: Path) -> None:
         for path in [*folder.glob(_ENTRIES), folder / _FRESH]:
             path.unlink(missing_ok=True)
         folder.rmdir()
+        folder.parent.rmdir()
+
+
+def _changed_s(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except OSError:
+        # Another process has just dropped it.
+        return 0.0
 
 
 def _sync(folder: Path) -> None:

@@ -18,7 +18,7 @@ from slfac.device.steps import At, StepMaker, Steps
 from slfac.device.stopwatch import Stopwatch
 from slfac.device.u_shaped import UShapedSteps
 from slfac.wire.bundle import Bundle, pack_state, unpack_state
-from slfac.wire.errors import SlfacError, TrainingError
+from slfac.wire.errors import ProtocolError, SlfacError, TrainingError
 from slfac.wire.messages import Reply, Timings, Welcome
 from slfac.wire.transfer import Part, Transfer
 
@@ -198,6 +198,11 @@ class Stay:
         return self._take_front(exchanged.reply)
 
     def _take_front(self, reply: Transfer[Reply]) -> bool:
+        if reply.header.directive == "join":
+            raise ProtocolError(
+                f"the server answered a {reply.header.kind} request with the word to join",
+                "check that both ends run the same release of slfac",
+            )
         _, data = reply.part("front", "front")
         self._front.load(unpack_state(self._manifest, bytes(data)))
         header = reply.header

@@ -240,7 +240,7 @@ class BackHalf:
         whole = np.concatenate([batch.target for batch in batches])
         target = torch.from_numpy(whole).to(self.device)
         try:
-            losses = per_sample_loss(self.manifest.loss, self._output(inputs), target)
+            losses = per_sample_loss(self.manifest.loss, self.outputs(inputs)[0], target)
         except torch.cuda.OutOfMemoryError:
             raise
         except (RuntimeError, ValueError) as error:
@@ -250,12 +250,6 @@ class BackHalf:
                 "change the batch size, or export the model again",
             ) from error
         return inputs, losses
-
-    def _output(self, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
-        """What the module makes of its inputs, as float32 in whatever precision it computes."""
-        with mixed_precision(self.device, self.precision):
-            output: torch.Tensor = self.module(*inputs)
-        return output.float()
 
     def apply_gradients(
         self, outputs: Sequence[torch.Tensor], upstream: Sequence[torch.Tensor]
@@ -273,6 +267,19 @@ class BackHalf:
         torch.autograd.backward(outputs, upstream)
         self._accumulated = 1
         self._update(1)
+
+    def outputs(self, inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """What the module makes of its inputs, as float32 in whatever precision it computes.
+
+        Args:
+            inputs: Its inputs.
+
+        Returns:
+            One tensor an output.
+        """
+        with mixed_precision(self.device, self.precision):
+            made: torch.Tensor | tuple[torch.Tensor, ...] = self.module(*inputs)
+        return tuple(tensor.float() for tensor in (made if isinstance(made, tuple) else (made,)))
 
     def _backward(self, losses: torch.Tensor, weight: float) -> None:
         torch.autograd.backward(losses, torch.full_like(losses, weight))
@@ -314,7 +321,7 @@ class BackHalf:
             TrainingError: The memory of the device is full.
         """
         self.module.eval()
-        output = self._output([torch.from_numpy(array).to(self.device) for array in smashed])
+        (output,) = self.outputs([torch.from_numpy(array).to(self.device) for array in smashed])
         expected = torch.from_numpy(target).to(self.device)
         loss = float(per_sample_loss(self.manifest.loss, output, expected).sum())
         return loss, output.argmax(1).cpu().numpy()

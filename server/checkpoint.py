@@ -3,8 +3,9 @@
 ``checkpoint/round-000003/`` holds ``front.safetensors``, ``back.safetensors``,
 ``optimizer.safetensors``, the last round's replies (:mod:`slfac.server.kept`), ``kept.json``, which
 says where in their files they lie, and ``state.json``, with the size and hash of every other file
-but the replies', which have sums of their own. It is written under another name, synced, and
-renamed; the two newest of a run are kept, and the one that ``checkpoint/best`` links to.
+but the replies', which have sums of their own, and a hash of its own values. It is written under
+another name, synced, and renamed; the two newest of a run are kept, and the one that
+``checkpoint/best`` links to.
 
 ``optimizer.safetensors`` holds the torch optimiser's state (:mod:`slfac.server.optim_state`), and
 ``optimizer`` in ``state.json`` the settings of its parameter groups. ``rng.torch`` beside them is
@@ -19,6 +20,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ OPTIMIZER_FILE = "optimizer.safetensors"
 MODE_FILE = "mode.safetensors"
 STATE_FILE = "state.json"
 KEPT_FILE = "kept.json"
+SUM_FIELD = "sha256"
 BEST_NAME = "best"
 _KEEP = 2
 _UNFINISHED = ".round-"
@@ -95,6 +98,21 @@ def write_checkpoint(
     return target
 
 
+def state_sum(state: Mapping[str, Any]) -> str:
+    """Hash of what ``state.json`` says, however it is laid out.
+
+    Args:
+        state: Its values, that hash left out.
+
+    Returns:
+        SHA-256, in hexadecimal.
+    """
+    # Keys sort in another order as long as they are no text yet.
+    plain = json.loads(json.dumps(state, allow_nan=False))
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def mark_best(checkpoint: Path) -> None:
     """Let ``checkpoint/best`` link to a checkpoint, in one instant.
 
@@ -143,6 +161,7 @@ def _replace(
             for name, data in files.items()
         }
         whole = finite_or_null({**state, "files": sums})
+        whole[SUM_FIELD] = state_sum(whole)
         files[STATE_FILE] = json.dumps(whole, indent=2, allow_nan=False).encode()
         for name, data in files.items():
             _write(fresh / name, data)

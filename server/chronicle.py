@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 
 from slfac.server.best import Watch
-from slfac.server.checkpoint import mark_best, write_checkpoint
+from slfac.server.checkpoint import BEST_NAME, mark_best, write_checkpoint
 from slfac.server.evaluate import Evaluator, Score
 from slfac.server.exchange import Exchange
 from slfac.server.kept import KeptReplies
@@ -181,8 +181,13 @@ class Chronicle:
             if self.over:
                 raise
             _log.warning("%s", error)
+            if is_best:
+                _log.warning("the best round so far is not in checkpoint/%s", BEST_NAME)
             self._metrics.write(
-                "checkpoint_failed", finished_rounds=len(self.rounds), reason=str(error)
+                "checkpoint_failed",
+                finished_rounds=len(self.rounds),
+                reason=str(error),
+                best_missed=is_best,
             )
 
     def _score(self, front: State) -> Score | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from slfac.server.accelerator import memory_errors, mixed_precision
+from slfac.server.accelerator import memory_errors
 from slfac.server.back import LARGEST_VALUE, BackHalf, restore_tensors
 from slfac.wire.errors import TrainingError
 
@@ -153,8 +153,7 @@ class Middle:
 
     def _run(self, inputs: Sequence[torch.Tensor]) -> Tensors:
         try:
-            with mixed_precision(self.back.device, self.back.precision):
-                made = self.back.module(*inputs)
+            return self.back.outputs(inputs)
         except torch.cuda.OutOfMemoryError:
             raise
         except (RuntimeError, ValueError) as error:
@@ -162,8 +161,6 @@ class Middle:
                 f"the middle failed on a batch of {len(inputs[0])}: {error}",
                 "change the batch size, or export the model again",
             ) from error
-        outputs = made if isinstance(made, tuple) else (made,)
-        return tuple(tensor.float() for tensor in outputs)
 
 
 def _split(tensors: Sequence[torch.Tensor], sizes: Mapping[int, int]) -> dict[int, Tensors]:

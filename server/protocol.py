@@ -75,6 +75,9 @@ class Protocol:
     Args:
         facts: What every device is told.
         emit: Takes what the trainer must know.
+
+    Attributes:
+        repeated: Requests that came again, and were not taken for new ones.
     """
 
     def __init__(self, facts: RunFacts, emit: Callable[[Event], None]) -> None:
@@ -82,6 +85,7 @@ class Protocol:
         self._emit = emit
         self._sessions: dict[int, Session] = {}
         self._bundle: BundleReply | None = None
+        self.repeated = 0
 
     def session(self, index: int) -> Session | None:
         """Present session of a device, or None.
@@ -123,7 +127,9 @@ class Protocol:
             ProtocolError: The message is not allowed here; the connection is to be refused.
         """
         if isinstance(header, Probe) != connection.probes:
-            raise ProtocolError("a probe and another message came on one connection")
+            raise ProtocolError(
+                "a probe and another message came on one connection", cause="direction"
+            )
         if isinstance(header, Probe):
             answer_probe(connection, header)
             return
@@ -132,7 +138,9 @@ class Protocol:
             return
         session = connection.session
         if session is None or header.session != session.id:
-            raise ProtocolError("a message came before HELLO, or from another session")
+            raise ProtocolError(
+                "a message came before HELLO, or from another session", cause="session"
+            )
         if isinstance(header, Request):
             if header.sections and header.kind in _WITHOUT_PAYLOAD:
                 raise ProtocolError(f"a {header.kind} request came with a payload")
@@ -145,7 +153,7 @@ class Protocol:
             self._end(session)
             self._emit(Left(index=session.index, bye=header))
         else:
-            raise ProtocolError(f"a device sent a {type(header).__name__}")
+            raise ProtocolError(f"a device sent a {type(header).__name__}", cause="direction")
 
     def reply(self, index: int, session_id: int, seq: int, frames: Frames) -> None:
         """Answer a device's request, now and whenever it asks again.
@@ -290,13 +298,17 @@ class Protocol:
             self._answer_again(connection, session, header)
             return
         if header.seq != session.last_seq + 1:
-            raise ProtocolError(f"request {header.seq} came after request {session.last_seq}")
+            raise ProtocolError(
+                f"request {header.seq} came after request {session.last_seq}", cause="order"
+            )
         self._check_part(session.last, header)
         queued, kept = len(connection.outbox), session.kept_messages
         _confirm(session, header)
         # No second bundle is queued behind one that the device has not taken in.
         if queued > (0 if header.kind == "bundle" else kept) + _CONTROL_MESSAGES:
-            raise ProtocolError(f"request {header.seq} came from a device that takes nothing in")
+            raise ProtocolError(
+                f"request {header.seq} came from a device that takes nothing in", cause="order"
+            )
         session.last_seq, session.last = header.seq, header
         session.asked[header.seq] = None
         if header.kind == "bundle":
@@ -308,7 +320,10 @@ class Protocol:
 
     def _answer_again(self, connection: Connection, session: Session, header: Request) -> None:
         if header.seq not in session.asked:
-            raise ProtocolError(f"request {header.seq} came after request {session.last_seq}")
+            raise ProtocolError(
+                f"request {header.seq} came after request {session.last_seq}", cause="order"
+            )
+        self.repeated += 1
         _log.info("device %s sent request %d again", session.name, header.seq)
         frames = session.asked[header.seq]
         # While all answers wait, other copies would only fill the memory.
@@ -322,10 +337,13 @@ class Protocol:
         if not header.part < header.parts <= most:
             raise ProtocolError(
                 f"part {header.part} of {header.parts} of a {header.kind} request came; a run of "
-                f"this kind has up to {most}"
+                f"this kind has up to {most}",
+                cause="order",
             )
         if header.part and (last is None or _place(header) != (*_place(last)[:-1], last.part + 1)):
-            raise ProtocolError(f"part {header.part} of step {header.step} came out of order")
+            raise ProtocolError(
+                f"part {header.part} of step {header.step} came out of order", cause="order"
+            )
 
     def _bundle_frames(self, request: Request) -> Frames:
         if self._bundle is None:
@@ -349,7 +367,9 @@ def _confirm(session: Session, header: Request) -> None:
     """Forget the answers that a new request shows to be taken in: those of earlier steps."""
     for seq in [seq for seq in session.asked if seq < header.seq - header.part]:
         if session.asked.pop(seq) is None:
-            raise ProtocolError(f"request {header.seq} came before the answer to request {seq}")
+            raise ProtocolError(
+                f"request {header.seq} came before the answer to request {seq}", cause="order"
+            )
 
 
 def _place(header: Request) -> tuple[str, int, int, int, int]:

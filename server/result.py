@@ -63,6 +63,7 @@ class DeviceResult:
         wire_bytes_up: The same on TCP: with ZMTP and CURVE framing, handshakes, heartbeats.
         wire_bytes_down: Likewise.
         summary: What it said when it left; None if it never did.
+        refused: How many of its messages were refused, by cause (:mod:`slfac.server.refusals`).
     """
 
     name: str
@@ -72,6 +73,7 @@ class DeviceResult:
     wire_bytes_up: int
     wire_bytes_down: int
     summary: Summary | None
+    refused: dict[str, int]
 
     @property
     def float32_bytes_up(self) -> int:
@@ -95,6 +97,7 @@ class DeviceResult:
             "wire_bytes_up": self.wire_bytes_up,
             "wire_bytes_down": self.wire_bytes_down,
             **asdict(self.totals),
+            "refused": self.refused,
             "summary": msgspec.structs.asdict(summary) if summary is not None else None,
         }
 
@@ -112,6 +115,8 @@ class RunResult:
         best: The best round; None without evaluation.
         stopped_early: Whether it ended before its last round, for want of gain.
         seconds: From the first round's start to the last's end.
+        refused_keys: Connections that were refused for their keys.
+        refused: Messages that were refused, by cause.
     """
 
     run: str
@@ -122,6 +127,8 @@ class RunResult:
     best: Best | None
     stopped_early: bool
     seconds: float
+    refused_keys: int
+    refused: dict[str, int]
 
     @property
     def accuracy(self) -> float | None:

@@ -7,10 +7,10 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import safetensors
@@ -18,7 +18,14 @@ import safetensors.torch
 import torch
 
 from slfac.server.back import BackHalf
-from slfac.server.checkpoint import KEPT_FILE, MODE_FILE, OPTIMIZER_FILE, STATE_FILE
+from slfac.server.checkpoint import (
+    KEPT_FILE,
+    MODE_FILE,
+    OPTIMIZER_FILE,
+    STATE_FILE,
+    SUM_FIELD,
+    state_sum,
+)
 from slfac.server.kept import KeptReplies, Place, check_sealed
 from slfac.server.ledger import DeviceTotals
 from slfac.server.metrics import METRICS_NAME
@@ -33,6 +40,7 @@ RANK_PREFIX = "rank-"
 _FOLDERS = "checkpoint/round-*"
 _LAST_LINE_BYTES = 4096
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,15 @@ class Checkpoint:
     path: Path
     standing: Standing
     groups: list[dict[str, Any]]
+
+    def without(self, devices: Collection[int]) -> Checkpoint:
+        """The same, with devices that are not waited for.
+
+        Args:
+            devices: Their indices.
+        """
+        members = tuple(index for index in self.standing.members if index not in devices)
+        return replace(self, standing=replace(self.standing, members=members))
 
     def front(self, bundle: Bundle) -> State:
         """The averaged front.
@@ -160,13 +177,7 @@ def newest_checkpoint(out: Path) -> Checkpoint:
     Raises:
         SettingsError: There is none.
     """
-    for checkpoint in whole_checkpoints(out):
-        return checkpoint
-    what = "only damaged checkpoints" if any(out.glob(_FOLDERS)) else "no checkpoint"
-    raise SettingsError(
-        f"setting resume is {str(out)!r}, which holds {what}",
-        "start a new run with another --out",
-    )
+    return _newest(out, _read)
 
 
 def whole_checkpoints(out: Path) -> Iterator[Checkpoint]:
@@ -175,12 +186,41 @@ def whole_checkpoints(out: Path) -> Iterator[Checkpoint]:
     Args:
         out: The run's folder.
 
-    Yields:
+    Returns:
         Each; of those that are damaged, which ones and why is logged.
     """
+    return _readable(out, _read)
+
+
+def newest_standing(out: Path) -> Standing:
+    """Where a run stands by its newest checkpoint, whose other files are not looked at.
+
+    Args:
+        out: The run's folder.
+
+    Returns:
+        The standing.
+
+    Raises:
+        SettingsError: There is none that can be read.
+    """
+    return _newest(out, lambda folder: _standing(_read_state(folder)))
+
+
+def _newest(out: Path, read: Callable[[Path], T]) -> T:
+    for found in _readable(out, read):
+        return found
+    what = "only damaged checkpoints" if any(out.glob(_FOLDERS)) else "no checkpoint"
+    raise SettingsError(
+        f"setting resume is {str(out)!r}, which holds {what}",
+        "start a new run with another --out",
+    )
+
+
+def _readable(out: Path, read: Callable[[Path], T]) -> Iterator[T]:
     for folder in sorted(out.glob(_FOLDERS), reverse=True):
         try:
-            yield _read(folder)
+            yield read(folder)
         except KeyError as error:
             _log.warning("checkpoint %s cannot be used: %s lacks %s", folder, STATE_FILE, error)
         except (OSError, ValueError, TypeError, AttributeError, msgspec.MsgspecError) as error:
@@ -216,8 +256,25 @@ def has_ended(out: Path) -> bool:
     return isinstance(last, dict) and last.get("event") == "end"
 
 
+def _read_state(folder: Path) -> dict[str, Any]:
+    state: dict[str, Any] = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+    # Those of earlier releases have none.
+    found = state.pop(SUM_FIELD, None)
+    if found is not None and found != state_sum(state):
+        raise ValueError(f"{STATE_FILE} is damaged")
+    return state
+
+
+def _standing(state: dict[str, Any]) -> Standing:
+    for entry in state["rounds"]:
+        # JSON has no number for a loss that was not finite.
+        if entry["score"] is not None and entry["score"]["loss"] is None:
+            entry["score"]["loss"] = math.nan
+    return msgspec.convert(state, Standing)
+
+
 def _read(folder: Path) -> Checkpoint:
-    state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+    state = _read_state(folder)
     for name, entry in state["files"].items():
         data = (folder / name).read_bytes()
         if len(data) != entry["bytes"] or hashlib.sha256(data).hexdigest() != entry["sha256"]:
@@ -225,9 +282,4 @@ def _read(folder: Path) -> Checkpoint:
     sealed = msgspec.json.decode((folder / KEPT_FILE).read_bytes(), type=dict[str, list[Place]])
     for name, places in sealed.items():
         check_sealed(folder / name, places)
-    for entry in state["rounds"]:
-        # JSON has no number for a loss that was not finite.
-        if entry["score"] is not None and entry["score"]["loss"] is None:
-            entry["score"]["loss"] = math.nan
-    standing = msgspec.convert(state, Standing)
-    return Checkpoint(folder, standing, state["optimizer"])
+    return Checkpoint(folder, _standing(state), state["optimizer"])

@@ -32,6 +32,25 @@ class Roster:
     def __len__(self) -> int:
         return len(self.names)
 
+    def outside(self, enrolled: Sequence[str] | None) -> tuple[int, ...]:
+        """Indices of the devices that are enrolled no more.
+
+        Args:
+            enrolled: Names on the allow-list; None without keys.
+
+        Raises:
+            KeyFileError: That is all of them.
+        """
+        if enrolled is None:
+            return ()
+        gone = tuple(i for i, name in enumerate(self.names) if name not in enrolled)
+        if len(gone) == len(self.names):
+            raise KeyFileError(
+                f"none of the run's devices is enrolled any more: {', '.join(self.names)}",
+                "`slfac keys enroll NAME FILE` lets one in",
+            )
+        return gone
+
 
 def make_roster(wanted: Sequence[str], enrolled: Sequence[str] | None) -> Roster:
     """The run's devices from the settings and the allow-list.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import platform
 import uuid
 from contextlib import AbstractContextManager
@@ -26,8 +25,8 @@ from slfac.server.modes.factory import make_mode
 from slfac.server.overlap import choose_micro_batches
 from slfac.server.protocol import RunFacts
 from slfac.server.result import DeviceResult, RunResult
-from slfac.server.resume import Standing
-from slfac.server.roster import make_roster
+from slfac.server.resume import Checkpoint, Standing, has_ended
+from slfac.server.roster import Roster, make_roster
 from slfac.server.seat import Seat
 from slfac.server.service import Service
 from slfac.server.settings import ServerSettings
@@ -38,7 +37,6 @@ from slfac.wire.errors import SettingsError, SlfacError
 from slfac.wire.keys import AllowList, server_keys
 from slfac.wire.sockets import HEARTBEAT_MS
 
-_log = logging.getLogger(__name__)
 # Far apart, so that no two runs' ranks share a seed by accident.
 _RANK_SEED = 1_000_000_007
 
@@ -90,7 +88,10 @@ class Server:
         standing = self._resumed.standing if self._resumed else None
         _check_bundle(settings, bundle, standing)
         enrolled = AllowList(settings.keys).names() if settings.keys is not None else None
-        roster = make_roster(settings.devices, enrolled)
+        roster = Roster(standing.names) if standing else make_roster(settings.devices, enrolled)
+        self._revoked = roster.outside(enrolled)
+        if self._resumed is not None:
+            self._resumed = self._resumed.without(self._revoked)
         precision = choose_precision(settings.precision, device)
         self._back = BackHalf(
             bundle, settings.optimizer, settings.allow_factories, device, precision, peers=peers
@@ -116,26 +117,24 @@ class Server:
             max_request_bytes=largest_request_bytes(bundle.manifest, settings.batch_size),
             traffic=standing.traffic if standing else None,
         )
-        self._announcement = contextlib.ExitStack()
-        try:
-            names, address = roster.names, self._service.address
-            self._facts.elsewhere.update(self._seat.elsewhere(bundle, names, address))
-            self._open_outputs(standing)
-        except BaseException:
-            self._service.close()
-            raise
-
-    def _open_outputs(self, standing: Standing | None) -> None:
+        self._had_ended = self._resumed is not None and has_ended(settings.out)
         self.address = self._service.address
-        self._live = self._make_live(standing)
+        self._open(standing)
         self.places = self._live.places
-        try:
-            keep_bytes = self._seat.keep_bytes
-            self._metrics = Metrics(self._settings.out, self._tell, keep_bytes=keep_bytes)
+        self._announcement = contextlib.ExitStack()
+
+    def _open(self, standing: Standing | None) -> None:
+        """Open what shows and records the run; where one of it fails, nothing stays open."""
+        facts, seat = self._facts, self._seat
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._service.close)
+            facts.elsewhere.update(seat.elsewhere(facts.bundle, facts.roster.names, self.address))
+            self._live = self._make_live(standing)
+            undo.callback(self._live.close)
+            self._metrics = Metrics(self._settings.out, self._tell, keep_bytes=seat.keep_bytes)
+            undo.callback(self._metrics.close)
             self._live.start()
-        except BaseException:
-            self._live.close()
-            raise
+            undo.pop_all()
 
     def __enter__(self) -> Server:
         self._service.start()
@@ -180,17 +179,7 @@ class Server:
         if self._resumed is None:
             self._metrics.write("run", **self._facts_for_metrics())
         else:
-            path, names = self._resumed.path.name, self._facts.roster.names
-            rounds, members = (self._resumed.standing.rounds, self._resumed.standing.members)
-            self._metrics.write(
-                "restarted",
-                run=self._facts.run,
-                address=self.address,
-                checkpoint=path,
-                round=len(rounds),
-                rounds=self._settings.rounds,
-                missing=[names[index] for index in members],
-            )
+            self._metrics.write("restarted", **self._facts_of(self._resumed))
         if self.places:
             self._metrics.write("live", **self.places)
         trainer = Trainer(
@@ -214,7 +203,9 @@ class Server:
             run=result.run,
             seconds=result.seconds,
             stopped_early=result.stopped_early,
-            **self._turned_away(),
+            refused_keys=result.refused_keys,
+            refused=result.refused,
+            repeated=self._service.repeated,
         )
         return result
 
@@ -235,15 +226,6 @@ class Server:
         self._live.listen(event)
         if self._listener is not None:
             self._listener(event)
-
-    def _turned_away(self) -> dict[str, int]:
-        refused_keys, malformed = self._service.refused_keys(), self._service.malformed
-        attempts = sum(refused_keys.values())
-        if attempts:
-            _log.warning("%d connections with keys that are not enrolled were refused", attempts)
-        if malformed:
-            _log.warning("%d messages that were not of two frames were dropped", malformed)
-        return {"refused_keys": attempts, "malformed": malformed}
 
     def _facts_for_metrics(self) -> dict[str, Any]:
         settings, manifest = self._settings, self._facts.bundle.manifest
@@ -269,6 +251,20 @@ class Server:
             "settings": settings.model_dump(mode="json"),
         }
 
+    def _facts_of(self, resumed: Checkpoint) -> dict[str, Any]:
+        names, standing = self._facts.roster.names, resumed.standing
+        return {
+            "run": self._facts.run,
+            "address": self.address,
+            "checkpoint": resumed.path.name,
+            "round": len(standing.rounds),
+            "rounds": self._settings.rounds,
+            "missing": [names[index] for index in standing.members],
+            "wait_s": self._settings.idle_timeout_s,
+            "ended": self._had_ended,
+            "revoked": [names[index] for index in self._revoked],
+        }
+
     def _result(self, trainer: Trainer) -> RunResult:
         rounds = tuple(trainer.rounds)
         devices = []
@@ -285,6 +281,7 @@ class Server:
                     wire_bytes_up=wire_up,
                     wire_bytes_down=wire_down,
                     summary=trainer.summaries.get(index),
+                    refused=self._service.refusals.counts(name),
                 )
             )
         return RunResult(
@@ -296,6 +293,8 @@ class Server:
             best=self._watch.best,
             stopped_early=len(rounds) < self._settings.rounds,
             seconds=sum(entry.seconds for entry in rounds),
+            refused_keys=sum(self._service.refused_keys().values()),
+            refused=self._service.refusals.counts(),
         )
 
 
@@ -312,9 +311,4 @@ def _check_bundle(settings: ServerSettings, bundle: Bundle, standing: Standing |
             f"setting bundle is {str(settings.bundle)!r}, bundle {bundle.id[:12]}, and the "
             f"run in {settings.out} trains {standing.bundle[:12]}",
             "give --bundle the folder of that one",
-        )
-    if bundle.manifest.head and settings.data is not None:
-        raise SettingsError(
-            f"setting data is {str(settings.data)!r}, and the bundle's head is the devices'",
-            "leave it out: they evaluate on their own test splits",
         )

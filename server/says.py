@@ -35,10 +35,7 @@ class Says:
             names = ", ".join(event["devices"])
             self._say(f"run {event['run']} at {event['address']}, waiting for {names}")
         elif kind == "restarted":
-            self._say(
-                f"run {event['run']} at {event['address']} goes on after {event['round']} of "
-                f"{event['rounds']} rounds, waiting for {', '.join(event['missing'])}"
-            )
+            self._say(_restarted(event))
         elif kind == "resumed":
             self._say(f"{event['device']} goes on from the beginning of round {event['round'] + 1}")
         elif kind == "live":
@@ -88,6 +85,11 @@ class Says:
         if result.best is not None and self._is_first:
             best = result.best
             print(f"best after round {best.round + 1}: {_score(best.measure, best.value)}")
+        if result.refused_keys:
+            print(f"refused {result.refused_keys} connections for their keys")
+        if result.refused:
+            causes = ", ".join(f"{cause} {count}" for cause, count in result.refused.items())
+            print(f"refused {sum(result.refused.values())} messages: {causes}")
 
     def _say(self, line: str) -> None:
         print(f"{self._name}: {line}", file=sys.stderr, flush=True)
@@ -100,6 +102,19 @@ def name_of(rank: int | str | None) -> str:
         rank: Number of its rank; None for a server that is alone.
     """
     return "slfac server" if rank is None else f"slfac server, rank {rank}"
+
+
+def _restarted(event: dict[str, Any]) -> str:
+    line = (
+        f"run {event['run']} at {event['address']} goes on after {event['round']} of "
+        f"{event['rounds']} rounds, waiting up to {event['wait_s']:g} s for "
+        f"{', '.join(event['missing']) or 'any device'}"
+    )
+    if event["ended"]:
+        line += "; the run had ended, so start its devices again"
+    if event["revoked"]:
+        line += f"; without {', '.join(event['revoked'])}, not enrolled any more"
+    return line
 
 
 def _score(measure: str, value: float) -> str:

@@ -54,9 +54,20 @@ class Seat:
 
         Args:
             bundle: The bundle in training.
+
+        Raises:
+            DataError: The data set cannot be read, or does not fit the model.
+            SettingsError: There is data, but not the whole model.
         """
-        settings = self.settings
-        return Evaluator(bundle, settings.data, settings.threads) if settings.data else None
+        data = self.settings.data
+        if data is None:
+            return None
+        if bundle.manifest.head:
+            raise SettingsError(
+                f"setting data is {str(data)!r}, and the bundle's head is the devices'",
+                "leave it out: they evaluate on their own test splits",
+            )
+        return Evaluator(bundle, data, self.settings.threads)
 
     def elsewhere(self, bundle: Bundle, names: tuple[str, ...], address: str) -> Mapping[int, str]:
         """Agree with the other servers on who serves which device.

@@ -17,6 +17,7 @@ from slfac.server.connection import Connection
 from slfac.server.events import EventQueue, Failed
 from slfac.server.gate import Gate
 from slfac.server.protocol import Protocol, RunFacts, refuse_connection
+from slfac.server.refusals import Refusals, cause_of_message
 from slfac.wire.errors import ProtocolError
 from slfac.wire.frame import decode_header
 from slfac.wire.keys import server_keys
@@ -52,7 +53,7 @@ class Service:
     Attributes:
         events: What the trainer must know, in order.
         address: Where the socket listens, port included.
-        malformed: Messages that were not of two frames.
+        refusals: Messages that were not taken, by cause.
         connected: Devices that have a connection, four times a second.
 
     Raises:
@@ -87,10 +88,11 @@ class Service:
             self._context.destroy(linger=0)
             raise
         self.address = self._router.get_string(zmq.LAST_ENDPOINT)
-        self.malformed = 0
+        self.refusals = Refusals(facts.roster.names)
         self.connected: frozenset[str] = frozenset()
         self._max_request_bytes = max_request_bytes
         self._protocol = Protocol(facts, self.events.put)
+        self._names = facts.roster.names
         self._connections: dict[bytes, Connection] = {}
         self._traffic = {name: Traffic(curve=self._curve) for name in facts.roster.names}
         self._traffic.update(traffic or {})
@@ -115,7 +117,7 @@ class Service:
         """
         self._do(lambda: self._protocol.reply(index, session, seq, frames))
 
-    def refuse(self, index: int, session: int, reason: str, remedy: str) -> None:
+    def refuse(self, index: int, session: int, reason: str, remedy: str, cause: str) -> None:
         """End a device's session and tell it why. Called by the trainer.
 
         Args:
@@ -123,8 +125,19 @@ class Service:
             session: The session; a newer one of the same device goes on.
             reason: What is wrong.
             remedy: What to do about it.
+            cause: What it is counted as.
         """
-        self._do(lambda: self._protocol.refuse(index, session, reason, remedy))
+
+        def refuse() -> None:
+            self.refusals.add(cause, self._names[index])
+            self._protocol.refuse(index, session, reason, remedy)
+
+        self._do(refuse)
+
+    @property
+    def repeated(self) -> int:
+        """Requests that came again, and were not taken for new ones."""
+        return self._protocol.repeated
 
     def traffic(self, name: str) -> Traffic:
         """What a device's connections carried over the whole run, every message counted.
@@ -228,7 +241,15 @@ class Service:
             if len(frames) == 3:
                 self._on_frames(*frames)
             else:
-                self.malformed += 1
+                self._on_odd_frames(frames)
+
+    def _on_odd_frames(self, frames: list[zmq.Frame]) -> None:
+        """Take note of a message that is not of two frames; what sent it goes on."""
+        known = self._connections.get(frames[0].bytes)
+        device = known.device if known is not None else None
+        if self.refusals.add("frames", device):
+            sender = device or "a stranger"
+            _log.warning("passed over a message of %d frames from %s", len(frames) - 1, sender)
 
     def _on_frames(self, identity: zmq.Frame, head: zmq.Frame, body: zmq.Frame) -> None:
         try:
@@ -252,7 +273,9 @@ class Service:
                 raise header
             self._protocol.on_message(connection, connection.device, header, body.buffer)
         except ProtocolError as error:
-            _log.warning("device %s: %s", connection.device, error)
+            cause = error.cause or cause_of_message(header)
+            if self.refusals.add(cause, connection.device):
+                _log.warning("device %s: %s", connection.device, error)
             session = connection.session.id if connection.session is not None else 0
             refuse_connection(connection, session, error.what, error.remedy)
             self._protocol.drop(connection, error.what)
@@ -281,14 +304,18 @@ class Service:
     def _turn_away(
         self, stranger: Connection, device: str | None, header: Message | ProtocolError
     ) -> None:
-        if device is None:
+        cause = "key"
+        if device is None and self._gate is None:
+            cause, reason, remedy = "session", "a message came before HELLO", ""
+        elif device is None:
             reason, remedy = "this device's key is not enrolled, or was revoked", _ENROLL
         elif stranger.device and stranger.device != device:
             reason = f"this device's key was enrolled as {stranger.device!r}, now as {device!r}"
             remedy = "start this device again"
         else:
-            reason, remedy = f"device {device!r} is not part of this run", _JOIN
-        _log.warning("turned away %s: %s", stranger.device or "a stranger", reason)
+            cause, reason, remedy = "roster", f"device {device!r} is not part of this run", _JOIN
+        if self.refusals.add(cause, stranger.device or None):
+            _log.warning("turned away %s: %s", stranger.device or "a stranger", reason)
         session = 0 if isinstance(header, ProtocolError) else header.session
         refuse_connection(stranger, session, reason, remedy)
         self._protocol.drop(stranger, reason)

@@ -19,8 +19,9 @@ from slfac.server.accelerator import Precision, TorchDevice
 from slfac.server.best import BestBy, parse_early_stop
 from slfac.server.live.address import check_listen
 from slfac.server.modes.factory import parse_mode
+from slfac.server.modes.u_shaped import UShaped
 from slfac.server.optim import check_optimizer
-from slfac.server.resume import has_ended, newest_checkpoint, run_folder
+from slfac.server.resume import has_ended, newest_standing, run_folder
 from slfac.wire.addresses import check_address, join_address
 from slfac.wire.errors import AddressError, SettingsError
 from slfac.wire.factories import DEFAULT_ALLOWED
@@ -267,13 +268,16 @@ def _check_together(settings: ServerSettings, origins: Mapping[str, str]) -> Non
             f"but micro_batches is {settings.micro_batches}: a step comes in parts of one kind",
             "leave out one of them",
         )
+    # Whether a bundle has a head, so that auto means this mode, is not known yet.
+    devices_evaluate = settings.mode == UShaped.name and settings.evaluate
     for name, default in (("best_by", "auto"), ("early_stop", "")):
         value = getattr(settings, name)
-        if settings.data is None and value != default:
+        if settings.data is None and not devices_evaluate and value != default:
             raise SettingsError(
                 f"{origins.get(name, '')}setting {name} is {value!r}, but without data nothing "
                 "is evaluated",
-                "pass --data PATH, a data set with a test split",
+                "pass --data PATH, a data set with a test split, or --mode u-shaped where "
+                "devices have theirs",
             )
 
 
@@ -314,7 +318,7 @@ _FREE = {
 def _resumed(values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of the run in ``out``, with those that may be changed as they are given."""
     folder = run_folder(Path(values["out"]))
-    standing = newest_checkpoint(folder).standing
+    standing = newest_standing(folder)
     for name, value in values.items():
         kept = standing.settings.get(name)
         if name not in _FREE and _plain(value) != kept:

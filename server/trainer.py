@@ -5,8 +5,10 @@ from __future__ import annotations
 import enum
 import queue
 import time
+from collections import Counter
 from collections.abc import Set
 from pathlib import Path
+from typing import Any
 
 from slfac.server.assembly import assemble
 from slfac.server.attendance import Attendance
@@ -20,6 +22,7 @@ from slfac.server.ledger import Ledger
 from slfac.server.metrics import Metrics
 from slfac.server.modes.base import Mode
 from slfac.server.protocol import RunFacts
+from slfac.server.refusals import cause_of_error
 from slfac.server.result import RoundResult
 from slfac.server.resume import Checkpoint
 from slfac.server.service import Service
@@ -31,6 +34,8 @@ from slfac.wire.transfer import Frames
 
 _POLL_S = 0.5
 _GOODBYE_S = 30.0
+# A device that comes and goes all the time must not fill the metrics: lines a round.
+_MOST_COMINGS = 64
 # A device that trickles bytes is not waited for beyond this, however slow its link.
 _LAST_GOODBYE_S = 600.0
 
@@ -104,6 +109,7 @@ class Trainer:
         # Who waits for a front, and whose own front of this round is in.
         self._waiting: dict[int, Arrived] = {}
         self._finished: dict[int, State] = {}
+        self._told: Counter[int] = Counter()
         self._merged = 0
         self._round_start_s = 0.0
         self._waiting_since_s = time.monotonic()
@@ -163,7 +169,8 @@ class Trainer:
             try:
                 self._on_request(event)
             except (CodecError, ProtocolError, BundleError) as error:
-                self._refuse(event.index, event.session, error.what, error.remedy)
+                cause = cause_of_error(error)
+                self._refuse(event.index, event.session, error.what, error.remedy, cause)
         elif isinstance(event, Lost):
             self._remove(event.index, event.reason)
         elif isinstance(event, Restarted):
@@ -212,11 +219,11 @@ class Trainer:
         if index in here.members:
             raise ProtocolError("a device that has joined asked to join again")
         here.joining[index] = arrived
-        absent = {*self._facts.served} - here.members - here.joining.keys()
-        missing = [self._name(i) for i in sorted(absent)]
-        self._metrics.write(
+        present = {i for i in here.members if not here.is_away(i)} | here.joining.keys()
+        missing = [self._name(i) for i in sorted({*self._facts.served} - present)]
+        self._tell(
             "joined",
-            device=self._name(index),
+            index,
             round=now,
             missing=missing,
             slfac=arrived.software,
@@ -250,8 +257,7 @@ class Trainer:
             welcome = round_ == now and self._is_fresh(now)
         if welcome:
             self._here.take_back(index)
-            clock = self.ledger.clock(index)
-            self._metrics.write("resumed", device=self._name(index), round=round_, clock=clock)
+            self._tell("resumed", index, round=round_, clock=self.ledger.clock(index))
         directive: Directive = "train" if welcome else "join"
         answer = self._exchange.write_word(arrived, round_=now, directive=directive)
         self._answer(arrived, answer.frames)
@@ -334,7 +340,7 @@ class Trainer:
             if late.session is None:
                 self._remove(late.index, late.reason)
             else:
-                self._refuse(late.index, late.session, late.reason, "check that device")
+                self._refuse(late.index, late.session, late.reason, "check that device", "late")
 
     def _admit_first(self) -> bool:
         """Start, or start again after all devices were lost, once enough have joined."""
@@ -395,7 +401,7 @@ class Trainer:
         for arrived in left_out:
             what = f"its loss is not finite, or its data exceeds {LARGEST_VALUE:g}"
             remedy = "check the data, or lower the learning rate"
-            self._refuse(arrived.index, arrived.session, what, remedy)
+            self._refuse(arrived.index, arrived.session, what, remedy, "values")
 
     def _finish_round(self) -> None:
         samples = self._training.samples
@@ -442,10 +448,11 @@ class Trainer:
     def _begin_round(self) -> None:
         self._round_start_s = time.monotonic()
         self._finished.clear()
+        self._told.clear()
         self._training.begin(len(self.rounds))
 
-    def _refuse(self, index: int, session: int, what: str, remedy: str) -> None:
-        self._service.refuse(index, session, what, remedy)
+    def _refuse(self, index: int, session: int, what: str, remedy: str, cause: str) -> None:
+        self._service.refuse(index, session, what, remedy, cause)
         self._remove(index, f"{what}; {remedy}" if remedy else what)
 
     def _remove(self, index: int, reason: str) -> None:
@@ -457,13 +464,19 @@ class Trainer:
         self._finished.pop(index, None)
         self._scores.drop(index)
         if self._here.remove(index):
-            self._metrics.write("left", device=self._name(index), reason=reason)
+            self._tell("left", index, reason=reason)
 
     def _answer(self, arrived: Arrived, frames: Frames) -> None:
         seq = arrived.transfer.header.seq
         self._service.reply(arrived.index, arrived.session, seq, frames)
         if not self._training.holds(arrived.index):
             self._here.answered(arrived)
+
+    def _tell(self, event: str, index: int, **values: Any) -> None:
+        """Write that a device came or went."""
+        self._told[index] += 1
+        if self._told[index] <= _MOST_COMINGS:
+            self._metrics.write(event, device=self._name(index), **values)
 
     def _name(self, index: int) -> str:
         return self._facts.roster.names[index]

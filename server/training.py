@@ -55,6 +55,9 @@ class Training(abc.ABC):
     ) -> None:
         self.samples: dict[int, int] = {}
         self.share = 1.0
+        # How many steps each was trained on in this round, and the last of them.
+        self._made: dict[int, tuple[int, int]] = {}
+        self._most_steps = settings.steps_per_round or _NEVER
         rounds, steps = settings.rounds, settings.steps_per_round
         self._schedule = make_schedule(settings.schedule, rounds=rounds, steps_per_round=steps)
         self._deadline_s = settings.step_deadline_s or _NEVER
@@ -82,6 +85,7 @@ class Training(abc.ABC):
         self._participation = 0.0
         self._open.clear()
         self.samples.clear()
+        self._made.clear()
         self._mode.begin(round_)
 
     def end(self) -> None:
@@ -132,7 +136,8 @@ class Training(abc.ABC):
 
         Raises:
             CodecError: A payload cannot be decoded.
-            ProtocolError: It is of another round, or does not fit the model.
+            ProtocolError: It is of another round, does not fit the model, or the device has made
+                all its steps of this one.
         """
         self._incoming.expect(arrived.index, arrived.transfer.header)
         frames = self._kept_answer(arrived, arrived.transfer.header.part)
@@ -153,7 +158,16 @@ class Training(abc.ABC):
         frames = self._kept.find(*place, header.session, header.seq, part=part)
         if frames is None and header.round != self._round:
             raise ProtocolError(f"a step of round {header.round} came in round {self._round}")
+        if frames is None:
+            self._check_plan(index, header.step)
         return frames
+
+    def _check_plan(self, index: int, step: int) -> None:
+        """Refuse a step beyond those of a round."""
+        made, last = self._made.get(index, (0, -1))
+        if step != last and made >= self._most_steps:
+            # Its replies would fill the disk, and the others would wait for ever.
+            raise ProtocolError(f"a step came after the {self._most_steps} of a round")
 
     def drop(self, index: int) -> None:
         """Drop what a device has sent and was not trained on.
@@ -177,6 +191,7 @@ class Training(abc.ABC):
         self.drop(index)
         self._go_on_without(index)
         self.samples.pop(index, None)
+        self._made.pop(index, None)
         self._exchange.forget(index)
         self._kept.forget(index)
         self._mode.forget(index)
@@ -240,8 +255,11 @@ class Training(abc.ABC):
         shares = (self._schedule.share(self._round, header.step) for header in headers)
         self.share = self._mode.back.peers.least(min(shares, default=math.inf))
 
-    def _book(self, index: int, samples: int, loss: float) -> None:
+    def _book(self, arrived: Arrived, samples: int, loss: float) -> None:
         """Take note of what was trained for a device."""
+        index, step = arrived.index, arrived.transfer.header.step
+        made, last = self._made.get(index, (0, -1))
+        self._made[index] = made + (step != last), step
         self.samples[index] = self.samples.get(index, 0) + samples
         self._loss_sum += loss * samples
         self._loss_samples += samples
@@ -371,4 +389,4 @@ class StepTraining(Training):
                 place=place,
                 train_ms=train_ms,
             )
-            self._book(index, len(decoded.batch.target), outcome.loss)
+            self._book(arrived, len(decoded.batch.target), outcome.loss)

@@ -179,7 +179,7 @@ class UShapedTraining(Training):
                 place=place,
                 train_ms=train_ms,
             )
-            self._book(arrived.index, arrived.transfer.header.samples, outcome.loss)
+            self._book(arrived, arrived.transfer.header.samples, outcome.loss)
 
     def _keep(self, arrived: Arrived, answer: Answer, phase: int) -> None:
         step = arrived.transfer.header.step

@@ -105,9 +105,20 @@ class AuthError(LinkError):
 
 
 class ProtocolError(LinkError):
-    """The other end speaks another protocol version, or sent what none allows."""
+    """The other end speaks another protocol version, or sent what none allows.
+
+    Args:
+        what: What is wrong.
+        remedy: What to do about it.
+        cause: One word for the rule it broke, by which a server counts it; empty where the
+            kind of message says as much.
+    """
 
     exit_code = 34
+
+    def __init__(self, what: str, remedy: str = "", *, cause: str = "") -> None:
+        super().__init__(what, remedy)
+        self.cause = cause
 
 
 class RefusedError(LinkError):

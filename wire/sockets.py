@@ -21,6 +21,7 @@ from slfac.wire.keys import DeviceKeys, KeyPair
 ZAP_DOMAIN: Final = b"slfac"
 HEARTBEAT_MS: Final = 2_000
 HEARTBEAT_TIMEOUT_MS: Final = 10_000
+RECEIVE_QUEUE: Final = 64
 
 
 def bind_server(
@@ -43,6 +44,8 @@ def bind_server(
     socket = context.socket(zmq.ROUTER)
     _common(socket, address)
     socket.router_mandatory = True
+    # A device has a window of payload under way: more of it waits in its own memory.
+    socket.rcvhwm = RECEIVE_QUEUE
     if keys is not None:
         socket.curve_server = True
         socket.curve_publickey = keys.public

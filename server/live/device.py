@@ -147,9 +147,12 @@ class DevicePicture:
                 sums.add(event[name])
         self.bytes_up += event["bytes_up"]
         self.bytes_down += event["bytes_down"]
-        self.saved_up += event["float32_smashed_bytes"] - event["smashed_bytes"]
-        self.saved_down += event["float32_gradient_bytes"] - event["gradient_bytes"]
-        for known, told in ((self.phases, event["phase_ms"]), (self.server, event["server_ms"])):
+        self.saved_up += event.get("float32_smashed_bytes", 0) - event.get("smashed_bytes", 0)
+        self.saved_down += event.get("float32_gradient_bytes", 0) - event.get("gradient_bytes", 0)
+        for known, told in (
+            (self.phases, event.get("phase_ms")),
+            (self.server, event.get("server_ms")),
+        ):
             for phase, value_ms in (told or {}).items():
                 if phase in known and value_ms is not None:
                     known[phase].add(value_ms)

@@ -64,7 +64,7 @@ def document(picture: Picture, links: Links | None, now_s: float) -> dict[str, A
             "devices": shown,
             "more_devices": len(devices) - len(shown),
             "refused_keys": links.refused_keys if links else None,
-            "malformed": links.malformed if links else None,
+            "refused": links.refused if links else None,
             "notices": [list(notice) for notice in reversed(picture.notices)],
         }
 

@@ -133,8 +133,12 @@ def _links(links: Links, devices: Iterable[DevicePicture]) -> Iterable[Metric]:
     yield _gauge("slfac_devices_connected", "Devices with a connection", len(links.connected))
     refused = "Connections refused for their key"
     yield CounterMetricFamily("slfac_refused_keys", refused, value=links.refused_keys)
-    malformed = "Messages that were not of two frames"
-    yield CounterMetricFamily("slfac_malformed_messages", malformed, value=links.malformed)
+    messages = CounterMetricFamily(
+        "slfac_refused_messages", "Messages refused, by what was wrong", labels=["cause"]
+    )
+    for cause, count in links.refused.items():
+        messages.add_metric([cause], count)
+    yield messages
 
 
 def _counts(devices: Iterable[DevicePicture]) -> Iterable[Metric]:

@@ -17,14 +17,14 @@ class Links:
         bytes_down: Bytes sent.
         connected: Devices that have a connection now.
         refused_keys: Connections refused for their key.
-        malformed: Messages that were not of two frames.
+        refused: Messages that were refused, by cause.
     """
 
     bytes_up: dict[str, int] = field(default_factory=dict)
     bytes_down: dict[str, int] = field(default_factory=dict)
     connected: frozenset[str] = frozenset()
     refused_keys: int = 0
-    malformed: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
 
 
 ReadLinks = Callable[[], Links]
@@ -43,5 +43,5 @@ def links_of(service: Service, names: tuple[str, ...]) -> Links:
         bytes_down={name: entry.down.bytes for name, entry in traffic.items()},
         connected=service.connected,
         refused_keys=sum(service.refused_keys().values()),
-        malformed=service.malformed,
+        refused=service.refusals.counts(),
     )

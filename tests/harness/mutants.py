@@ -28,10 +28,23 @@ def mutant(corpus: Sequence[bytes], number: int) -> bytes:
         One of the corpus after one to three mutations, nearly always different from it.
     """
     rng = random.Random(number)
-    payload = bytearray(rng.choice(corpus))
+    return bytes(damage(bytearray(rng.choice(corpus)), rng, corpus))
+
+
+def damage(payload: bytearray, rng: random.Random, corpus: Sequence[bytes]) -> bytearray:
+    """Put one to three mutations on bytes.
+
+    Args:
+        payload: The bytes; they may be changed in place.
+        rng: Chooses.
+        corpus: What pieces may be taken from.
+
+    Returns:
+        The bytes, nearly always different.
+    """
     for _ in range(rng.choice((1, 1, 2, 3))):
         payload = rng.choice(_MUTATIONS)(payload, rng, corpus)
-    return bytes(payload)
+    return payload
 
 
 def _place(payload: bytearray, rng: random.Random) -> int:

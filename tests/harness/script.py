@@ -21,6 +21,7 @@ from slfac.server.protocol import RunFacts
 from slfac.server.resume import newest_checkpoint
 from slfac.server.roster import Roster
 from slfac.server.trainer import Trainer
+from slfac.wire.bundle import Bundle
 from slfac.wire.messages import Bye, Summary, Timings
 from slfac.wire.meter import Traffic
 
@@ -34,6 +35,7 @@ class Script:
         self.events = queue.Queue()
         self.answers = []
         self.refused = []
+        self.causes = []
         self.bodies = defaultdict(list)
         self.then = {}
         self.sessions = {}
@@ -52,8 +54,9 @@ class Script:
             self.rounds[index] = header.round
         self.then[index](header)
 
-    def refuse(self, index, session, reason, _remedy):
+    def refuse(self, index, session, reason, _remedy, cause):
         self.refused.append((index, session, reason))
+        self.causes.append(cause)
 
     def traffic(self, _name):
         return Traffic()
@@ -137,6 +140,7 @@ def run_script(
     evaluator: object = None,
     out: str = ".",
     resume: bool = False,
+    bundle: Bundle | None = None,
     **changes: object,
 ) -> Trainer:
     """A run under a script; with ``resume`` one that goes on from its checkpoint."""
@@ -147,7 +151,7 @@ def run_script(
         keys=root,
         **{"rounds": 2, "codec_down": "none", "optimizer": "sgd:lr=0.01", **changes},
     )
-    facts = RunFacts("boot", RUN, kept_bundle(), settings.plan(), Roster(names), 10.0)
+    facts = RunFacts("boot", RUN, bundle or kept_bundle(), settings.plan(), Roster(names), 10.0)
     precision = choose_precision(settings.precision, CPU)
     back = BackHalf(facts.bundle, settings.optimizer, settings.allow_factories, precision=precision)
     found = newest_checkpoint(settings.out) if resume else None

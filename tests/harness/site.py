@@ -128,6 +128,7 @@ class ServerThread:
     seen: list[dict] = field(default_factory=list)
     result: RunResult | None = None
     error: BaseException | None = None
+    wait_s: float = WAIT_S * 2
 
     def __enter__(self) -> ServerThread:
         self._server = Server(server_settings(**self.values), self._listen)
@@ -137,7 +138,7 @@ class ServerThread:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._thread.join(WAIT_S * 2)
+        self._thread.join(self.wait_s)
         assert not self._thread.is_alive(), "the server did not end"
 
     def await_event(self, kind: str, **fields: object) -> dict:
@@ -182,8 +183,8 @@ class DeviceThread:
         self._thread.start()
         return self
 
-    def finish(self) -> DeviceResult:
-        self._thread.join(WAIT_S * 2)
+    def finish(self, wait_s: float = WAIT_S * 2) -> DeviceResult:
+        self._thread.join(wait_s)
         assert not self._thread.is_alive(), "the device did not end"
         if self.error is not None:
             raise self.error
@@ -197,10 +198,14 @@ class DeviceThread:
             self.error = error
 
 
-def run_site(site: Site, **settings: object) -> tuple[ServerThread, list[DeviceResult]]:
+def run_site(
+    site: Site, *, wait_s: float = WAIT_S * 2, **settings: object
+) -> tuple[ServerThread, list[DeviceResult]]:
     """A whole run: every device of the site against its server."""
-    with site.server(**settings) as server:
+    server = site.server(**settings)
+    server.wait_s = wait_s
+    with server:
         devices = [site.device(name, server.address).start() for name in site.names]
-        results = [device.finish() for device in devices]
+        results = [device.finish(wait_s) for device in devices]
     server.finished()
     return server, results

@@ -83,4 +83,5 @@ def test_a_link_that_cannot_be_made_is_said_and_does_not_end_the_run(scored, sit
     (event,) = server.of_kind("checkpoint_failed")
     assert event["finished_rounds"] == 1
     assert "cannot link" in event["reason"]
+    assert event["best_missed"]
     assert len(server.finished().rounds) == 2

@@ -178,10 +178,12 @@ def test_beyond_loopback_it_says_who_can_read(site, caplog):
     assert re.search(r"whoever reaches 0\.0\.0\.0:\d+ can read", said)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)  # it exports a model and starts two processes
 def test_the_demo_shows_its_page_until_ctrl_c(tmp_path, digits):
     process = start_cli(
         *("demo", "--page", "0", "--data", str(digits), "--devices", "1", "--rounds", "1"),
-        *("--out", str(tmp_path / "demo"), "--codec", "fp16"),
+        *("--out", str(tmp_path / "demo"), "--codec", "fp16", "--steps-per-round", "4"),
     )
     lines = []
     for line in process.stdout:

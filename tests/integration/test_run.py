@@ -213,7 +213,7 @@ def test_strangers_are_counted_at_the_end(site):
     server.finished()
     (end,) = server.of_kind("end")
     assert end["refused_keys"] >= 1
-    assert end["malformed"] == 0
+    assert end["refused"] == {}
 
 
 def test_malformed_messages_are_counted_at_the_end(site):
@@ -225,4 +225,4 @@ def test_malformed_messages_are_counted_at_the_end(site):
         site.device("d0", server.address, keys=None, insecure=True, name="d0").start().finish()
     server.finished()
     (end,) = server.of_kind("end")
-    assert (end["refused_keys"], end["malformed"]) == (0, 2)
+    assert (end["refused_keys"], end["refused"]) == (0, {"frames": 2})

@@ -109,14 +109,15 @@ function drawCurves(state) {
   });
 }
 
-function footer({ facts, refused_keys: refused, malformed }) {
+function footer({ facts, refused_keys: keys, refused }) {
   const parts = [
     facts.run && `run ${facts.run}`, facts.partition && `partition ${facts.partition}`,
     facts.batch_size && `batch ${facts.batch_size}`, facts.seed != null && `seed ${facts.seed}`,
     facts.schedule && `schedule ${facts.schedule}`, facts.slfac && `slfac ${facts.slfac}`, facts.torch && `torch ${facts.torch}`,
   ];
-  if (refused) parts.push(`${refused} connections refused for their key`);
-  if (malformed) parts.push(`${malformed} malformed messages`);
+  if (keys) parts.push(`${keys} connections refused for their key`);
+  const causes = Object.entries(refused || {}).map(([cause, count]) => `${count} ${cause}`);
+  if (causes.length) parts.push(`messages refused: ${causes.join(", ")}`);
   return parts.filter(Boolean).join(" · ");
 }
 

@@ -87,6 +87,7 @@ def test_the_page_describes_every_line(tmp_path):
     )
     link = {"handshake", "release", "round trip", "clock offset", "link up", "link down"}
     rare = {"gpu", "power mode", "keys", "address", "packages", "server", "run", "tomli"}
+    rare |= {"discovery", "discover"}
     assert table == names | link | rare
 
 

@@ -198,3 +198,15 @@ def test_a_folder_that_cannot_be_written_is_an_oserror(tmp_path):
     assert own.read() is None
     own.clear()
     own.clear_old()
+
+
+def test_a_server_that_makes_up_names_does_not_fill_the_disk(tmp_path):
+    for number in range(80):
+        own = journal(tmp_path, device=f"name-{number}", run=f"run-{number}")
+        own.write(entry(1))
+        os.utime(tmp_path / f"name-{number}" / f"run-{number}", (number, number))
+        own.clear_old()
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {f"name-{number}" for number in range(80 - 64, 80)}
+    own.clear()
+    assert not (tmp_path / "name-79").exists()

@@ -16,7 +16,7 @@ LINKS = Links(
     bytes_down={"a": 100, "b": 200},
     connected=frozenset({"b"}),
     refused_keys=3,
-    malformed=2,
+    refused={"header": 2, "order": 5},
 )
 
 
@@ -35,7 +35,7 @@ def exposed(*events, links=LINKS):
 
 def values(text):
     return {
-        (sample.name, sample.labels.get("device")): sample.value
+        (sample.name, sample.labels.get("device", sample.labels.get("cause"))): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
@@ -68,8 +68,9 @@ def test_what_the_events_and_the_sockets_say_is_there():
     assert [found["slfac_device_connected", name] for name in "ab"] == [0, 1]
     assert (
         found["slfac_refused_keys_total", None],
-        found["slfac_malformed_messages_total", None],
-    ) == (3, 2)
+        found["slfac_refused_messages_total", "header"],
+        found["slfac_refused_messages_total", "order"],
+    ) == (3, 2, 5)
     assert found["slfac_wait_seconds_sum", "a"] == pytest.approx(4 * 3e-3)
     assert found["slfac_step_seconds_sum", "a"] == pytest.approx(4 * 25e-3)
     assert found["slfac_server_train_seconds_sum", "b"] == pytest.approx(2e-3)

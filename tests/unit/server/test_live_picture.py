@@ -86,20 +86,32 @@ def test_a_device_that_stopped_has_no_throughput():
     assert device(drawn(events, now_s=60), "a")["samples_per_s"] == 0
 
 
+def test_throughput_over_time_begins_with_the_second_step():
+    state = drawn([run_event("a"), *steps(17, ("a",))])
+    assert state["by_time"]["second"] == [1.0, 2.0, 3.0, 4.0]
+    assert state["by_time"]["samples_per_s"] == pytest.approx([64.0] * 4)
+    picture = Picture()
+    picture.take(run_event("a"), 0.0)
+    for at_s in (5.0, 7.0):
+        picture.take(step_event("a"), at_s)
+    state = document(picture, None, 8.0)
+    assert state["by_time"] == {"second": [7.0], "samples_per_s": [8.0]}
+
+
 def test_bytes_are_the_sockets_where_they_are_known():
     links = Links(
         bytes_up={"a": 5000, "b": 6000},
         bytes_down={"a": 100, "b": 200},
         connected=frozenset({"a"}),
         refused_keys=3,
-        malformed=2,
+        refused={"header": 2},
     )
     state = drawn([run_event("a", "b"), *steps(1)], links)
     assert (state["bytes_up"], state["float32_bytes_up"]) == (11_000, 11_000 + 2 * 8000)
     assert (state["bytes_down"], state["float32_bytes_down"]) == (300, 300 + 2 * 8500)
     assert [one["connected"] for one in state["devices"]] == [True, False]
     assert device(state, "a")["bytes_up"] == 5000
-    assert (state["refused_keys"], state["malformed"]) == (3, 2)
+    assert (state["refused_keys"], state["refused"]) == (3, {"header": 2})
     alone = drawn([run_event("a", "b"), *steps(1), round_event(0)])
     assert (alone["bytes_up"], device(alone, "a")["connected"]) == (10_000, None)
 
@@ -152,6 +164,19 @@ def test_an_unknown_event_changes_nothing():
     assert drawn([*events, step_event("stranger")], now_s=9.0) == known
     more = step_event("a", novelty={"x": 1}, phase_ms={"load": 3.0, "dreaming": 4.0, "wait": None})
     assert device(drawn([*events, more]), "a")["steps"] == 2
+    needed = {
+        "event",
+        "time",
+        "round",
+        "step",
+        "device",
+        "samples",
+        "loss",
+        "bytes_up",
+        "bytes_down",
+    }
+    less = {name: value for name, value in step_event("a").items() if name in needed}
+    assert device(drawn([*events, less]), "a")["steps"] == 2
 
 
 def test_a_loss_that_is_not_finite_is_no_number():

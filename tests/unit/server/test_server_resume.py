@@ -21,7 +21,8 @@ from slfac.server.modes.parallel import Parallel
 from slfac.server.result import RoundResult
 from slfac.server.resume import Standing, newest_checkpoint
 from slfac.server.scores import ClassScores
-from slfac.wire.errors import BundleError, SettingsError
+from slfac.wire.errors import BundleError, KeyFileError, SettingsError, TrainingError
+from slfac.wire.keys import AllowList, new_keys
 from slfac.wire.meter import Traffic
 
 ALLOW = ("slfac.export.models",)
@@ -147,11 +148,83 @@ def test_a_state_that_lacks_a_field_is_passed_over(tmp_path, field, caplog):
     before = write(tmp_path, 1)
     path = write(tmp_path, 2) / "state.json"
     state = json.loads(path.read_text())
-    del state[field]
+    # As in a checkpoint of a release that wrote neither.
+    del state[field], state["sha256"]
     path.write_text(json.dumps(state))
     with caplog.at_level(logging.WARNING):
         assert newest_checkpoint(tmp_path).path == before
     assert re.search(f"round-000002 cannot be used: .*[`']{field}[`']", caplog.text)
+
+
+def test_no_bad_byte_in_a_state_gets_through(tmp_path):
+    before = write(tmp_path, 1)
+    newest = write(tmp_path, 2)
+    wanted = newest_checkpoint(tmp_path)
+    path = newest / "state.json"
+    data = path.read_bytes()
+    for position in range(0, len(data), 7):
+        path.write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
+        found = newest_checkpoint(tmp_path)
+        # A bit of the hash's own name, or of the spaces between, changes nothing that counts.
+        assert found.path == before or found == wanted
+    text = data.decode()
+    assert '"steps": 5' in text
+    path.write_text(text.replace('"steps": 5', '"steps": 7'))
+    assert newest_checkpoint(tmp_path).path == before
+
+
+def test_a_checkpoint_of_a_release_without_a_sum_of_its_state_is_taken(tmp_path, caplog):
+    path = write(tmp_path, 2)
+    state = json.loads((path / "state.json").read_text())
+    del state["sha256"]
+    (path / "state.json").write_text(json.dumps(state))
+    with caplog.at_level(logging.INFO):
+        assert newest_checkpoint(tmp_path).standing == standing(tmp_path, 2)
+    assert caplog.messages == []
+
+
+def test_a_checkpoint_is_read_and_checked_once(tmp_path, caplog):
+    # Reading settings says nothing about a damaged front, so it has not looked at it.
+    write(tmp_path, 1)
+    newest = write(tmp_path, 2)
+    cut(newest / "front.safetensors")
+    with caplog.at_level(logging.WARNING):
+        given = server_settings(resume=True, out=tmp_path)
+        assert caplog.messages == []
+        Server(given).__exit__(None, None, None)
+    assert [line for line in caplog.messages if "cannot be used" in line] == caplog.messages
+    assert len(caplog.messages) == 1
+
+
+def keyed(tmp_path, *enrolled):
+    """Settings of a run of a and b with keys, and what its server says when it goes on."""
+    server = new_keys(tmp_path / "keys", "server")
+    allowed = AllowList(tmp_path / "keys")
+    for name in ("a", "b"):
+        allowed.enroll(name, new_keys(tmp_path / name, "device", server))
+    out = tmp_path / "out"
+    own = settings(out, keys=tmp_path / "keys", insecure=False, idle_timeout_s=0.1)
+    write(out, 2, settings=own.stored(), codecs={})
+    for name in {"a", "b"} - {*enrolled}:
+        allowed.revoke(name)
+    told = []
+    lost = pytest.raises(TrainingError, match="all devices were lost")
+    with Server(server_settings(resume=True, out=out), told.append) as going, lost:
+        going.run()
+    return told
+
+
+def test_a_run_goes_on_without_a_device_that_was_revoked_since(tmp_path):
+    restarted, *rest = keyed(tmp_path, "a")
+    assert restarted["event"] == "restarted"
+    assert (restarted["revoked"], restarted["missing"]) == (["b"], ["a"])
+    assert (restarted["wait_s"], restarted["ended"]) == (0.1, False)
+    assert [event["device"] for event in rest if event["event"] == "left"] == ["a"]
+
+
+def test_a_run_whose_devices_were_all_revoked_is_refused(tmp_path):
+    with pytest.raises(KeyFileError, match="none of the run's devices is enrolled any more: a, b"):
+        keyed(tmp_path)
 
 
 def test_no_checkpoint_is_an_error(tmp_path):

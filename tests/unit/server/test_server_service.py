@@ -109,7 +109,10 @@ def test_a_device_outside_the_run_and_a_message_before_hello_are_turned_away(con
     assert "'other' is not part of this run" in refusal.reason
     device = connect()
     device.say(encode_header(request("join")))
-    assert isinstance(device.hear(), Refusal)
+    refusal = device.hear()
+    assert isinstance(refusal, Refusal)
+    # Without keys, no key can be at fault.
+    assert refusal.reason == "a message came before HELLO"
 
 
 @pytest.mark.parametrize("head", [b"", b"SF", b"SF\x63rest", b"GET / HTTP/1.1", b"SF\x01\xff"])
@@ -130,7 +133,7 @@ def test_messages_of_other_shapes_are_passed_over(service, connect):
     device.socket.send(b"one frame")
     device.socket.send_multipart([b"three", b"frames", b"here"])
     assert isinstance(device.hello(session=SESSION + 1), Welcome)
-    assert service.malformed == 2
+    assert service.refusals.counts() == service.refusals.counts("a") == {"frames": 2}
 
 
 class HeldBody(bytes):
@@ -180,7 +183,7 @@ def test_a_goodbye_counts_though_the_server_has_something_left_to_say(service, c
 def test_a_refusal_by_the_trainer_reaches_the_device(service, connect):
     device = connect()
     device.hello()
-    service.refuse(0, SESSION, "reason", "remedy")
+    service.refuse(0, SESSION, "reason", "remedy", "request")
     assert device.hear() == Refusal(SESSION, "reason", "remedy")
 
 

@@ -375,6 +375,7 @@ def test_a_failed_checkpoint_is_said_and_tried_again_after_the_next_round(train,
     trainer = train(script, devices=1, rounds=2)
     failed = [e for e in trainer.told if e["event"] == "checkpoint_failed"]
     assert [e["finished_rounds"] for e in failed] == [0, 1]
+    assert [e["best_missed"] for e in failed] == [False, False]
     assert all("cannot write checkpoint" in e["reason"] for e in failed)
     assert trainer.checkpoint == tmp_path / "checkpoint/round-000002"
     assert trainer.checkpoint.is_dir()
