@@ -85,7 +85,7 @@ def check_as_alone(run, alone):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)  # torch is imported by each of many processes
+@pytest.mark.timeout(800)  # torch is imported by each of many processes
 def test_two_ranks_with_three_and_one_devices_train_what_one_server_does(
     bundles, digits, alone, tmp_path
 ):
@@ -99,7 +99,7 @@ def test_two_ranks_with_three_and_one_devices_train_what_one_server_does(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)  # torch is imported by each of many processes
+@pytest.mark.timeout(800)  # torch is imported by each of many processes
 def test_with_batch_norm_and_a_killed_rank_they_do_so_too(bundles, digits, alone, tmp_path):
     def kill(run):
         # In the middle of the third round.
@@ -121,7 +121,7 @@ def test_with_batch_norm_and_a_killed_rank_they_do_so_too(bundles, digits, alone
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)  # torch is imported by each of many processes
+@pytest.mark.timeout(800)  # torch is imported by each of many processes
 def test_a_rank_that_can_never_begin_ends_all_of_them_and_says_why(bundles, digits, tmp_path):
     run = ranks(tmp_path, bundles, digits, batch_norm=False, restarts=1)
     earlier = run.out / "rank-1" / "metrics.jsonl"
