@@ -85,7 +85,7 @@ def check_as_alone(run, alone):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)  # torch is imported by each of many processes
+@pytest.mark.timeout(800)  # torch is imported by each of many processes
 def test_two_ranks_with_three_and_one_devices_train_what_one_server_does(
     bundles, digits, alone, tmp_path
 ):
@@ -99,7 +99,7 @@ def test_two_ranks_with_three_and_one_devices_train_what_one_server_does(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)  # torch is imported by each of many processes
+@pytest.mark.timeout(800)  # torch is imported by each of many processes
 def test_with_batch_norm_and_a_killed_rank_they_do_so_too(bundles, digits, alone, tmp_path):
     def kill(run):
         # In the middle of the third round.
@@ -118,3 +118,22 @@ def test_with_batch_norm_and_a_killed_rank_they_do_so_too(bundles, digits, alone
     # Whoever is first ends it: torchrun, or the link to the rank that is gone.
     end = re.compile(r".*rank 0: (terminated$|the link to another rank broke: [A-Z][^/]*; see)")
     assert sum(bool(end.match(line)) for line in said) == 1, said
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(800)  # torch is imported by each of many processes
+def test_a_rank_that_can_never_begin_ends_all_of_them_and_says_why(bundles, digits, tmp_path):
+    run = ranks(tmp_path, bundles, digits, batch_norm=False, restarts=1)
+    earlier = run.out / "rank-1" / "metrics.jsonl"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text("")
+    with run:
+        assert run.process.wait(300) == 1
+    why = f"setting out is '{run.out}', which holds an earlier run; "
+    said = [line.removeprefix("slfac server, ") for line in run.lines if "slfac server, " in line]
+    # torchrun tries twice, and ends whoever has not ended by then.
+    assert sum(line.startswith(f"rank 1: {why}") for line in said) == 2, said
+    others = [line for line in said if line.startswith("rank 0: ")]
+    assert others, said
+    assert all(line.startswith((f"rank 0: rank 1: {why}", "rank 0: terminated")) for line in others)
+    assert not (run.out / "rank-0" / "metrics.jsonl").exists()
