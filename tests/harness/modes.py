@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results" / "modes.json"
 RUNS = ROOT / "runs" / "modes"
 WAIT_S = 900
-DEVICES, ROUNDS, BATCH, TRAIN = 3, 3, 32, 10000
+DEVICES, ROUNDS, BATCH, TRAIN = 3, 2, 32, 10000
 COMPARED_STEPS = 50
 RATE = 0.02
 OPTIMIZER = f"sgd:lr={RATE},momentum=0.9"
