@@ -5,7 +5,8 @@
 # make screenshot  docs/live.png, of a run of its own (needs Chromium)
 # make chaos  kills processes of a run at random, and compares the weights
 # make results  the figures that README and docs quote; results-codec: the codecs' alone;
-#   results-front: those of a device's step beside torch's; results-overlap: of steps in parts
+#   results-front: those of a device's step beside torch's; results-overlap: of steps in parts;
+#   results-server: of a server under many devices; results-chaos: what `make chaos` ends with
 # make results-rate, results-rivals  accuracy against bytes on validation images, hours;
 #   then results-test
 # make results-link  time to a target accuracy at 5 Mbit/s; results-ablation: the paper's;
@@ -25,7 +26,8 @@ FASHION ?= /usr/share/datasets/fashion-mnist
 
 .PHONY: results results-codec results-front results-overlap results-rate results-test \
 	results-rivals results-link results-ablation results-resnet18 results-finetune results-modes \
-	results-energy demo test test-main test-others lint bench chaos screenshot install clean
+	results-server results-chaos results-energy \
+	demo test test-main test-others lint bench chaos screenshot install clean
 
 demo: .venv/.installed
 	$(BIN)/slfac demo $(DEMO)
@@ -64,6 +66,13 @@ chaos: .venv/.dev
 # What a browser shows of the demo's run.
 screenshot: .venv/.dev
 	cd tests && ../$(BIN)/python -m harness.screenshot ../docs/live.png
+
+results-chaos: .venv/.dev
+	cd tests && ../$(BIN)/python -m harness.chaos --json ../docs/results/chaos.json $(CHAOS)
+
+# Nothing else should be running; some minutes on two cores.
+results-server: .venv/.dev
+	cd tests && ../$(BIN)/python -m harness.load --json ../docs/results/server-load.json $(LOAD)
 
 bench: .venv/.dev
 	$(BIN)/python -m pytest tests/bench --benchmark-enable --benchmark-only $(PYTEST)

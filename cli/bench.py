@@ -81,12 +81,12 @@ def add_parser(subparsers: Any) -> None:
         run=run_overlap,
     )
     add = overlap.add_argument
-    add("--link", metavar="A,B", dest="links", type=_names, help="rates (5Mbit,20Mbit,100Mbit)")
+    add("--link", metavar="A,B", dest="links", type=_names, help="rates (2Mbit,5Mbit,20Mbit)")
     add("--codec", metavar="A,B", dest="codecs", type=split_specs, help="codecs both ways (slfac)")
     add("--parts", type=integers, metavar="N,N", help="numbers of micro-batches (2,4,8)")
     add("--blocks", type=integers, metavar="N,N", help="numbers of blocks (4)")
     add("--delay-ms", type=float, metavar="MS", help="of the link, one way (10)")
-    add("--batch-size", type=int, metavar="N", help="samples of a step (64)")
+    add("--batch-size", type=int, metavar="N", help="samples of a step (32)")
     add("--steps", type=int, metavar="N", help="steps of a run (25)")
     add("--seed", type=int, metavar="N", help="seed of weights, images and batches (0)")
     add("--json", type=Path, metavar="FILE", help="also write all figures to a JSON file")

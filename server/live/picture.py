@@ -166,9 +166,11 @@ class Picture:
         device.on_step(event, at_s)
         self.steps += 1
         self.by_step.add(self.steps, event["loss"])
-        if at_s - self._rated_s >= _RATE_EVERY_S:
+        # Of a first step nobody knows how long it took.
+        rate = self.samples_per_s(at_s) if at_s - self._rated_s >= _RATE_EVERY_S else 0.0
+        if rate:
             self._rated_s = at_s
-            self.by_time.add(at_s - self.began_s, self.samples_per_s(at_s))
+            self.by_time.add(at_s - self.began_s, rate)
 
     def _on_joined(self, event: Event, _: float) -> None:
         self._enter(event)

@@ -97,12 +97,12 @@ class OverlapSettings:
         command: The command line, for that file.
     """
 
-    links: tuple[str, ...] = ("5Mbit", "20Mbit", "100Mbit")
+    links: tuple[str, ...] = ("2Mbit", "5Mbit", "20Mbit")
     codecs: tuple[str, ...] = ("slfac",)
     parts: tuple[int, ...] = (2, 4, 8)
     blocks: tuple[int, ...] = (4,)
     delay_ms: float = 10.0
-    batch_size: int = 64
+    batch_size: int = 32
     steps: int = 25
     seed: int = 0
     json: Path | None = None

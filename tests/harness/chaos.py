@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime as dt
 import json
 import random
 import subprocess
@@ -257,8 +258,9 @@ def main() -> int:
     parser.add_argument("--schedules", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--micro-batches", type=int, default=1)
+    parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    failed = 0
+    rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         parts = args.micro_batches
@@ -278,12 +280,35 @@ def main() -> int:
             with fresh_site(bundles[mode], data) as site:
                 given = Chaos(site, mode, parts).run(schedule)
             same = given == expected[mode]
-            failed += not same
             kills = " ".join(f"{kill.victim}@{kill.lines}" for kill in schedule.kills)
             took_s = time.monotonic() - start_s
             word = "the same" if same else "DIFFERENT"
+            row = {"schedule": seed, "mode": mode, "kills": kills, "cuts": len(schedule.cuts)}
+            rows.append({**row, "seconds": round(took_s, 1), "weights": word})
             _say(f"{seed:>8} {mode:8} {kills:60} {len(schedule.cuts):>4} {took_s:>6.1f}  {word}")
-    return 1 if failed else 0
+    if args.json is not None:
+        _write(args, rows)
+    return 0 if all(row["weights"] == "the same" for row in rows) else 1
+
+
+def _write(args: argparse.Namespace, rows: list[dict[str, object]]) -> None:
+    from slfac.testbed.collect import machine, versions
+
+    command = f"--schedules {args.schedules} --seed {args.seed}"
+    if args.micro_batches > 1:
+        command += f" --micro-batches {args.micro_batches}"
+    about = {
+        "command": f"python -m harness.chaos {command}",
+        "date": dt.datetime.now(dt.timezone.utc).date().isoformat(),
+        "machine": machine(),
+        "versions": versions(),
+        "seed": args.seed,
+        "devices": DEVICES,
+        "rounds": ROUNDS,
+        "steps_per_round": STEPS,
+        "schedules": rows,
+    }
+    args.json.write_text(json.dumps(about, indent=2) + "\n")
 
 
 def _say(line: str) -> None:

@@ -13,7 +13,10 @@ from pathlib import Path
 
 import msgspec
 
+from slfac.device.caller import Patience
 from slfac.device.link import Link
+from slfac.device.routes import Fixed
+from slfac.wire.keys import device_keys
 from slfac.wire.messages import Summary, Timings
 from slfac.wire.transfer import Part
 
@@ -56,12 +59,11 @@ class Replay:
     def run(self) -> None:
         """Take part until the server says stop."""
         link = Link(
-            address=self.address,
-            keys=self.keys,
+            where=Fixed(self.address),
+            keys=device_keys(self.keys),
             name="",
             bundle_id=self.bundle,
-            connect_timeout_s=WAIT_S,
-            reconnect_timeout_s=WAIT_S,
+            patience=Patience(connect_s=WAIT_S, reconnect_s=WAIT_S),
             on_status=lambda _line: None,
         )
         try:

@@ -176,7 +176,9 @@ def test_after_a_break_all_that_is_unanswered_goes_again_in_order(far, link):
     got = []
     collecting.start()
     again = [far.take() for _ in range(2)]
-    assert again == heard[1:]
+    # Not the headers themselves: what is not known in them is NaN.
+    frames = [[(encode_header(header), data) for header, data in some] for some in (heard, again)]
+    assert frames[1] == frames[0][1:]
     # The server may have answered as it heard of this device, and then once more.
     for header, _ in (again[1], *again):
         far.answer(header, b"to %d" % header.seq)

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -182,16 +183,19 @@ def test_a_serial_port_is_read_as_it_writes(board, port):
     sensor.close()
 
 
-def test_a_port_that_ends_no_lines_fills_no_memory(board, port):
-    link, meter = port
-    settings = sensor_settings(serial_port=link, meter_columns=("power_w",))
-    sensor = open_sensor(board.host, settings)
-    for _ in range(20):
-        os.write(meter, b"1" * 2000)
-        with pytest.raises(SensorError, match="has told nothing"):
-            sensor.read()
-    os.write(meter, b"\n2.5\n")
-    assert sensor.read().power_w == 2.5
+def test_lines_that_do_not_end_fill_no_memory(board, file):
+    sensor = open_sensor(board.host, sensor_settings(meter_file=file))
+    append(file, "1" * 3_000_000)
+    tracemalloc.start()
+    try:
+        for _ in range(4):
+            with pytest.raises(SensorError, match="has told nothing"):
+                sensor.read()
+        assert tracemalloc.get_traced_memory()[0] < 100_000
+    finally:
+        tracemalloc.stop()
+    append(file, "\n" + LINE)
+    assert sensor.read().power_w == pytest.approx(1.87)
 
 
 def test_a_port_must_be_one_and_its_columns_be_named(board, port, file):

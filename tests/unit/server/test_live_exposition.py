@@ -35,7 +35,7 @@ def exposed(*events, links=LINKS):
 
 def values(text):
     return {
-        (sample.name, sample.labels.get("device")): sample.value
+        (sample.name, sample.labels.get("device", sample.labels.get("cause"))): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }

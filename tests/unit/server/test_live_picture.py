@@ -86,6 +86,18 @@ def test_a_device_that_stopped_has_no_throughput():
     assert device(drawn(events, now_s=60), "a")["samples_per_s"] == 0
 
 
+def test_throughput_over_time_begins_with_the_second_step():
+    state = drawn([run_event("a"), *steps(17, ("a",))])
+    assert state["by_time"]["second"] == [1.0, 2.0, 3.0, 4.0]
+    assert state["by_time"]["samples_per_s"] == pytest.approx([64.0] * 4)
+    picture = Picture()
+    picture.take(run_event("a"), 0.0)
+    for at_s in (5.0, 7.0):
+        picture.take(step_event("a"), at_s)
+    state = document(picture, None, 8.0)
+    assert state["by_time"] == {"second": [7.0], "samples_per_s": [8.0]}
+
+
 def test_bytes_are_the_sockets_where_they_are_known():
     links = Links(
         bytes_up={"a": 5000, "b": 6000},

@@ -9,7 +9,7 @@ from harness.offline import kept_bundle
 from harness.script import Script, run_script
 from slfac.server import server_settings
 from slfac.server.accelerator import choose_precision
-from slfac.server.back import BackHalf, Batch
+from slfac.server.back import BackHalf, Batch, Portion
 from slfac.wire.errors import SettingsError
 
 ALLOW = ("slfac.export.models",)
@@ -55,6 +55,21 @@ def test_bf16_computes_with_fewer_bits_and_keeps_all_else_float32():
     held += [p.grad for p in backs[1].module.parameters()]
     assert len(held) >= 3 * len([*backs[1].module.parameters()])
     assert {tensor.dtype for tensor in (*held, *rounded.gradients)} == {torch.float32}
+
+
+def test_a_step_in_parts_adds_up_float32_gradients():
+    whole, parts = half(torch.bfloat16), half(torch.bfloat16)
+    given = batch(3, 8)
+    (told,) = whole.step([given])
+    gradients = []
+    for part in (slice(0, 5), slice(5, 8)):
+        own = Batch((given.smashed[0][part],), given.target[part], step_samples=8)
+        portion = Portion(samples=8, first=part.start == 0, last=part.stop == 8)
+        gradients += [one.gradients[0] for one in parts.step([own], portion)]
+    assert torch.allclose(torch.cat(gradients), told.gradients[0], rtol=0.05, atol=1e-5)
+    for one, other in zip(parts.module.parameters(), whole.module.parameters(), strict=True):
+        assert one.grad.dtype == torch.float32
+        assert (one.grad - other.grad).norm() <= 0.02 * other.grad.norm()
 
 
 def test_evaluation_is_in_the_same_precision():

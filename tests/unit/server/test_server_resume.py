@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from harness.offline import KEPT, kept_bundle, variant
+from slfac.cli.main import main
 from slfac.server import Server, server_settings
 from slfac.server.back import BackHalf, Batch
 from slfac.server.checkpoint import write_checkpoint
@@ -162,7 +163,7 @@ def test_no_bad_byte_in_a_state_gets_through(tmp_path):
     wanted = newest_checkpoint(tmp_path)
     path = newest / "state.json"
     data = path.read_bytes()
-    for position in range(0, len(data), 7):
+    for position in range(0, len(data), 29):
         path.write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
         found = newest_checkpoint(tmp_path)
         # A bit of the hash's own name, or of the spaces between, changes nothing that counts.
@@ -197,7 +198,7 @@ def test_a_checkpoint_is_read_and_checked_once(tmp_path, caplog):
 
 
 def keyed(tmp_path, *enrolled):
-    """Settings of a run of a and b with keys, and what its server says when it goes on."""
+    """A run of a and b with keys, of whom only these are still enrolled."""
     server = new_keys(tmp_path / "keys", "server")
     allowed = AllowList(tmp_path / "keys")
     for name in ("a", "b"):
@@ -207,6 +208,11 @@ def keyed(tmp_path, *enrolled):
     write(out, 2, settings=own.stored(), codecs={})
     for name in {"a", "b"} - {*enrolled}:
         allowed.revoke(name)
+    return out
+
+
+def go_on(out):
+    """What a server says when it goes on with a run to which nobody comes."""
     told = []
     lost = pytest.raises(TrainingError, match="all devices were lost")
     with Server(server_settings(resume=True, out=out), told.append) as going, lost:
@@ -215,7 +221,7 @@ def keyed(tmp_path, *enrolled):
 
 
 def test_a_run_goes_on_without_a_device_that_was_revoked_since(tmp_path):
-    restarted, *rest = keyed(tmp_path, "a")
+    restarted, *rest = go_on(keyed(tmp_path, "a"))
     assert restarted["event"] == "restarted"
     assert (restarted["revoked"], restarted["missing"]) == (["b"], ["a"])
     assert (restarted["wait_s"], restarted["ended"]) == (0.1, False)
@@ -224,7 +230,18 @@ def test_a_run_goes_on_without_a_device_that_was_revoked_since(tmp_path):
 
 def test_a_run_whose_devices_were_all_revoked_is_refused(tmp_path):
     with pytest.raises(KeyFileError, match="none of the run's devices is enrolled any more: a, b"):
-        keyed(tmp_path)
+        go_on(keyed(tmp_path))
+
+
+def test_the_command_says_for_whom_it_waits_and_who_has_to_be_started_again(tmp_path, capsys):
+    out = keyed(tmp_path, "a")
+    (out / METRICS_NAME).write_text('{"event": "end"}\n')
+    assert main(["server", "--resume", str(out), "--rounds", "9"]) == TrainingError.exit_code
+    said = capsys.readouterr().err
+    assert (
+        "goes on after 2 of 9 rounds, waiting up to 0.1 s for a; the run had ended, so start its "
+        "devices again; without b, not enrolled any more\n"
+    ) in said
 
 
 def test_no_checkpoint_is_an_error(tmp_path):
