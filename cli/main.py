@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from types import FrameType
 
 from slfac import __version__
 from slfac.cli import bench, demo, device, doctor, experiment, export, keys, server
-from slfac.wire.errors import EXIT_INTERRUPTED, MissingExtraError, SlfacError
+from slfac.wire.ending import explain, flush_output, terminate
 
-EXIT_TERMINATED = 143
 # Extras that are not named like the command that needs them.
 _EXTRAS = {"demo": "testbed", "bench": "testbed", "experiment": "testbed", "keys": "device"}
 _EPILOG = """\
@@ -32,10 +29,6 @@ exit codes: docs/exit-codes.md
 """
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM, handled as Ctrl-C is, with an exit code of its own."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``slfac``.
 
@@ -48,62 +41,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         args = _parser().parse_args(arguments)
     finally:
-        _flush_output()  # argparse ends the process once it has printed help or a version
+        flush_output()  # argparse ends the process once it has printed help or a version
     logging.basicConfig(
         level=logging.DEBUG if args.debug else logging.WARNING,
         format="%(asctime)s %(levelname)s %(message)s",
         datefmt="%H:%M:%S",
     )
-    previous = signal.signal(signal.SIGTERM, _terminate)
+    previous = signal.signal(signal.SIGTERM, terminate)
     try:
         code: int = args.run(args)
         sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001 - one place turns any of them into a line
         if args.debug:
             traceback.print_exc()
-        return _explain(args.command, error)
+        extra = _EXTRAS.get(args.command, args.command)
+        return explain(f"slfac {args.command}", error, extra=extra)
     else:
         return code
     finally:
         signal.signal(signal.SIGTERM, previous)
-
-
-def _explain(command: str, error: BaseException) -> int:
-    """Say in one line what went wrong; return the exit code."""
-    if isinstance(error, BrokenPipeError):
-        _flush_output()
-        return 0
-    if isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else 1
-    if isinstance(error, ImportError) and not (error.name or "").startswith("slfac"):
-        extra = _EXTRAS.get(command, command)
-        error = MissingExtraError(
-            f"a package is missing: {error}",
-            f"install slfac with its extra {extra!r}: pip install 'slfac[{extra}]', "
-            f"or '.[{extra}]' in its source folder",
-        )
-    if isinstance(error, SlfacError):
-        print(f"slfac {command}: {error}", file=sys.stderr)
-        return error.exit_code
-    if isinstance(error, KeyboardInterrupt):
-        terminated = isinstance(error, _Terminated)
-        print(f"slfac {command}: {'terminated' if terminated else 'stopped'}", file=sys.stderr)
-        return EXIT_TERMINATED if terminated else EXIT_INTERRUPTED
-    text = " ".join(str(error).split())
-    print(
-        f"slfac {command}: internal error: {type(error).__name__}: {text}; "
-        "run it again with --debug and report what it prints",
-        file=sys.stderr,
-    )
-    return SlfacError.exit_code
-
-
-def _flush_output() -> None:
-    """Flush; where the reader of our output has gone, keep Python from failing on it."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -122,8 +78,3 @@ def _parser() -> argparse.ArgumentParser:
             "--debug", action="store_true", default=False, help="log everything, show tracebacks"
         )
     return parser
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    del number, frame
-    raise _Terminated

@@ -6,11 +6,12 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import zmq
 
 from slfac.device.connection import Connection, Disconnected, NotEnrolledError, UnreachableError
+from slfac.device.whereabouts import Where, Whereabouts
 from slfac.wire.errors import LinkError, ProtocolError, RefusedError
 from slfac.wire.frame import encode_header
 from slfac.wire.keys import DeviceKeys
@@ -23,36 +24,6 @@ _BACKOFF_S: Final = (0.1, 0.5, 1.0, 2.0)
 # People enroll a key, and whoever is refused is a line in the server's log.
 _REFUSED_BACKOFF_S: Final = (0.2, 1.0, 2.0, 5.0)
 _SAY_EVERY_S: Final = 10.0
-
-
-class Where(Protocol):
-    """Says where a server is.
-
-    Attributes:
-        text: What to call that place, for people.
-        at_most_s: How long to try what :meth:`find` said before it is asked again; None for
-            as long as there is time.
-    """
-
-    text: str
-    at_most_s: float | None
-
-    def find(self, timeout_s: float) -> str:
-        """Where to connect now.
-
-        Args:
-            timeout_s: How long it may take at most.
-
-        Raises:
-            LinkError: There is no such place, or it is not clear which one.
-        """
-
-    def met(self, run: str) -> None:
-        """Take note that the server was there.
-
-        Args:
-            run: Id of its run.
-        """
 
 
 @dataclass(frozen=True)
@@ -68,6 +39,10 @@ class Patience:
     connect_s: float
     reconnect_s: float
     enrolled_s: float = 0.0
+
+
+class _SentOn(Exception):  # noqa: N818 - a condition that the caller handles, not an error
+    """This device belongs to another server of the run."""
 
 
 class Caller:
@@ -97,7 +72,7 @@ class Caller:
         wake: int,
     ) -> None:
         self._context = context
-        self._where = where
+        self._where = Whereabouts(where)
         self._keys = keys
         self._patience = patience
         self._on_status = on_status
@@ -105,6 +80,11 @@ class Caller:
         self._received = received
         self._wake = wake
         self._said_s = 0.0
+
+    @property
+    def place(self) -> str:
+        """Where the server is, for people."""
+        return self._where.text
 
     def call(self, hello: Hello, *, known: bool) -> tuple[Connection, Welcome]:
         """Greet the server until it answers, with pauses that grow.
@@ -130,6 +110,8 @@ class Caller:
         while True:
             try:
                 return self._greet(hello, deadline_s, known=known)
+            except _SentOn:
+                continue
             except (NotEnrolledError, RefusedError) as error:
                 told = known and isinstance(error, RefusedError)
                 if told or time.monotonic() >= enroll_by_s:
@@ -141,6 +123,7 @@ class Caller:
                 failure, pause_s = failure or error.within(timeout_s), next(pauses)
             except Disconnected:
                 failure, pause_s = gone, next(pauses)
+            self._where.go_home()
             left_s = deadline_s - time.monotonic()
             time.sleep(max(min(pause_s, left_s), 0.0))
             if left_s <= pause_s:
@@ -163,15 +146,19 @@ class Caller:
                 known=known,
                 at_most_s=self._where.at_most_s,
             )
-            welcome = self._say_hello(connection, hello, known=known)
+            answer = self._say_hello(connection, hello, known=known)
+            if isinstance(answer, Refusal):
+                self._where.follow(answer.address, address)
+                raise _SentOn
         except BaseException:
             # Else libzmq would go on connecting during the pause.
             connection.close()
             raise
-        self._where.met(welcome.run)
-        return connection, welcome
+        self._where.met(answer.run)
+        return connection, answer
 
-    def _say_hello(self, connection: Connection, hello: Hello, *, known: bool) -> Welcome:
+    def _say_hello(self, connection: Connection, hello: Hello, *, known: bool) -> Welcome | Refusal:
+        """Say HELLO, and wait for the answer: also a refusal that says where to go instead."""
         head = encode_header(hello)
         said = False
         deadline_s = time.monotonic() + _HELLO_TIMEOUT_S
@@ -181,6 +168,8 @@ class Caller:
             if message is None:
                 continue
             header = message[0]
+            if isinstance(header, Refusal) and header.address:
+                return header
             if isinstance(header, Refusal):
                 raise RefusedError(header.reason, header.remedy)
             if isinstance(header, Welcome) and header.session == hello.session:

@@ -13,10 +13,11 @@ from typing import NamedTuple
 import zmq
 
 from slfac import __version__
-from slfac.device.caller import Caller, Patience, Where
+from slfac.device.caller import Caller, Patience
 from slfac.device.clock_meter import ClockMeter
 from slfac.device.connection import Connection, Disconnected
 from slfac.device.pump import Pump
+from slfac.device.whereabouts import Where
 from slfac.wire.errors import ProtocolError, RefusedError
 from slfac.wire.keys import DeviceKeys
 from slfac.wire.messages import (
@@ -133,7 +134,6 @@ class Link:
     ) -> None:
         self.sent = Meter()
         self.received = Meter()
-        self._where = where
         self._name = name
         self._bundle_id = bundle_id
         self._on_status = on_status
@@ -415,7 +415,7 @@ class Link:
 
     def _resume(self) -> None:
         """Connect again and take the session up where it was."""
-        self._on_status(f"lost the server at {self._where.text}; connecting again")
+        self._on_status(f"lost the server at {self._caller.place}; connecting again")
         welcome = self._call(resume=True)
         if not welcome.resumed or welcome.run != self._run:
             raise SessionLost

@@ -14,6 +14,7 @@ import torch
 from slfac.server.accelerator import memory_errors, mixed_precision
 from slfac.server.losses import per_sample_loss
 from slfac.server.optim import make_torch_optimizer
+from slfac.server.peers import Peers
 from slfac.wire.bundle import BACK_FILE, Bundle
 from slfac.wire.errors import BundleError, SlfacError, TrainingError
 from slfac.wire.factories import check_allowed, import_allowed
@@ -88,6 +89,7 @@ class BackHalf:
         allow: What its factory may be: ``package.module:callable`` for one callable,
             ``package.module`` for any that it or a module inside it defines.
         device: Where to train.
+        peers: The ranks that train replicas of it.
         precision: In which type layers that bear it compute; weights, optimiser, losses and
             the gradients that leave are float32.
 
@@ -97,6 +99,7 @@ class BackHalf:
         optimizer: Its optimiser.
         device: Where both are.
         precision: As given.
+        peers: The ranks that train replicas of it; a step is one of all of them.
 
     Raises:
         BundleError: The factory is not allowed, cannot be imported, or does not fit.
@@ -110,7 +113,10 @@ class BackHalf:
         allow: Sequence[str],
         device: torch.device = CPU,
         precision: torch.dtype = torch.float32,
+        *,
+        peers: Peers | None = None,
     ) -> None:
+        self.peers = peers or Peers()
         self.manifest = bundle.manifest
         self._spec = optimizer
         self.device = device
@@ -145,7 +151,7 @@ class BackHalf:
     def step(
         self, batches: Sequence[Batch], portion: Portion | None = None
     ) -> list[Outcome | None]:
-        """Train on the samples of all devices as one batch.
+        """Train on the samples of all devices, those of other ranks too, as one batch.
 
         The loss is the mean over all N samples. Device i gets the gradient of the mean
         over its own n_i, which is the global one times N / n_i, so that its front takes
@@ -158,13 +164,14 @@ class BackHalf:
         those of the mean over what was trained on.
 
         Args:
-            batches: One per device, in the order of their indices; none to end a step whose
-                last portion never came.
-            portion: Which portion of the step this is; None for the whole of it.
+            batches: One per device, in the order of their indices; none where all devices in
+                the step are other ranks', or to end a step whose last portion never came.
+            portion: Which portion of the step this is; None for the whole of it, which alone
+                several ranks can make.
 
         Returns:
             One outcome per device, in the same order; None for a device that was left out.
-            With all of them left out, the weights are as before.
+            With all of all ranks left out, the weights are as before.
 
         Raises:
             TrainingError: A gradient of the weights is not finite, or torch failed on the
@@ -175,16 +182,18 @@ class BackHalf:
         if portion is None or portion.first:
             self.optimizer.zero_grad(set_to_none=True)
             self._accumulated = 0
-        taken, inputs, losses = self._without_bad_ones(batches)
-        sizes = [len(batches[i].target) for i in taken]
-        samples = sum(sizes) if portion is None else portion.samples
-        if taken:
-            torch.autograd.backward(losses.sum() / samples)
-            self._accumulated += sum(sizes)
+        taken, inputs, losses, total = self._without_bad_ones(batches)
+        samples = total if portion is None else portion.samples
+        if total:
+            self._backward(losses, 1 / samples if taken else 0.0)
+            self._accumulated += total
         if (portion is None or portion.last) and self._accumulated:
             self._update(samples)
-        parts = zip(*(torch.split(_gradient(tensor), sizes) for tensor in inputs), strict=True)
         outcomes: list[Outcome | None] = [None] * len(batches)
+        if not taken:
+            return outcomes
+        sizes = [len(batches[i].target) for i in taken]
+        parts = zip(*(torch.split(_gradient(tensor), sizes) for tensor in inputs), strict=True)
         for i, own, gradients in zip(
             taken, torch.split(losses.detach(), sizes), parts, strict=True
         ):
@@ -194,20 +203,33 @@ class BackHalf:
 
     def _without_bad_ones(
         self, batches: Sequence[Batch]
-    ) -> tuple[list[int], list[torch.Tensor], torch.Tensor]:
-        """Who is trained on, their samples as one batch, and the loss of each."""
+    ) -> tuple[list[int], list[torch.Tensor], torch.Tensor, int]:
+        """Who is trained on, their samples as one batch, their losses; all ranks' samples."""
         taken = [i for i, batch in enumerate(batches) if _is_sane(batch)]
         buffers = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
-        while taken:
+        while True:
             sizes = [len(batches[i].target) for i in taken]
-            inputs, losses = self._forward([batches[i] for i in taken])
-            finite = [bool(own.mean().isfinite()) for own in torch.split(losses.detach(), sizes)]
-            if all(finite):
-                return taken, inputs, losses
+            (total,) = self.peers.sums(sum(sizes))
+            if not total:
+                return [], [], torch.zeros(0), 0
+            with self.peers.as_one_batch(counts=bool(taken)):
+                inputs, losses = self._forward([batches[i] for i in taken] or [self._stand_in()])
+            own = torch.split(losses.detach(), sizes) if taken else ()
+            finite = [bool(part.mean().isfinite()) for part in own]
+            (lost,) = self.peers.sums(finite.count(False))
+            if not lost:
+                return taken, inputs, losses, total
             # BatchNorm has taken the left-out samples into its statistics by now.
             restore_tensors(buffers)
             taken = [i for i, keep in zip(taken, finite, strict=True) if keep]
-        return [], [], torch.zeros(0)
+
+    def _stand_in(self) -> Batch:
+        """A sample that does not count, for a rank without any to keep step with the others."""
+        manifest, device = self.manifest, self.device
+        smashed = tuple(torch.zeros(1, *spec.shape, device=device) for spec in manifest.smashed)
+        if manifest.loss == "cross_entropy":
+            return Batch(smashed, np.zeros(1, np.int64))
+        return Batch(smashed, np.zeros((1, manifest.num_outputs), np.float32))
 
     def _forward(self, batches: Sequence[Batch]) -> tuple[list[torch.Tensor], torch.Tensor]:
         """The samples of all batches as one, and the loss of each."""
@@ -259,8 +281,18 @@ class BackHalf:
             made: torch.Tensor | tuple[torch.Tensor, ...] = self.module(*inputs)
         return tuple(tensor.float() for tensor in (made if isinstance(made, tuple) else (made,)))
 
+    def _backward(self, losses: torch.Tensor, weight: float) -> None:
+        torch.autograd.backward(losses, torch.full_like(losses, weight))
+        if not weight:
+            # What does not count may still not be finite.
+            torch._foreach_zero_(self._gradients())
+
+    def _gradients(self) -> list[torch.Tensor]:
+        return [p.grad for p in self.module.parameters() if p.grad is not None]
+
     def _update(self, samples: int) -> None:
-        gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
+        gradients = self._gradients()
+        self.peers.add(gradients)
         if not all(bool(gradient.isfinite().all()) for gradient in gradients):
             raise TrainingError(
                 "a gradient of the back half is no longer finite: training diverged",

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
+from slfac.server.peers import Peers
 from slfac.wire.bundle import State
 
 
-def average_fronts(states: Sequence[State], samples: Sequence[int]) -> State:
+def average_fronts(
+    states: Sequence[State], samples: Sequence[int], peers: Peers | None = None
+) -> State:
     """Mean of parameters and running statistics, weighted by samples.
 
     Sums run in the order given and in float64, so that equal fronts in an equal order
@@ -18,20 +22,25 @@ def average_fronts(states: Sequence[State], samples: Sequence[int]) -> State:
     Args:
         states: One per device, in the order of their indices.
         samples: Samples behind each.
+        peers: Ranks that have further ones; each has one at least, if only without samples.
 
     Returns:
         The averaged front.
     """
-    total = sum(samples)
+    peers = peers or Peers()
+    (total,) = peers.sums(sum(samples))
     weights = [count / total for count in samples]
     averaged: State = {}
-    for name, first in states[0].items():
+    means: dict[str, np.ndarray] = {}
+    # Files of tensors come in any order, and the ranks must go by the same.
+    for name, first in sorted(states[0].items()):
         tensors = [state[name] for state in states]
         if first.dtype.kind in "iu":
-            averaged[name] = np.asarray(np.maximum.reduce(tensors))
+            largest = torch.from_numpy(np.asarray(np.maximum.reduce(tensors)))
+            averaged[name] = torch.stack(peers.gather_tensor(largest)).amax(0).numpy()
             continue
-        mean = np.zeros(first.shape, np.float64)
+        means[name] = np.zeros(first.shape, np.float64)
         for weight, tensor in zip(weights, tensors, strict=True):
-            mean += weight * tensor.astype(np.float64)
-        averaged[name] = mean.astype(first.dtype)
-    return averaged
+            means[name] += weight * tensor.astype(np.float64)
+    peers.add([torch.from_numpy(mean) for mean in means.values()])
+    return averaged | {name: mean.astype(states[0][name].dtype) for name, mean in means.items()}

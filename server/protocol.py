@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from slfac import __version__
 from slfac.server.bundle_reply import BundleReply
@@ -17,6 +17,7 @@ from slfac.server.connection import Connection, Session
 from slfac.server.events import Arrived, Event, Left, Lost, Restarted
 from slfac.server.probes import answer_probe
 from slfac.server.roster import Roster
+from slfac.wire.addresses import split_address
 from slfac.wire.bundle import Bundle
 from slfac.wire.errors import ProtocolError
 from slfac.wire.messages import (
@@ -52,6 +53,7 @@ class RunFacts:
         plan: The run's settings.
         roster: The run's devices.
         grace_s: How long a lost connection may take to come back.
+        elsewhere: Where devices are served that are not served here, by index.
     """
 
     boot: str
@@ -60,6 +62,12 @@ class RunFacts:
     plan: Plan
     roster: Roster
     grace_s: float
+    elsewhere: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def served(self) -> tuple[int, ...]:
+        """Indices of the devices that are served here."""
+        return tuple(i for i in range(len(self.roster)) if i not in self.elsewhere)
 
 
 class Protocol:
@@ -221,6 +229,9 @@ class Protocol:
 
     def _on_hello(self, connection: Connection, device: str, hello: Hello) -> None:
         index = self._facts.roster.index(device)
+        if index in self._facts.elsewhere:
+            _send_on(connection, hello.session, device, self._facts.elsewhere[index])
+            return
         connection.outbox = Outbox(hello.window_bytes)
         session = self._sessions.get(index)
         resumed = session is not None and session.id == hello.session and hello.resume
@@ -372,8 +383,21 @@ def _place(header: Request) -> tuple[str, int, int, int, int]:
     return header.kind, header.round, header.step, header.parts, header.part
 
 
+def _send_on(connection: Connection, session_id: int, device: str, address: str) -> None:
+    # Only a device of an older release shows this text to anybody.
+    host, port = split_address(address)
+    where = f"port {port} of this host" if host == "*" else address
+    refuse_connection(
+        connection,
+        session_id,
+        f"device {device!r} is served at {where}",
+        "start it with that --server, or install the server's release of slfac, which finds it",
+        address,
+    )
+
+
 def refuse_connection(
-    connection: Connection | None, session_id: int, reason: str, remedy: str
+    connection: Connection | None, session_id: int, reason: str, remedy: str, address: str = ""
 ) -> None:
     """Queue a refusal, if there is a connection to send it on, in place of all else.
 
@@ -382,8 +406,9 @@ def refuse_connection(
         session_id: The session it is about; 0 where none is known.
         reason: What is wrong.
         remedy: What to do about it.
+        address: Where to go instead.
     """
     if connection is not None:
-        refusal = Refusal(session=session_id, reason=reason[:512], remedy=remedy[:512])
+        refusal = Refusal(session_id, reason[:512], remedy[:512], address)
         connection.outbox = Outbox(WINDOW_BYTES)
         connection.outbox.put(refusal)

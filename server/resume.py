@@ -7,7 +7,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,6 +36,8 @@ from slfac.wire.bundle import BACK_FILE, FRONT_FILE, Bundle, State, unpack_state
 from slfac.wire.errors import BundleError, SettingsError
 from slfac.wire.meter import Traffic
 
+RANK_PREFIX = "rank-"
+_FOLDERS = "checkpoint/round-*"
 _LAST_LINE_BYTES = 4096
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -178,6 +180,18 @@ def newest_checkpoint(out: Path) -> Checkpoint:
     return _newest(out, _read)
 
 
+def whole_checkpoints(out: Path) -> Iterator[Checkpoint]:
+    """The checkpoints of a run that are whole, the newest first.
+
+    Args:
+        out: The run's folder.
+
+    Returns:
+        Each; of those that are damaged, which ones and why is logged.
+    """
+    return _readable(out, _read)
+
+
 def newest_standing(out: Path) -> Standing:
     """Where a run stands by its newest checkpoint, whose other files are not looked at.
 
@@ -194,19 +208,37 @@ def newest_standing(out: Path) -> Standing:
 
 
 def _newest(out: Path, read: Callable[[Path], T]) -> T:
-    folders = sorted(out.glob("checkpoint/round-*"), reverse=True)
-    for folder in folders:
-        try:
-            return read(folder)
-        except KeyError as error:
-            _log.warning("checkpoint %s cannot be used: %s lacks %s", folder, STATE_FILE, error)
-        except (OSError, ValueError, TypeError, AttributeError, msgspec.MsgspecError) as error:
-            _log.warning("checkpoint %s cannot be used: %s", folder, error)
-    what = "only damaged checkpoints" if folders else "no checkpoint"
+    for found in _readable(out, read):
+        return found
+    what = "only damaged checkpoints" if any(out.glob(_FOLDERS)) else "no checkpoint"
     raise SettingsError(
         f"setting resume is {str(out)!r}, which holds {what}",
         "start a new run with another --out",
     )
+
+
+def _readable(out: Path, read: Callable[[Path], T]) -> Iterator[T]:
+    for folder in sorted(out.glob(_FOLDERS), reverse=True):
+        try:
+            yield read(folder)
+        except KeyError as error:
+            _log.warning("checkpoint %s cannot be used: %s lacks %s", folder, STATE_FILE, error)
+        except (OSError, ValueError, TypeError, AttributeError, msgspec.MsgspecError) as error:
+            _log.warning("checkpoint %s cannot be used: %s", folder, error)
+
+
+def run_folder(out: Path) -> Path:
+    """Where a run keeps what it needs to be taken up again.
+
+    Args:
+        out: The run's folder.
+
+    Returns:
+        It, or in a run of several ranks the folder of the first that was on this machine.
+    """
+    numbers = [path.name.removeprefix(RANK_PREFIX) for path in out.glob(f"{RANK_PREFIX}*")]
+    ranks = [int(number) for number in numbers if number.isdecimal()]
+    return out / f"{RANK_PREFIX}{min(ranks)}" if ranks else out
 
 
 def has_ended(out: Path) -> bool:

@@ -16,7 +16,6 @@ from slfac.server.accelerator import choose_device, choose_precision
 from slfac.server.announce import announced
 from slfac.server.back import BackHalf
 from slfac.server.best import make_watch
-from slfac.server.evaluate import Evaluator
 from slfac.server.exchange import largest_request_bytes
 from slfac.server.limits import raise_open_files
 from slfac.server.live.links import links_of
@@ -26,8 +25,9 @@ from slfac.server.modes.factory import make_mode
 from slfac.server.overlap import choose_micro_batches
 from slfac.server.protocol import RunFacts
 from slfac.server.result import DeviceResult, RunResult
-from slfac.server.resume import Checkpoint, Standing, has_ended, newest_checkpoint
+from slfac.server.resume import Checkpoint, Standing, has_ended
 from slfac.server.roster import Roster, make_roster
+from slfac.server.seat import Seat
 from slfac.server.service import Service
 from slfac.server.settings import ServerSettings
 from slfac.server.trainer import Trainer
@@ -36,6 +36,9 @@ from slfac.wire.discovery import require_zeroconf
 from slfac.wire.errors import SettingsError, SlfacError
 from slfac.wire.keys import AllowList, server_keys
 from slfac.wire.sockets import HEARTBEAT_MS
+
+# Far apart, so that no two runs' ranks share a seed by accident.
+_RANK_SEED = 1_000_000_007
 
 
 class Server:
@@ -50,6 +53,7 @@ class Server:
     Args:
         settings: What to do.
         listener: Called with every metrics event, on the thread of :meth:`run`.
+        seat: Its part in a run of several servers.
 
     Attributes:
         address: Where it listens, port included.
@@ -61,8 +65,14 @@ class Server:
             for torch cannot be used, or a package is missing.
     """
 
-    def __init__(self, settings: ServerSettings, listener: Listener | None = None) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        settings: ServerSettings,
+        listener: Listener | None = None,
+        seat: Seat | None = None,
+    ) -> None:
+        self._seat = seat or Seat(settings)
+        self._settings = settings = self._seat.settings
         self._listener = listener
         raise_open_files()
         if settings.announce:
@@ -70,9 +80,11 @@ class Server:
         device = choose_device(settings.torch_device)
         if settings.threads:
             torch.set_num_threads(settings.threads)
-        torch.manual_seed(settings.seed)
+        peers = self._seat.peers
+        # Replicas draw masks for different samples.
+        torch.manual_seed(settings.seed + _RANK_SEED * peers.rank)
         bundle = open_bundle(settings.bundle)
-        self._resumed = newest_checkpoint(settings.out) if settings.resume else None
+        self._resumed = self._seat.resumed
         standing = self._resumed.standing if self._resumed else None
         _check_bundle(settings, bundle, standing)
         enrolled = AllowList(settings.keys).names() if settings.keys is not None else None
@@ -82,18 +94,18 @@ class Server:
             self._resumed = self._resumed.without(self._revoked)
         precision = choose_precision(settings.precision, device)
         self._back = BackHalf(
-            bundle, settings.optimizer, settings.allow_factories, device, precision
+            bundle, settings.optimizer, settings.allow_factories, device, precision, peers=peers
         )
         micro_batches = choose_micro_batches(settings, bundle.manifest, self._back.module)
         self._facts = RunFacts(
             boot=uuid.uuid4().hex,
-            run=standing.run if standing else uuid.uuid4().hex[:12],
+            run=self._seat.run,
             bundle=bundle,
             plan=settings.plan(micro_batches),
             roster=roster,
             grace_s=settings.grace_s,
         )
-        self._evaluator = _evaluator(settings, bundle)
+        self._evaluator = self._seat.evaluator(bundle)
         self._watch = make_watch(bundle.manifest, settings.best_by, settings.early_stop)
         if self._resumed is not None:
             self._resumed.restore_back(self._back)
@@ -105,7 +117,7 @@ class Server:
             max_request_bytes=largest_request_bytes(bundle.manifest, settings.batch_size),
             traffic=standing.traffic if standing else None,
         )
-        self._had_ended = settings.resume and has_ended(settings.out)
+        self._had_ended = self._resumed is not None and has_ended(settings.out)
         self.address = self._service.address
         self._open(standing)
         self.places = self._live.places
@@ -113,12 +125,13 @@ class Server:
 
     def _open(self, standing: Standing | None) -> None:
         """Open what shows and records the run; where one of it fails, nothing stays open."""
-        keep_bytes = standing.metrics_bytes if standing else None
+        facts, seat = self._facts, self._seat
         with contextlib.ExitStack() as undo:
             undo.callback(self._service.close)
+            facts.elsewhere.update(seat.elsewhere(facts.bundle, facts.roster.names, self.address))
             self._live = self._make_live(standing)
             undo.callback(self._live.close)
-            self._metrics = Metrics(self._settings.out, self._tell, keep_bytes=keep_bytes)
+            self._metrics = Metrics(self._settings.out, self._tell, keep_bytes=seat.keep_bytes)
             undo.callback(self._metrics.close)
             self._live.start()
             undo.pop_all()
@@ -145,12 +158,7 @@ class Server:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        farewell = None
-        if isinstance(error, SlfacError):
-            farewell = (error.what, error.remedy)
-        elif error is not None:
-            farewell = ("the server was stopped", "start it again, then this device")
-        self._close(farewell, error)
+        self._close(self._seat.farewell(error), error)
 
     def _close(self, farewell: tuple[str, str] | None, error: BaseException | None) -> None:
         with contextlib.ExitStack() as stack:
@@ -185,6 +193,8 @@ class Server:
             resumed=self._resumed,
         )
         trainer.run()
+        # Until all devices of all ranks are seen off, it may still have to be started again.
+        self._seat.peers.share()
         result = self._result(trainer)
         for device in result.devices:
             self._metrics.write("device", **device.as_event())
@@ -233,7 +243,9 @@ class Server:
             "model": manifest.model,
             "cut": manifest.cut,
             "mode": self._mode.name,
-            "devices": list(self._facts.roster.names),
+            "devices": [self._facts.roster.names[index] for index in self._facts.served],
+            "rank": self._seat.peers.rank,
+            "ranks": self._seat.peers.world,
             "test_samples": len(self._evaluator) if self._evaluator else None,
             "micro_batches": self._facts.plan.micro_batches,
             "settings": settings.model_dump(mode="json"),
@@ -256,7 +268,8 @@ class Server:
     def _result(self, trainer: Trainer) -> RunResult:
         rounds = tuple(trainer.rounds)
         devices = []
-        for index, name in enumerate(self._facts.roster.names):
+        for index in self._facts.served:
+            name = self._facts.roster.names[index]
             traffic = self._service.traffic(name)
             wire_up, wire_down = traffic.wire_bytes(HEARTBEAT_MS / 1e3)
             devices.append(
@@ -299,14 +312,3 @@ def _check_bundle(settings: ServerSettings, bundle: Bundle, standing: Standing |
             f"run in {settings.out} trains {standing.bundle[:12]}",
             "give --bundle the folder of that one",
         )
-
-
-def _evaluator(settings: ServerSettings, bundle: Bundle) -> Evaluator | None:
-    if settings.data is None:
-        return None
-    if bundle.manifest.head:
-        raise SettingsError(
-            f"setting data is {str(settings.data)!r}, and the bundle's head is the devices'",
-            "leave it out: they evaluate on their own test splits",
-        )
-    return Evaluator(bundle, settings.data, settings.threads)

@@ -263,7 +263,8 @@ class Service:
         if connection.counted:
             traffic = self._traffic[connection.counted]
             traffic.up.add(len(head), len(body), curve=self._curve)
-            traffic.connected_s += now_s - connection.heard_s
+            # Probes are over before the first heartbeat.
+            traffic.connected_s += 0.0 if connection.probes else now_s - connection.heard_s
         connection.heard_s = now_s
         if isinstance(header, Request):
             connection.request_bytes = 0

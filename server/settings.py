@@ -21,8 +21,8 @@ from slfac.server.live.address import check_listen
 from slfac.server.modes.factory import parse_mode
 from slfac.server.modes.u_shaped import UShaped
 from slfac.server.optim import check_optimizer
-from slfac.server.resume import has_ended, newest_standing
-from slfac.wire.addresses import check_address
+from slfac.server.resume import has_ended, newest_standing, run_folder
+from slfac.wire.addresses import check_address, join_address
 from slfac.wire.errors import AddressError, SettingsError
 from slfac.wire.factories import DEFAULT_ALLOWED
 from slfac.wire.keys import NAME
@@ -50,6 +50,10 @@ class ServerSettings(BaseModel):
         resume: Go on with the run in ``out``.
         bind: ``tcp://HOST:PORT`` to listen on; port ``*`` takes any free one.
         announce: Make the server known on its network by mDNS, for devices that discover it.
+        advertise: Of a server under torchrun, the host at which devices reach this machine;
+            empty for that of ``bind``.
+        shards: Of a server under torchrun, how many devices each rank serves; empty to share
+            them out evenly.
         keys: The server's key folder; None needs ``insecure``.
         insecure: Work without keys, on loopback only.
         devices: Names of the devices in the run; empty means every enrolled one.
@@ -104,6 +108,8 @@ class ServerSettings(BaseModel):
     resume: bool = False
     bind: str = "tcp://0.0.0.0:5555"
     announce: bool = False
+    advertise: str = ""
+    shards: tuple[Annotated[int, Field(ge=0)], ...] = ()
     keys: Path | None = None
     insecure: bool = False
     devices: tuple[Name, ...] = ()
@@ -206,10 +212,14 @@ def checked_settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> S
     except pydantic.ValidationError as error:
         raise _readable(error, origins) from error
     _check_together(settings, origins)
-    try:
-        check_address(settings.bind, insecure=settings.keys is None)
-    except (AddressError, SettingsError) as error:
-        raise type(error)(origins.get("bind", "") + error.what, error.remedy) from error
+    addresses = {"bind": settings.bind}
+    if settings.advertise:
+        addresses["advertise"] = join_address(settings.advertise, 1)
+    for name, address in addresses.items():
+        try:
+            check_address(address, insecure=settings.keys is None)
+        except (AddressError, SettingsError) as error:
+            raise type(error)(origins.get(name, "") + error.what, error.remedy) from error
     checks: dict[str, Callable[[str], object]] = {
         "mode": parse_mode,
         "codec_up": make_codec,
@@ -299,15 +309,16 @@ def _check_micro_batches(settings: ServerSettings, origins: Mapping[str, str]) -
 
 # What may be another after a restart: nothing of it bears on the weights.
 _FREE = {
-    "out", "resume", "bind", "announce", "keys", "insecure", "data", "rounds", "bundle", "grace_s",
-    "join_timeout_s", "idle_timeout_s", "step_timeout_s", "torch_device", "threads",
-    "allow_factories", "page", "prometheus", "tensorboard",
+    "out", "resume", "bind", "announce", "advertise", "keys", "insecure", "data", "rounds",
+    "bundle", "grace_s", "join_timeout_s", "idle_timeout_s", "step_timeout_s", "torch_device",
+    "threads", "allow_factories", "page", "prometheus", "tensorboard",
 }  # fmt: skip
 
 
 def _resumed(values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of the run in ``out``, with those that may be changed as they are given."""
-    standing = newest_standing(Path(values["out"]))
+    folder = run_folder(Path(values["out"]))
+    standing = newest_standing(folder)
     for name, value in values.items():
         kept = standing.settings.get(name)
         if name not in _FREE and _plain(value) != kept:
@@ -316,7 +327,7 @@ def _resumed(values: Mapping[str, Any]) -> dict[str, Any]:
                 "leave it out, or start a new run with another --out",
             )
     rounds, finished = values.get("rounds"), len(standing.rounds)
-    if (rounds or finished) == finished and has_ended(Path(values["out"])):
+    if (rounds or finished) == finished and has_ended(folder):
         raise SettingsError(
             f"the run in {values['out']} is over after {finished} rounds",
             f"--rounds {finished + 1} would go on with it",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import queue
 import time
 from collections import Counter
@@ -37,6 +38,14 @@ _GOODBYE_S = 30.0
 _MOST_COMINGS = 64
 # A device that trickles bytes is not waited for beyond this, however slow its link.
 _LAST_GOODBYE_S = 600.0
+
+
+class Stage(enum.IntEnum):
+    """What a rank is ready for; what one is ready for, all do that are ready for less."""
+
+    IDLE = 0
+    FINISH = 1
+    TRAIN = 2
 
 
 class Trainer:
@@ -94,6 +103,9 @@ class Trainer:
             kept=self._kept,
         )
         self._here = Attendance(settings.step_timeout_s)
+        self._peers = mode.back.peers
+        # Whether there may be something to do before anything else happens.
+        self._goes_on = False
         # Who waits for a front, and whose own front of this round is in.
         self._waiting: dict[int, Arrived] = {}
         self._finished: dict[int, State] = {}
@@ -124,7 +136,8 @@ class Trainer:
             TrainingError: Training diverged, no devices are left, or too few came.
         """
         while not self._chronicle.over:
-            self._handle(self._next_event(min(_POLL_S, self._training.patience_s)))
+            patience_s = 0.0 if self._goes_on else self._training.patience_s
+            self._handle(self._next_event(min(_POLL_S, patience_s)))
             self._advance()
         self._see_off()
         self._kept.clear()
@@ -207,7 +220,7 @@ class Trainer:
             raise ProtocolError("a device that has joined asked to join again")
         here.joining[index] = arrived
         present = {i for i in here.members if not here.is_away(i)} | here.joining.keys()
-        missing = [n for i, n in enumerate(self._facts.roster.names) if i not in present]
+        missing = [self._name(i) for i in sorted({*self._facts.served} - present)]
         self._tell(
             "joined",
             index,
@@ -290,18 +303,27 @@ class Trainer:
         self._answer(arrived, answer.frames)
 
     def _advance(self) -> None:
+        """Do what all ranks are ready for, as soon as they are."""
         self._refuse_stalling()
+        self._goes_on = False
         if self._scores.open:
             self._hand_out(self._waiting.keys(), "evaluate")
             if not self._scores.complete(self._here.members):
                 return
             self._close_round()
-        if not self._here.members:
-            self._admit_first()
-        while order := self._training.ready(active := self._call()):
+        active = self._call()
+        order = self._training.ready(active)
+        if active and not order:
+            return
+        stage = Stage.TRAIN if order else Stage.FINISH if self._here.members else Stage.IDLE
+        stage = Stage(max(int(theirs) for (theirs,) in self._peers.share(stage)))
+        self._goes_on = True
+        if stage is Stage.TRAIN:
             self._train(order, active)
-        if self._here.members and not active:
+        elif stage is Stage.FINISH:
             self._finish_round()
+        else:
+            self._goes_on = self._admit_first()
 
     def _call(self) -> Set[int]:
         """Who is to train now; those of them who wait for the front get it."""
@@ -320,18 +342,19 @@ class Trainer:
             else:
                 self._refuse(late.index, late.session, late.reason, "check that device", "late")
 
-    def _admit_first(self) -> None:
+    def _admit_first(self) -> bool:
         """Start, or start again after all devices were lost, once enough have joined."""
-        waited_s = time.monotonic() - self._waiting_since_s
+        joining, total = self._here.joining, len(self._facts.roster)
+        (came,) = self._peers.sums(len(joining))
+        waited_s = self._peers.least(time.monotonic() - self._waiting_since_s)
         limit_s = self._settings.join_timeout_s
-        total, joining = len(self._facts.roster), self._here.joining
         if self.rounds or self._round_start_s:
-            enough = bool(joining)
+            enough = came > 0
             limit_s, wanted = self._settings.idle_timeout_s, 1
         else:
             wanted = self._settings.min_devices or total
             late = 0 < limit_s < waited_s
-            enough = len(joining) >= (min(wanted, total) if late else total)
+            enough = came >= (min(wanted, total) if late else total)
         if enough:
             first = not self._round_start_s
             self._begin_round()
@@ -344,12 +367,13 @@ class Trainer:
                 "see the devices' own messages; the last checkpoint is kept",
             )
         elif 0 < limit_s < waited_s:
-            absent = sorted(set(range(total)) - joining.keys())
+            absent = sorted({*self._facts.served} - joining.keys())
             raise TrainingError(
-                f"{len(joining)} of {wanted} devices came within {limit_s:g} s; missing: "
-                + ", ".join(self._name(index) for index in absent),
+                f"{came} of {wanted} devices came within {limit_s:g} s; missing: "
+                + (", ".join(self._name(index) for index in absent) or "none of those served here"),
                 "start them, or raise the time limit",
             )
+        return enough
 
     def _hand_out(self, indices: Set[int], directive: Directive) -> None:
         """Answer those who wait for it with the front."""
@@ -369,7 +393,8 @@ class Trainer:
             else:
                 self._answer(arrived, frames)
                 self._here.made_step(arrived.index)
-        if self._here.members == {arrived.index for arrived in left_out}:
+        present, lost = self._peers.sums(len(self._here.members), len(left_out))
+        if present == lost:
             raise TrainingError(
                 "no device's loss is finite any more: training diverged", "lower the learning rate"
             )
@@ -381,7 +406,10 @@ class Trainer:
     def _finish_round(self) -> None:
         samples = self._training.samples
         fronts = {i: (front, samples[i]) for i, front in sorted(self._finished.items())}
-        self.front, self._merged = self._mode.merge(fronts), len(fronts)
+        (self._merged,) = self._peers.sums(len(fronts))
+        # A rank without fronts has the present one, behind which there are no samples.
+        self.front = self._mode.merge(fronts or {-1: (self.front, 0)})
+        self._training.end()
         if self._scores.asks:
             self._scores.ask()
             self._hand_out(self._waiting.keys(), "evaluate")
@@ -414,6 +442,8 @@ class Trainer:
         # Who joins is let in with the state that is saved here.
         members = self._here.members | self._here.joining.keys()
         self._chronicle.save(self.front, members, is_best=is_best)
+        # No device goes on before all ranks could be started again from here.
+        self._peers.confirm(self._mode.back.module)
 
     def _begin_round(self) -> None:
         self._round_start_s = time.monotonic()

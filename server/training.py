@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 import time
 from collections.abc import Iterable, Iterator, Set
 from itertools import zip_longest
@@ -86,6 +87,12 @@ class Training(abc.ABC):
         self.samples.clear()
         self._made.clear()
         self._mode.begin(round_)
+
+    def end(self) -> None:
+        """End the round on all ranks: its loss is that of all their samples."""
+        every = self._mode.back.peers.share(self._loss_sum, self._loss_samples)
+        self._loss_sum = sum(loss for loss, _ in every)
+        self._loss_samples = int(sum(samples for _, samples in every))
 
     @property
     def loss(self) -> float:
@@ -228,7 +235,7 @@ class Training(abc.ABC):
         """Train on steps, or on the next part of a step.
 
         Args:
-            order: As :meth:`ready` gave it.
+            order: As :meth:`ready` gave it; empty to take part in a training of other ranks.
             active: What it was given.
 
         Yields:
@@ -245,7 +252,8 @@ class Training(abc.ABC):
 
     def _scale(self, headers: Iterable[Request]) -> None:
         """Tell what share of the learning rates a training has: who was late is behind."""
-        self.share = min(self._schedule.share(self._round, header.step) for header in headers)
+        shares = (self._schedule.share(self._round, header.step) for header in headers)
+        self.share = self._mode.back.peers.least(min(shares, default=math.inf))
 
     def _book(self, arrived: Arrived, samples: int, loss: float) -> None:
         """Take note of what was trained for a device."""
@@ -261,7 +269,7 @@ class Training(abc.ABC):
         late = active - {*order} if self._mode.together else frozenset()
         for index in late:
             self._ledger.late(index)
-        self._participation += len(order) / (len(order) + len(late))
+        self._participation += len(order) / (len(order) + len(late)) if order else 1.0
 
     def _overdue_s(self) -> float:
         return self._waiting_since_s + self._deadline_s - time.monotonic()

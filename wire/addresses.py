@@ -10,7 +10,7 @@ import ipaddress
 import re
 from typing import Final
 
-from slfac.wire.errors import AddressError, SettingsError
+from slfac.wire.errors import AddressError, ProtocolError, SettingsError
 
 _ADDRESS: Final = re.compile(
     r"tcp://(?:\[(?P<ipv6>[0-9a-fA-F:.]+(?:%[\w.-]+)?)\]|(?P<name>[A-Za-z0-9.*_-]+))"
@@ -94,6 +94,29 @@ def join_address(host: str, port: int) -> str:
         port: The port.
     """
     return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+
+
+def sent_on(address: str, reached: str) -> str:
+    """Where a server that was reached sends a device.
+
+    Args:
+        address: What it says; host ``*`` is the one that it was reached at.
+        reached: The address that it was reached at.
+
+    Returns:
+        The address to connect to.
+
+    Raises:
+        ProtocolError: What it says is no server's address.
+    """
+    try:
+        host, port = split_address(address)
+        if host == "*":
+            host = split_address(reached)[0]
+        return check_server_address(join_address(host, port))
+    except AddressError as error:
+        what = f"the server at {reached} sends this device on: {error.what}"
+        raise ProtocolError(what) from error
 
 
 def is_everywhere(host: str) -> bool:

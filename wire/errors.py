@@ -16,7 +16,7 @@ r"""The one exception tree, with the exit code of each branch.
     |   +-- RefusedError       35   the server refused this device, and said why
     +-- CodecError             40   a payload cannot be encoded or decoded
     +-- TrainingError          50   training cannot go on (divergence, no devices left)
-    +-- RunError               60   a process of a local run failed
+    +-- RunError               60   a process of a local run, or another rank, failed
 
 Codes are stable: a retired one stays reserved. ``docs/exit-codes.md`` lists them for
 users, and a test holds the two together. Ctrl-C exits with 130.
@@ -140,6 +140,6 @@ class TrainingError(SlfacError):
 
 
 class RunError(SlfacError):
-    """A process of a local run failed or did not start."""
+    """A process of a local run, or another rank of a server, failed or did not start."""
 
     exit_code = 60

@@ -333,11 +333,14 @@ class Refusal(Struct, array_like=True, frozen=True, tag=8):
         session: The device's.
         reason: What is wrong.
         remedy: What to do about it.
+        address: Where this device is served instead, ``tcp://HOST:PORT``, with ``*`` for the
+            host at which it reached this server; empty for nowhere.
     """
 
     session: U63
     reason: LongText
     remedy: LongText
+    address: Name = ""
 
 
 class Bye(Struct, array_like=True, frozen=True, tag=9):

@@ -29,7 +29,7 @@ class Parallel(StepMode):
     def train(
         self, batches: Mapping[int, Batch], portion: Portion | None = None
     ) -> dict[int, Outcome]:
-        """One step over all samples."""
+        """One step over all samples, those of other ranks' devices too."""
         outcomes = self.back.step(list(batches.values()), portion)
         pairs = zip(batches, outcomes, strict=True)
         return {index: outcome for index, outcome in pairs if outcome is not None}
@@ -37,4 +37,4 @@ class Parallel(StepMode):
     def merge(self, fronts: Mapping[int, tuple[State, int]]) -> State:
         """The mean, weighted by samples."""
         states, samples = zip(*fronts.values(), strict=True)
-        return average_fronts(states, samples)
+        return average_fronts(states, samples, self.back.peers)

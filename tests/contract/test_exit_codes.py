@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from slfac.cli.main import EXIT_TERMINATED
 from slfac.wire import errors
+from slfac.wire.ending import EXIT_TERMINATED
 
 pytestmark = pytest.mark.device
 

@@ -126,6 +126,7 @@ CASES = {
     "credit": Credit(SESSION, 524288),
     "ping": Ping(SESSION),
     "refusal": Refusal(SESSION, "this device's key is not enrolled", "enroll it"),
+    "refusal-elsewhere": Refusal(SESSION, "it is served there", "", "tcp://*:5556"),
     "bye": Bye(
         SESSION,
         True,
@@ -138,6 +139,7 @@ CASES = {
 # Frames of writers that knew fewer fields; what they leave out reads as its default.
 OLDER = (
     "bye-without-provider",
+    "refusal-without-address",
     "request-step-without-parts",
     "welcome-without-parts",
     "welcome-without-schedule",

@@ -101,7 +101,7 @@ MESSAGES = {
     "Chunk": st.builds(m.Chunk, U63, U63, U32),
     "Credit": st.builds(m.Credit, U63, U63),
     "Ping": st.builds(m.Ping, U63),
-    "Refusal": st.builds(m.Refusal, U63, text(512), text(512)),
+    "Refusal": st.builds(m.Refusal, U63, text(512), text(512), text(256)),
     "Bye": st.builds(m.Bye, U63, st.booleans(), TIMINGS, SUMMARY),
     "Probe": st.builds(m.Probe, U63, U63, st.integers(0, 65536)),
     "Echo": st.builds(m.Echo, U63, U63, text(64), U63),

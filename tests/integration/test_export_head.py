@@ -1,19 +1,30 @@
 """Bundles of models that are cut twice."""
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from harness.halves import torch_thirds
 from harness.offline import KEPT_HEAD
 from slfac.export import export_bundle, export_infer
+from slfac.export.head_trace import trace_head
+from slfac.export.onnx_clean import clean, to_bytes
+from slfac.export.onnx_cut import whole_step
 from slfac.export.rebuild import back_half, find_factory
 from slfac.server.back import BackHalf
 from slfac.wire.bundle import open_bundle, pack_state
 from slfac.wire.errors import ExportError
+from slfac.wire.manifest import TensorSpec
 from slfac.wire.runtime import session_options
 
+LOSSES = {
+    "cross_entropy": functional.cross_entropy,
+    "bce_with_logits": functional.binary_cross_entropy_with_logits,
+    "mse": functional.mse_loss,
+}
 THREE = "harness.dropping:resting_cnn_in_three"
 
 
@@ -47,6 +58,10 @@ class Joined(nn.Module):
         b = self.second(a) * self.side(a).sigmoid()
         b = torch.relu(b)
         return self.last(torch.cat([b * self.scale, a - self.shift], 1))
+
+
+def weights(module):
+    return {name: tensor.numpy(force=True) for name, tensor in module.named_parameters()}
 
 
 def joined():
@@ -91,10 +106,27 @@ def test_batch_norm_and_dropout_are_trained_in_each_part(three):
     assert layers == {"conv2", "norm2"}
 
 
-@pytest.mark.parametrize("loss", ["bce_with_logits", "mse"])
-def test_other_losses_are_trained_too(tmp_path, loss):
-    result = export_joined(tmp_path, loss=loss)
-    assert {"head: loss", "whole: loss"} <= {check.group for check in result.checks}
+@pytest.mark.parametrize("loss", ["cross_entropy", "bce_with_logits", "mse"])
+def test_every_loss_is_that_of_torch(loss):
+    head = nn.Linear(4, 3)
+    inputs = [TensorSpec(name="middle", shape=(4,))]
+    trace = trace_head(head, inputs, loss, 3)
+    session = onnxruntime.InferenceSession(
+        to_bytes(clean(whole_step(trace))), session_options(1), providers=["CPUExecutionProvider"]
+    )
+    rng = np.random.default_rng(0)
+    h = (30 * rng.normal(size=(7, 4))).astype(np.float32)
+    labels = rng.integers(0, 3, 7)
+    target = labels if loss == "cross_entropy" else np.eye(3, dtype=np.float32)[labels]
+    given = {"middle": h, "target": target, **weights(head)}
+    names = ["loss", "middle_gradient", "gradient.weight", "gradient.bias"]
+    made = session.run(names, given)
+    leaf = torch.from_numpy(h).requires_grad_()
+    expected = LOSSES[loss](head(leaf), torch.from_numpy(target))
+    expected.backward()
+    wanted = [expected.detach(), leaf.grad, head.weight.grad, head.bias.grad]
+    for name, one, other in zip(names, made, wanted, strict=True):
+        np.testing.assert_allclose(one, other.numpy(), rtol=1e-4, atol=1e-6, err_msg=name)
 
 
 def test_statistics_can_be_frozen_on_the_device(tmp_path):
@@ -107,7 +139,9 @@ def test_statistics_can_be_frozen_on_the_device(tmp_path):
 
 
 def test_tensors_may_pass_by_the_middle_and_parameters_may_be_frozen(tmp_path):
-    manifest = export_joined(tmp_path).bundle.manifest
+    result = export_joined(tmp_path, loss="bce_with_logits")
+    assert {"head: frozen tensors", "whole: loss"} <= {check.group for check in result.checks}
+    manifest = result.bundle.manifest
     head = manifest.head
     assert [spec.shape for spec in head.inputs] == [(5,), (4,)]
     assert head.step.frozen == ("scale", "shift")
@@ -168,8 +202,6 @@ def test_a_trained_run_becomes_one_file(tmp_path):
         bundle=KEPT_HEAD, checkpoint=folder, out=tmp_path / "whole.onnx", stored="uint8"
     )
     assert result.agreement.same_class == result.agreement.samples
-    import onnxruntime
-
     session = onnxruntime.InferenceSession(
         result.path.read_bytes(), session_options(1), providers=["CPUExecutionProvider"]
     )

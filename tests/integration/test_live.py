@@ -101,10 +101,11 @@ def test_prometheus_reads_what_the_run_hands_back(watched):
         assert all(after[key] >= one[key] for key in one if key[0].endswith("_total"))
 
 
-def test_metrics_have_no_label_but_the_device(watched):
+def test_metrics_have_no_label_but_the_device_and_the_cause(watched):
     for family in text_string_to_metric_families(watched[2].scrapes[-1]):
         for sample in family.samples:
-            assert set(sample.labels) <= {"device"} or family.name == "slfac_run_info"
+            one = len(sample.labels) <= 1 and set(sample.labels) <= {"device", "cause"}
+            assert one or family.name == "slfac_run_info"
 
 
 def test_tensorboard_has_each_step_and_round(watched):

@@ -14,7 +14,7 @@ from slfac.device import caller, routes
 from slfac.device.caller import Patience
 from slfac.device.link import Link
 from slfac.device.routes import Fixed
-from slfac.wire.errors import AuthError, LinkError, ProtocolError, RefusedError
+from slfac.wire.errors import AuthError, LinkError, ProtocolError, RefusedError, SettingsError
 from slfac.wire.frame import decode_header, encode_header
 from slfac.wire.messages import Echo, Hello, Probe, Refusal, Reply, Section, Welcome
 
@@ -81,11 +81,14 @@ class HangsUp:
 class Answers:
     """A ROUTER that greets, and answers each request with what it was given."""
 
-    def __init__(self, port, *sections, refuse=0, boot="b", software="", welcomes=True):
+    def __init__(
+        self, port, *sections, refuse=0, boot="b", software="", welcomes=True, sends_on=""
+    ):
         self.hellos = []
         self.requests = []
         self._sections = sections
         self._refuse = refuse
+        self._sends_on = sends_on
         self._said = (boot, software)
         self._welcomes = welcomes
         self._context = zmq.Context()
@@ -120,6 +123,8 @@ class Answers:
             self.hellos.append(told)
             if len(self.hellos) <= self._refuse:
                 return Refusal(told.session, "device 'd' is not part of this run", "restart it")
+            if self._sends_on:
+                return Refusal(told.session, "elsewhere", "go", self._sends_on)
             boot, software = self._said
             known = told.resume and self._welcomes
             return Welcome(
@@ -131,10 +136,19 @@ class Answers:
         )
 
 
-@pytest.fixture
-def port():
+def free_port():
     with socket.create_server(("127.0.0.1", 0)) as free:
         return free.getsockname()[1]
+
+
+@pytest.fixture
+def port():
+    return free_port()
+
+
+@pytest.fixture
+def other_port():
+    return free_port()
 
 
 def listen(port):
@@ -298,3 +312,58 @@ def test_a_name_that_nothing_answers_at(port, link, monkeypatch):
     monkeypatch.setattr(routes, "look_up", lambda *_: ((2, ("127.0.0.1", port)),) * 2)
     with pytest.raises(LinkError, match=f"no server answered at tcp://localhost:{port} within 1 s"):
         link(host="localhost", connect_timeout_s=1.0).join()
+
+
+def test_a_device_goes_where_it_is_sent_and_stays_there(port, other_port, link):
+    device = link()
+    with Answers(port, sends_on=f"tcp://*:{other_port}") as home, Answers(other_port) as other:
+        assert device.join().device == "d"
+        device.request("join", max_reply_bytes=0)
+        assert (len(home.hellos), len(other.hellos)) == (1, 1)
+
+
+def test_a_device_asks_at_home_again_when_its_server_has_moved(port, other_port, link, monkeypatch):
+    monkeypatch.setattr("slfac.device.whereabouts.PATIENCE_S", 0.3)
+    device, third = link(), free_port()
+    with Answers(port, sends_on=f"tcp://127.0.0.1:{other_port}"), Answers(other_port):
+        device.join()
+    with Answers(port, sends_on=f"tcp://127.0.0.1:{third}"), Answers(third) as moved:
+        device.request("join", max_reply_bytes=0)
+        assert len(moved.hellos) == 1
+    lost = f"lost the server at tcp://127.0.0.1:{other_port} (sent on by tcp://127.0.0.1:{port}); "
+    assert f"{lost}connecting again" in device.lines
+
+
+def test_servers_that_send_a_device_in_a_circle_are_found_out(port, other_port, link):
+    with (
+        Answers(port, sends_on=f"tcp://*:{other_port}"),
+        Answers(other_port, sends_on=f"tcp://127.0.0.1:{port}"),
+        pytest.raises(ProtocolError, match=f"at tcp://127.0.0.1:{port} sends this device on, and"),
+    ):
+        link().join()
+
+
+@pytest.mark.parametrize("nonsense", ["elsewhere", "tcp://*:99999", "tcp://*:*", "ipc:///tmp/x"])
+def test_a_device_that_is_sent_nowhere_says_so(nonsense, port, link):
+    with (
+        Answers(port, sends_on=nonsense),
+        pytest.raises(ProtocolError, match=f"tcp://127.0.0.1:{port} sends this device on: addr"),
+    ):
+        link().join()
+
+
+def test_without_keys_a_device_is_not_sent_away_from_its_machine(port, link):
+    with (
+        Answers(port, sends_on="tcp://192.0.2.1:5555"),
+        pytest.raises(SettingsError, match="not a loopback"),
+    ):
+        link().join()
+
+
+def test_a_device_that_is_sent_to_a_server_which_is_not_there_says_where(port, other_port, link):
+    device = link(connect_timeout_s=0.8)
+    with (
+        Answers(port, sends_on=f"tcp://*:{other_port}"),
+        pytest.raises(LinkError, match=f"no server answered at tcp://127.0.0.1:{other_port}"),
+    ):
+        device.join()
