@@ -7,6 +7,7 @@ sent lands in the connections' outboxes, and what the trainer must know in a que
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -86,6 +87,7 @@ class Protocol:
         self._sessions: dict[int, Session] = {}
         self._bundle: BundleReply | None = None
         self.repeated = 0
+        self._other_releases: Counter[str] = Counter()
 
     def session(self, index: int) -> Session | None:
         """Present session of a device, or None.
@@ -245,7 +247,7 @@ class Protocol:
                 software=hello.software,
             )
             self._sessions[index] = session
-            if hello.software != __version__:
+            if hello.software != __version__ and self._is_news(device):
                 _log.warning(
                     "device %s runs slfac %r, this server %r: install the same release on both",
                     device,
@@ -258,6 +260,11 @@ class Protocol:
         session.connection = connection
         connection.session = session
         connection.outbox.put(self._welcome(session, resumed=resumed))
+
+    def _is_news(self, device: str) -> bool:
+        """Whether to log a device's release: the first, second, fourth, ... time that it greets."""
+        self._other_releases[device] += 1
+        return self._other_releases[device].bit_count() == 1
 
     def _welcome(self, session: Session, *, resumed: bool) -> Welcome:
         facts = self._facts

@@ -22,7 +22,7 @@ from slfac.wire.keys import AllowList, new_keys
 pytestmark = pytest.mark.timeout(3600)
 
 # A fifth of them is from a device that is none of the run's.
-SAMPLE, ALL = 4_000, 1_250_000
+SAMPLE, ALL = 4_000, 1_000_000
 HONEST = ("d0", "d1")
 HOSTILE = ("x0", "x1", "x2", "x3", "patient")
 WAIT_S = 1800

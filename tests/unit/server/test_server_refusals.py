@@ -149,3 +149,12 @@ def test_a_flood_fills_no_log(service, caplog):
         assert service.refusals.counts("a") == {"header": 1000}
     said = [line for line in caplog.messages if "does not speak slfac's protocol" in line]
     assert len(said) == 10
+
+
+def test_greetings_of_another_release_fill_no_log(service, caplog):
+    with dealing(service) as dealer, caplog.at_level(logging.WARNING):
+        for _ in range(1000):
+            dealer.send_multipart([HELLO, b""])
+        settle(dealer)
+    said = [line for line in caplog.messages if "install the same release" in line]
+    assert len(said) == 10
