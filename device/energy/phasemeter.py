@@ -105,7 +105,7 @@ class PhaseMeter:
         """Hand out what was stamped since the last time, and go on with an empty buffer.
 
         What still runs is cut here: the part so far is handed out, the rest next time. A step
-        that still runs is handed out whole, next time.
+        that still runs is in neither, for phases of both would be missing in it.
         """
         buffer, self._buffer = self._buffer, _Buffer(self._capacity)
         now_ns = self._clock()
@@ -161,8 +161,11 @@ class PhaseMeter:
         begins = times[(depth == 1) & (change == 1)]
         ends = times[depth == 0]
         if len(begins) > len(ends):
-            step = name == "step"
-            self._open[name] = int(begins[-1]) if step else now_ns
-            begins, ends = (begins[:-1], ends) if step else (begins, np.append(ends, now_ns))
+            self._open[name] = now_ns
+            ends = np.append(ends, now_ns)
+            if name == "step":
+                begins, ends = begins[:-1], ends[:-1]
+        if name == "step" and before is not None:
+            begins, ends = begins[1:], ends[1:]
         spans = np.stack([begins, ends], axis=1) * 1e-9
         return spans[spans[:, 1] > spans[:, 0]], unmatched
