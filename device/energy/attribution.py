@@ -81,7 +81,7 @@ def _solve(
     blocks = make_blocks(timeline, trace, fitted)
     count = int(blocks.stepping.sum())
     if count < LEAST_BLOCKS:
-        return None, f"steps make {count} blocks, {LEAST_BLOCKS} are needed"
+        return None, f"{count} blocks of steps, {LEAST_BLOCKS} are needed"
     figures = intervals(fitted, trace.watts, blocks, account.functions(design, fitted), seed)
     readings = {name: float(fitted.columns[:, design.level(name)].sum()) for name in design.names}
     lag = fitted.lag_s if fitted.lag_clear else None

@@ -28,15 +28,15 @@ REPETITIONS = 100
 NOTE = f"""\
 Steps of six phases, 265 ms together, that draw what the second table says above {IDLE_W} W when
 idle. Durations differ from step to step by 6 to 35 %, power from instance to instance by
-{100 * INSTANCE_SPREAD:.0f} %. 200 steps between two idle times of 10 s; readings dithered, with
-1.25 % of white noise, 30 mW of noise that stays for some {WANDER_S} s, and a resolution of 40 mW.
-Each line stands for {{count}} simulations, each attributed as a device does it, which does not
-know the lag.
+{100 * INSTANCE_SPREAD:.0f} %. 200 steps between two idle times of 10 s; readings dithered, with 1.25 % of
+white noise, 30 mW of noise that stays for some {WANDER_S} s, and a resolution of 40 mW. Each line
+stands for {{count}} simulations, each attributed as a device does it, which does not know the lag.
 
 *Within*: how many of the 95 % intervals hold the true energy of their phase, in %. *Resolved*: how
 many phases have an interval at all, in %. Then by phase, for the whole step by regression and for
-the whole time by integration: the median error in %, and in brackets that of integrating power
-over each phase's times. Last, the median error of the lag.
+the whole time by integration: the median error in %. In brackets, that of integrating power
+between readings over each phase's times, which counts twice what two phases share. Last, the
+median error of the lag.
 
 The scenes: with *ramps*, power goes from 30 % above a phase's mean (of what it is above idle) to
 30 % below, or the other way round. *Settling*, it starts there and decays within a quarter of the

@@ -218,7 +218,7 @@ def test_without_readings_times_are_known_and_joules_are_not():
 def test_few_steps_are_not_resolved():
     made = simulate(EASY.but(steps=6), 11)
     found = attribute(made.timeline, made.trace)
-    assert reasons(found) == {"steps make 6 blocks, 10 are needed"}
+    assert reasons(found) == {"6 blocks of steps, 10 are needed"}
     assert found.total.joules == pytest.approx(made.total_joules, rel=0.02)
 
 
