@@ -93,7 +93,9 @@ def _too_little(account: Account, kept: PowerTrace) -> str:
         return "no steps"
     if not account.names:
         return "no phases"
-    return "" if len(kept) >= LEAST_READINGS else f"{len(kept)} readings only"
+    if len(kept) < LEAST_READINGS:
+        return f"only {len(kept)} readings" if len(kept) else "no readings"
+    return ""
 
 
 def _sane(trace: PowerTrace) -> tuple[PowerTrace, list[Dropped]]:
