@@ -109,7 +109,7 @@ results-finetune: .venv/.installed
 results-modes: .venv/.dev
 	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m harness.modes --data $(FASHION) $(MODES)
 
-# Energy of phases from simulated power traces; some five minutes on two quiet cores.
+# Energy of phases from simulated power traces; some ten minutes on two cores.
 results-energy: .venv/.dev
 	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m harness.attribution $(ENERGY)
 

@@ -28,9 +28,9 @@ REPETITIONS = 100
 NOTE = f"""\
 Steps of six phases, 265 ms together, that draw what the second table says above {IDLE_W} W when
 idle. Durations differ from step to step by 6 to 35 %, power from instance to instance by
-{100 * INSTANCE_SPREAD:g} %. 200 steps between two idle times of 10 s; readings dithered, with 1.25 %
-of white noise, 30 mW of noise that stays for some {WANDER_S} s, and a resolution of 40 mW. Each line
-stands for {{count}} simulations, each attributed as a device does it, which does not know the lag.
+{100 * INSTANCE_SPREAD:g} %. 200 steps between two idle times of 10 s; readings dithered, with
+1.25 % of white noise, 30 mW of noise that stays for some {WANDER_S} s, and a resolution of 40 mW.
+Each line stands for {{count}} simulations, each attributed as a device does it, which does not know the lag.
 
 *Within*: how many of the 95 % intervals hold the true energy of their phase, in %. *Resolved*: how
 many phases have an interval at all, in %. Then by phase, for the whole step by regression and for
