@@ -43,13 +43,13 @@ COMPARED_STEPS = 50
 RATE = 0.01
 OPTIMIZER = f"sgd:lr={RATE},momentum=0.9"
 NOTE = f"""\
-A CNN of two convolutions (8 and 16 channels) on {TRAIN} Fashion-MNIST images, shared out evenly among {DEVICES} devices, {ROUNDS} rounds of
-one pass each, batches of {BATCH}, `{OPTIMIZER}`, codec `none`, scored on all 10000
-test images. Each run is replayed by torch alone: the same batches, in the order in which the
-server trained on them. Mean and standard deviation over the seeds; the loss is that of each
-device's first {COMPARED_STEPS} steps. Modes are compared with their twins here, not with one
-another: where a step is made for each device, the back half steps {DEVICES} times as often at the
-same rate."""
+A CNN of two convolutions (8 and 16 channels) on {TRAIN} Fashion-MNIST images, shared out evenly
+among {DEVICES} devices, {ROUNDS} rounds of one pass each, batches of {BATCH},
+`{OPTIMIZER}`, codec `none`, scored on all 10000 test images. Each run is
+replayed by torch alone: the same batches, in the order in which the server trained on them. Mean
+and standard deviation over the seeds; the loss is that of each device's first {COMPARED_STEPS}
+steps. Modes are compared with their twins here, not with one another: where a step is made for
+each device, the back half steps {DEVICES} times as often at the same rate."""
 MOVED = """\
 What crosses the sockets in a run, in kB, all devices together. `Up` and `Down` are everything,
 headers, the bundle that each device fetches and all; the others are parts of it."""
