@@ -10,11 +10,12 @@ import traceback
 from collections.abc import Sequence
 
 from slfac import __version__
-from slfac.cli import bench, demo, device, doctor, experiment, export, keys, server
+from slfac.cli import bench, demo, device, doctor, experiment, export, keys, profile, server
 from slfac.wire.ending import explain, flush_output, terminate
 
 # Extras that are not named like the command that needs them.
-_EXTRAS = {"demo": "testbed", "bench": "testbed", "experiment": "testbed", "keys": "device"}
+_EXTRAS = dict.fromkeys(("demo", "bench", "experiment"), "testbed")
+_EXTRAS |= dict.fromkeys(("keys", "profile"), "device")
 _EPILOG = """\
 examples:
   slfac demo                              train three local devices on MNIST digits
@@ -22,6 +23,7 @@ examples:
   slfac server --bundle bundle --keys keys --data mnist --out runs/a
   slfac device --server tcp://10.0.0.5:5555 --keys keys --data mnist
   slfac doctor --keys keys                say what is wrong with a machine, and what to do
+  slfac profile sensors                   what measures this board's power, and what would
   slfac bench codec                       measure the codecs on tensors of real training
   slfac experiment rate --codec none,slfac --seed 0,1,2
 
@@ -71,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"slfac {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (demo, export, server, device, keys, doctor, bench, experiment):
+    for command in (demo, export, server, device, keys, doctor, profile, bench, experiment):
         command.add_parser(subparsers)
     for subparser in subparsers.choices.values():
         subparser.add_argument(

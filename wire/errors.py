@@ -17,6 +17,7 @@ r"""The one exception tree, with the exit code of each branch.
     +-- CodecError             40   a payload cannot be encoded or decoded
     +-- TrainingError          50   training cannot go on (divergence, no devices left)
     +-- RunError               60   a process of a local run, or another rank, failed
+    +-- SensorError            70   a power sensor cannot be read, or gives nonsense
 
 Codes are stable: a retired one stays reserved. ``docs/exit-codes.md`` lists them for
 users, and a test holds the two together. Ctrl-C exits with 130.
@@ -143,3 +144,9 @@ class RunError(SlfacError):
     """A process of a local run, or another rank of a server, failed or did not start."""
 
     exit_code = 60
+
+
+class SensorError(SlfacError):
+    """A power sensor cannot be read, or gives what no board can draw."""
+
+    exit_code = 70

@@ -14,7 +14,10 @@ from slfac import __version__
 from slfac.cli import main
 from slfac.wire.keys import AllowList, device_keys, read_public
 
-COMMANDS = ["demo", "export", "server", "device", "keys", "doctor", "bench", "experiment"]
+COMMANDS = [
+    *("demo", "export", "server", "device", "keys", "doctor", "profile", "bench"),
+    "experiment",
+]
 SERVER = ["server", "--bundle", "b", "--out", "o", "--insecure", "--devices", "a"]
 DEVICE = ["device", "--server", "tcp://127.0.0.1:1", "--data", "d", "--insecure"]
 EXPORT = ["export", "--input", "1x8x8", "--classes", "2", "--cut", "pool1", "--out", "o"]
@@ -143,6 +146,7 @@ BLOCK = """
         ("zmq", DEVICE, "device"),
         ("onnxruntime", DEVICE, "device"),
         ("safetensors", DEVICE, "device"),
+        ("msgspec", ["profile", "sensors"], "device"),
         ("torch", SERVER, "server"),
         ("msgspec", SERVER, "server"),
         ("torch", EXPORT, "export"),
@@ -181,6 +185,9 @@ def test_a_missing_package_is_one_line_that_names_the_extra(package, arguments, 
         ["export", "--input", "1x8x8", "--classes", "2", "--loss", "hinge"],
         ["bench"],
         ["bench", "codec", "--steps", "early"],
+        ["profile"],
+        ["profile", "sensors", "--scope", "planet"],
+        ["profile", "sensors", "--i2c-address", "x"],
         ["keys"],
         ["keys", "new", "cat", "--dir", "k"],
         ["keys", "list"],
