@@ -46,6 +46,7 @@ DEVICE_NEEDS = (
     Need("safetensors", "safetensors", (0, 5), (), "device"),
 )
 SERVER_NEEDS = (
+    Need("prometheus-client", "prometheus_client", (0, 21), (), "server"),
     Need("pydantic", "pydantic", (2, 9), (3,), "server"),
     *([Need("tomli", "tomli", (2,), (), "server")] if sys.version_info < (3, 11) else []),
     Need("torch", "torch", (2, 13), (2, 14), "server"),

@@ -38,18 +38,18 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results" / "modes.json"
 RUNS = ROOT / "runs" / "modes"
 WAIT_S = 900
-DEVICES, ROUNDS, BATCH, TRAIN = 3, 2, 32, 10000
+DEVICES, ROUNDS, BATCH, TRAIN = 3, 3, 32, 10000
 COMPARED_STEPS = 50
-RATE = 0.02
+RATE = 0.01
 OPTIMIZER = f"sgd:lr={RATE},momentum=0.9"
 NOTE = f"""\
-A CNN on {TRAIN} Fashion-MNIST images, shared out evenly among {DEVICES} devices, {ROUNDS} rounds of
-one pass each, batches of {BATCH}, `{OPTIMIZER}`, codec `none`, scored on all 10000
-test images. Each run is replayed by torch alone: the same batches, in the order in which the
-server trained on them. Mean and standard deviation over the seeds; the loss is that of each
-device's first {COMPARED_STEPS} steps. Modes are compared with their twins here, not with one
-another: where a step is made for each device, the back half steps {DEVICES} times as often at the
-same rate."""
+A CNN of two convolutions (8 and 16 channels) on {TRAIN} Fashion-MNIST images, shared out evenly
+among {DEVICES} devices, {ROUNDS} rounds of one pass each, batches of {BATCH},
+`{OPTIMIZER}`, codec `none`, scored on all 10000 test images. Each run is
+replayed by torch alone: the same batches, in the order in which the server trained on them. Mean
+and standard deviation over the seeds; the loss is that of each device's first {COMPARED_STEPS}
+steps. Modes are compared with their twins here, not with one another: where a step is made for
+each device, the back half steps {DEVICES} times as often at the same rate."""
 MOVED = """\
 What crosses the sockets in a run, in kB, all devices together. `Up` and `Down` are everything,
 headers, the bundle that each device fetches and all; the others are parts of it."""
@@ -112,7 +112,7 @@ def make_bundle(folder: Path, mode: str, seed: int) -> Bundle:
     """The model, cut behind its first pooling, and behind its first dense layer for a head."""
     return export_bundle(
         model="cnn",
-        kwargs={},
+        kwargs={"channels": [8, 16], "hidden": 64},
         cut="pool1",
         head_cut="relu3" if mode == UShaped.name else "",
         input_shape=(1, 28, 28),
