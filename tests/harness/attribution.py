@@ -30,7 +30,8 @@ Steps of six phases, 265 ms together, that draw what the second table says above
 idle. Durations differ from step to step by 6 to 35 %, power from instance to instance by
 {100 * INSTANCE_SPREAD:g} %. 200 steps between two idle times of 10 s; readings dithered, with
 1.25 % of white noise, 30 mW of noise that stays for some {WANDER_S} s, and a resolution of 40 mW.
-Each line stands for {{count}} simulations, each attributed as a device does it, which does not know the lag.
+Each line stands for {{count}} simulations, each attributed as a device does it, which does not
+know the lag.
 
 *Within*: how many of the 95 % intervals hold the true energy of their phase, in %. *Resolved*: how
 many phases have an interval at all, in %. Then by phase, for the whole step by regression and for
@@ -239,7 +240,7 @@ def page(result: dict[str, Any]) -> str:
         "\n".join(lines),
         "By phase, of what was resolved; worst where at least half of it was:",
         "\n".join(worst),
-        f"```sh\n{result['command']}\n```",
+        f"```sh\ncd tests && {result['command']}\n```",
         ", ".join(f"{name} {value}" for name, value in made_by.items())
         + f", seed {result['seed']}, {result['date']}.",
     ]
@@ -258,10 +259,10 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     args = parser.parse_args()
     result = {
-        "command": "make results-energy",
+        "command": "python -m harness.attribution",
         "date": str(date.today()),  # noqa: DTZ011
         "machine": machine(),
-        "versions": {name: versions()[name] for name in ("python", "slfac", "numpy")},
+        "versions": versions(),
         "seed": args.seed,
         "repetitions": args.repetitions,
         "rows": measure(args.repetitions, args.seed, args.jobs),
