@@ -291,7 +291,7 @@ def main() -> int:
             "batch_size": BATCH,
         }
         runs = [asdict(load) for load in loads]
-        args.json.write_text(json.dumps({**about, "runs": runs}, indent=2) + "\n")
+        args.json.write_text(json.dumps({**about, "measurements": runs}, indent=2) + "\n")
     return 0
 
 

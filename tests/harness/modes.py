@@ -199,9 +199,9 @@ def page(result: dict[str, Any]) -> str:
         "\n".join(compared),
         MOVED,
         "\n".join(moved),
-        f"```sh\n{result['command']}\n```",
+        f"```sh\ncd tests && {result['command']}\n```",
         ", ".join(f"{name} {value}" for name, value in made_by.items())
-        + f", {result['seeds']} seeds from 0, {result['date']}.",
+        + f", {len(result['sources'])} seeds from 0, {result['date']}.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -238,13 +238,13 @@ def main() -> None:
                 sys.stderr.write(f"{row}\n")
             rows.append(json.loads(kept.read_text()))
     result = {
-        "command": "make results-modes",
+        "command": f"python -m harness.modes --data {args.data}",
         "date": str(date.today()),  # noqa: DTZ011
         "machine": machine(),
         "versions": versions(),
-        "seeds": args.seeds,
+        "sources": [{"seed": seed} for seed in range(args.seeds)],
         "summary": summary(rows),
-        "runs": rows,
+        "rows": rows,
     }
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
     RESULTS.with_suffix(".md").write_text(page(result))
