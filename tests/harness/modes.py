@@ -49,8 +49,9 @@ among {DEVICES} devices, {ROUNDS} rounds of one pass each, batches of {BATCH},
 `{OPTIMIZER}`, codec `none`, scored on all 10000 test images. Each run is
 replayed by torch alone: the same batches, in the order in which the server trained on them. Mean
 and standard deviation over the seeds; losses are compared over each device's first {COMPARED_STEPS}
-steps, in a relay the first device's, and over the whole run, in which rounding grows. Modes are compared with their twins here, not with one another: where a step is made for
-each device, the back half steps {DEVICES} times as often at the same rate."""
+steps, in a relay the first device's, and over the whole run, in which rounding grows. Modes are
+compared with their twins here, not with one another: where a step is made for each device, the
+back half steps {DEVICES} times as often at the same rate."""
 MOVED = """\
 What crosses the sockets in a run, in kB, all devices together. `Up` and `Down` are everything,
 headers, the bundle that each device fetches and all; the others are parts of it."""
@@ -178,8 +179,7 @@ def page(result: dict[str, Any]) -> str:
     made_by = {**result["machine"], **result["versions"]}
     rows = result["summary"]
     compared = [
-        "| Mode | Accuracy | Of its twin | Largest gap of a seed "
-        f"| Largest gap of a loss, {COMPARED_STEPS} steps | whole run |",
+        "| Mode | Accuracy | Of its twin | Largest gap | Largest gap of a loss | Whole run |",
         "|---|---|---|---|---|---|",
     ]
     moved = [
