@@ -318,7 +318,7 @@ class Profile(_Table, frozen=True):
         board: Which board it is.
         provenance: How the profile came about.
         hardware: What does not depend on a power mode.
-        modes: What does.
+        modes: What depends on the power mode.
         links: Ways to the network.
         sensors: What measures it.
     """

@@ -40,9 +40,13 @@ def hint(table: Shape) -> dict[str, Hint]:
 
 
 def _given(shape: Shape) -> Shape:
-    if get_origin(shape) in (Union, types.UnionType):
+    if _origin(shape) in (Union, types.UnionType):
         (shape,) = (arg for arg in get_args(shape) if arg is not type(None))
     return shape
+
+
+def _origin(shape: Shape) -> Any:
+    return get_origin(shape)
 
 
 def is_table(shape: Shape) -> bool:
@@ -72,7 +76,7 @@ def inner(shape: Shape) -> Shape:
     Returns:
         The type of its items; None if the type is no list's.
     """
-    return get_args(shape)[0] if get_origin(shape) is tuple else None
+    return get_args(shape)[0] if _origin(shape) is tuple else None
 
 
 def literal_values(shape: Shape) -> tuple[str, ...]:
@@ -84,4 +88,4 @@ def literal_values(shape: Shape) -> tuple[str, ...]:
     Returns:
         The texts; none if the type is no Literal.
     """
-    return get_args(shape) if get_origin(shape) is Literal else ()
+    return get_args(shape) if _origin(shape) is Literal else ()
