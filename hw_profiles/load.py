@@ -17,6 +17,8 @@ else:
 
 _BOARDS: Final = Path(__file__).parent / "boards"
 _MAX_BYTES: Final = 256 * 1024
+# A key of n parts costs a TOML parser n * n bytes and more, and a line holds whole keys.
+_MAX_DOTS: Final = 100
 _REMEDY: Final = "docs/profiles.md says how a profile is written"
 
 
@@ -96,6 +98,11 @@ def _read(path: Path) -> dict[str, Any]:
         raise SettingsError(f"cannot read {str(path)!r}: {error}", _REMEDY) from error
     if len(data) > _MAX_BYTES:
         raise SettingsError(f"{path} has more than {_MAX_BYTES} bytes", _REMEDY)
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if line.count(b".") > _MAX_DOTS:
+            raise SettingsError(
+                f"{path}: line {number} has more than {_MAX_DOTS} dots", "break it up"
+            )
     try:
         return tomllib.loads(data.decode())
     except (ValueError, RecursionError) as error:

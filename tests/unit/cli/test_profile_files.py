@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 
 import pytest
@@ -53,7 +54,8 @@ def test_figures_are_shown_with_kind_and_source_and_what_is_unknown(run):
 
 
 def test_an_interval_is_shown(run, mine):
-    assert any("3 W (scope unknown)  2.9 to 3.1" in line for line in run("show", mine)[1])
+    (line,) = (line for line in run("show", mine)[1] if "idle_w" in line)
+    assert re.search(r" 3 W \(scope unknown\) +2\.9 to 3\.1 +measured ", line)
 
 
 def test_json_is_the_profile(run):
