@@ -115,7 +115,7 @@ class Chaos:
                 self._await(kill)
                 # The instant of the kill is part of the schedule.
                 time.sleep(kill.pause_s)
-                self._kill(kill.victim, relay.address)
+                self._kill(kill.victim, relay)
             for name, process in self.processes.items():
                 _, errors = process.communicate(timeout=WAIT_S)
                 assert process.returncode == 0, f"{name}: {errors[-2000:]}"
@@ -131,14 +131,16 @@ class Chaos:
         lines = (self.out / "metrics.jsonl").read_text().splitlines()
         return [json.loads(line) for line in lines]
 
-    def _kill(self, victim: str, address: str) -> None:
+    def _kill(self, victim: str, relay: Relay) -> None:
         process = self.processes[victim]
         process.kill()
         process.communicate(timeout=WAIT_S)
         if victim == "server":
-            self._start_server()
+            # A device that starts now must not meet someone who hangs up: it would blame its key.
+            with relay.deaf():
+                self._start_server()
         else:
-            self._start_device(victim, address)
+            self._start_device(victim, relay.address)
 
     def _start_server(self) -> None:
         again = (self.out / "checkpoint").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Iterator
 
 
 class Relay:
@@ -54,6 +55,18 @@ class Relay:
             for end in pair:
                 with contextlib.suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
+
+    @contextlib.contextmanager
+    def deaf(self) -> Iterator[None]:
+        """Refuse connections meanwhile, as a machine does on which nothing listens."""
+        port = self._listener.getsockname()[1]
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        try:
+            yield
+        finally:
+            self._listener = socket.create_server(("127.0.0.1", port))
+            self._spawn(self._accept)
 
     def await_up(self, total: int, limit_s: float = 60) -> None:
         """Wait until this many bytes have come from devices."""
