@@ -24,6 +24,7 @@ examples:
   slfac device --server tcp://10.0.0.5:5555 --keys keys --data mnist
   slfac doctor --keys keys                say what is wrong with a machine, and what to do
   slfac profile sensors                   what measures this board's power, and what would
+  slfac profile show pi-4b                what is known about a board, and where it comes from
   slfac bench codec                       measure the codecs on tensors of real training
   slfac experiment rate --codec none,slfac --seed 0,1,2
 

@@ -1,18 +1,19 @@
-"""``slfac profile``: what this board draws, and what measures it."""
+"""``slfac profile``: what boards draw, and what measures this one."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slfac import __version__
 from slfac.cli.parsers import add_command, given
+from slfac.cli.profile_files import add_profile_files
 from slfac.cli.sensors import add_sensor_options, take_sensor_options
+from slfac.cli.tables import aligned, print_line
 from slfac.wire.errors import SettingsError, SlfacError
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _EPILOG = """\
 examples:
   slfac profile sensors
+  slfac profile show pi-4b
+  slfac profile check measured.toml
 """
 _SENSORS_EPILOG = """\
 examples:
@@ -44,12 +47,13 @@ def add_parser(subparsers: Any) -> None:
     parser = add_command(
         subparsers,
         "profile",
-        summary="power and energy of this board",
+        summary="power and energy of boards",
         epilog=_EPILOG,
         run=run_sensors,
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_sensors(actions)
+    add_profile_files(actions)
 
 
 def _add_sensors(actions: Any) -> None:
@@ -111,8 +115,8 @@ def run_sensors(args: argparse.Namespace) -> int:
         print(json.dumps(_as_json(rows, found, chosen, conditions), indent=2))
     else:
         for line in (*_table(rows, chosen), *_passed(found), *_said(conditions)):
-            _print(line)
-        _print(_summary(found, chosen))
+            print_line(line)
+        print_line(_summary(found, chosen))
     if refused is not None:
         raise refused
     return 0
@@ -147,9 +151,8 @@ def _table(rows: list[tuple[PowerSensor, Measured]], chosen: list[PowerSensor]) 
         rates = (f"{measured.reads_hz:.1f}", f"{measured.new_hz:.1f}")
         now = "unknown" if measured.power_w is None else f"{measured.power_w:.3f} W"
         cells.append((mark, info.name, info.scope or "", info.gives, *rates, step, now))
-    widths = [max(len(row[i]) for row in cells) for i in range(len(_HEADER))]
-    for number, row in enumerate(cells):
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    for number, line in enumerate(aligned(cells)):
+        yield line
         if number:
             yield from _details(*rows[number - 1])
 
@@ -200,9 +203,3 @@ def _summary(found: Probe, chosen: list[PowerSensor]) -> str:
     used = " + ".join(sensor.info.name for sensor in chosen)
     used = f"{used} would be read" if used else "none would be read: times, but no joules"
     return f"{len(found.sensors)} found, {len(found.passed)} passed over; {used}"
-
-
-def _print(line: str) -> None:
-    """Print a line, whatever bytes a file's name is made of."""
-    encoding = sys.stdout.encoding or "utf-8"
-    print(" ".join(line.splitlines()).encode(encoding, "backslashreplace").decode(encoding))

@@ -44,11 +44,11 @@ DEVICE_NEEDS = (
     Need("psutil", "psutil", (6,), (), "device"),
     Need("pyzmq", "zmq", (26, 2), (28,), "device"),
     Need("safetensors", "safetensors", (0, 5), (), "device"),
+    *([Need("tomli", "tomli", (2,), (), "device")] if sys.version_info < (3, 11) else []),
 )
 SERVER_NEEDS = (
     Need("prometheus-client", "prometheus_client", (0, 21), (), "server"),
     Need("pydantic", "pydantic", (2, 9), (3,), "server"),
-    *([Need("tomli", "tomli", (2,), (), "server")] if sys.version_info < (3, 11) else []),
     Need("torch", "torch", (2, 13), (2, 14), "server"),
 )
 

@@ -5,6 +5,7 @@ The folders of this package, each with a face of its own:
 * :mod:`slfac.codec`: what turns tensors into few bytes and back.
 * :mod:`slfac.wire`: messages, chunks, keys and secure sockets.
 * :mod:`slfac.data`: data sets on disk, partitions and batches.
+* :mod:`slfac.hw_profiles`: what is known about each board, and where it comes from.
 * :mod:`slfac.device`: the torch-free agent that trains a front on a board.
 * :mod:`slfac.server`: the PyTorch side that trains the back.
 * :mod:`slfac.export`: cuts a torch model and writes the front's training graphs.

@@ -8,13 +8,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ["wire", "codec", "data", "device", "server", "export", "testbed", "cli"]
+FOLDERS = [
+    *("wire", "codec", "data", "hw_profiles", "device"),
+    *("server", "export", "testbed", "cli"),
+]
 DEVICE = "What runs on a device never imports torch, onnx or the folders above it"
 ARROWS = "wire and codec import nothing of ours but errors"
 ERRORS = "wire and codec share nothing but errors"
+PROFILES = "hw_profiles imports nothing of ours but wire"
 SIBLINGS = "device, server and export never import one another"
 LAYERS = "Import arrows point one way"
-CONTRACTS = (DEVICE, ARROWS, ERRORS, SIBLINGS, LAYERS)
+CONTRACTS = (DEVICE, ARROWS, ERRORS, PROFILES, SIBLINGS, LAYERS)
 
 
 def lint_imports(root):
@@ -93,6 +97,9 @@ def test_an_unchanged_copy_keeps_them_too(pristine):
         ("wire/meter.py", "import slfac.codec", {ERRORS}),
         ("codec/maps/zigzag.py", "from slfac.wire import frame", {ERRORS}),
         ("data/npz.py", "from slfac.device import memory", {LAYERS}),
+        ("hw_profiles/units.py", "import torch", {DEVICE}),
+        ("hw_profiles/units.py", "import slfac.codec", {PROFILES}),
+        ("hw_profiles/units.py", "from slfac.device import memory", {LAYERS}),
     ],
 )
 def test_a_planted_import_breaks_the_contract_that_forbids_it(plant, file, line, contracts):
@@ -111,5 +118,5 @@ def test_every_folder_is_under_contract():
     contracts = text[text.index("[tool.importlinter]") :]
     for folder in FOLDERS:
         assert f'"slfac.{folder}"' in contracts or f"slfac.{folder} " in contracts
-    for folder in ("wire", "codec", "data", "device"):
+    for folder in ("wire", "codec", "data", "hw_profiles", "device"):
         assert f'"slfac.{folder}"' in packages(contracts)
