@@ -18,4 +18,5 @@ def test_every_mode_is_as_its_twin():
     for row in result["summary"]:
         assert row["seeds"] == 5
         assert row["loss_gap"] < 1e-3
-        assert row["accuracy_gap_points"] < 1
+        assert abs(row["difference_points"]) < 1
+        assert row["largest_difference_points"] >= abs(row["difference_points"])

@@ -48,9 +48,9 @@ A CNN of two convolutions (8 and 16 channels) on {TRAIN} Fashion-MNIST images, s
 among {DEVICES} devices, {ROUNDS} rounds of one pass each, batches of {BATCH},
 `{OPTIMIZER}`, codec `none`, scored on all 10000 test images. Each run is
 replayed by torch alone: the same batches, in the order in which the server trained on them. Mean
-and standard deviation over the seeds; losses are compared over each device's first {COMPARED_STEPS}
-steps, in a relay the first device's, and over the whole run, in which rounding grows. Modes are
-compared with their twins here, not with one another: where a step is made for each device, the
+and standard deviation over the seeds, of the difference of each pair too, and the largest; losses
+are compared over each device's first {COMPARED_STEPS} steps, in a relay the first device's,
+and over the whole run, in which rounding grows. Modes are compared with their twins here, not with one another: where a step is made for each device, the
 back half steps {DEVICES} times as often at the same rate."""
 MOVED = """\
 What crosses the sockets in a run, in kB, all devices together. `Up` and `Down` are everything,
@@ -150,7 +150,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for mode in dict.fromkeys(row["mode"] for row in rows):
         own = [row for row in rows if row["mode"] == mode]
-        gaps = [100 * abs(row["accuracy"] - row["accuracy_twin"]) for row in own]
+        gaps = [100 * (row["accuracy"] - row["accuracy_twin"]) for row in own]
         means = {
             name: statistics.fmean(row[name] for row in own)
             for name in own[0]
@@ -162,7 +162,9 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 "seeds": len(own),
                 "loss_gap": max(row["loss_gap"] for row in own),
                 "loss_gap_whole_run": max(row["loss_gap_whole_run"] for row in own),
-                "accuracy_gap_points": max(gaps),
+                "difference_points": statistics.fmean(gaps),
+                "difference_points_stdev": statistics.stdev(gaps),
+                "largest_difference_points": max(map(abs, gaps)),
                 **{
                     f"{name}_{figure.__name__}": figure([row[name] for row in own])
                     for name in ("accuracy", "accuracy_twin")
@@ -179,8 +181,8 @@ def page(result: dict[str, Any]) -> str:
     made_by = {**result["machine"], **result["versions"]}
     rows = result["summary"]
     compared = [
-        "| Mode | Accuracy | Of its twin | Largest gap | Largest gap of a loss | Whole run |",
-        "|---|---|---|---|---|---|",
+        "| Mode | Accuracy | Of its twin | Difference | Largest | Gap of a loss | Whole run |",
+        "|---|---|---|---|---|---|---|",
     ]
     moved = [
         "| Mode | Up | Down | Smashed data | Gradients | Labels | Fronts up | Fronts down |",
@@ -193,7 +195,8 @@ def page(result: dict[str, Any]) -> str:
         ]
         compared.append(
             f"| `{row['mode']}` | {scores[0]} | {scores[1]} "
-            f"| {row['accuracy_gap_points']:.2f} points | {row['loss_gap']:.1e} "
+            f"| {row['difference_points']:+.2f} ± {row['difference_points_stdev']:.2f} points "
+            f"| {row['largest_difference_points']:.2f} | {row['loss_gap']:.1e} "
             f"| {row['loss_gap_whole_run']:.1e} |"
         )
         shown = [row[name] for name in ("bytes_up", "bytes_down", "smashed_bytes")]
