@@ -50,8 +50,9 @@ among {DEVICES} devices, {ROUNDS} rounds of one pass each, batches of {BATCH},
 replayed by torch alone: the same batches, in the order in which the server trained on them. Mean
 and standard deviation over the seeds, of the difference of each pair too, and the largest; losses
 are compared over each device's first {COMPARED_STEPS} steps, in a relay the first device's,
-and over the whole run, in which rounding grows. Modes are compared with their twins here, not with one another: where a step is made for each device, the
-back half steps {DEVICES} times as often at the same rate."""
+and over the whole run, in which rounding grows. Modes are
+compared with their twins here, not with one another: where a step is made for each device,
+the back half steps {DEVICES} times as often at the same rate."""
 MOVED = """\
 What crosses the sockets in a run, in kB, all devices together. `Up` and `Down` are everything,
 headers, the bundle that each device fetches and all; the others are parts of it."""
