@@ -149,15 +149,12 @@ def run_front(args: argparse.Namespace) -> int:
     Returns:
         The exit code.
     """
-    values = given(args)
-    del values["action"]
-    limit_threads(blas=1, openmp=1)
+    values = _alone(args)
     from rich.console import Console
 
     from slfac.testbed.bench.front import FrontBenchSettings, run_front_bench
 
-    command = "slfac " + shlex.join(sys.argv[1:])
-    run_front_bench(FrontBenchSettings(**values, command=command), Console())
+    run_front_bench(FrontBenchSettings(**values), Console())
     return 0
 
 
@@ -170,16 +167,21 @@ def run_overlap(args: argparse.Namespace) -> int:
     Returns:
         The exit code.
     """
-    values = given(args)
-    del values["action"]
-    limit_threads(blas=1, openmp=1)
+    values = _alone(args)
     from rich.console import Console
 
     from slfac.testbed.bench.overlap import OverlapSettings, run_overlap_bench
 
-    command = "slfac " + shlex.join(sys.argv[1:])
-    run_overlap_bench(OverlapSettings(**values, command=command), Console())
+    run_overlap_bench(OverlapSettings(**values), Console())
     return 0
+
+
+def _alone(args: argparse.Namespace) -> dict[str, Any]:
+    """What was given for a measurement of times, for which the libraries get one thread."""
+    values = given(args)
+    del values["action"]
+    limit_threads(blas=1, openmp=1)
+    return {**values, "command": "slfac " + shlex.join(sys.argv[1:])}
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -17,9 +17,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from slfac.server.back import BackHalf, Batch, Outcome, Portion
-from slfac.server.fronts import average_fronts
 from slfac.server.modes.base import StepMode, Turn
-from slfac.wire.bundle import State
 
 
 class Asynchronous(StepMode):
@@ -72,11 +70,6 @@ class Asynchronous(StepMode):
                 self._updates += 1
                 self._seen[index] = self._updates
         return outcomes
-
-    def merge(self, fronts: Mapping[int, tuple[State, int]]) -> State:
-        """The mean, weighted by samples."""
-        states, samples = zip(*fronts.values(), strict=True)
-        return average_fronts(states, samples)
 
     def forget(self, index: int) -> None:
         """It is no longer the slowest, nor stale."""

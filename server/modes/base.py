@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 
 from slfac.server.back import BackHalf, Batch, Outcome, Portion
+from slfac.server.fronts import average_fronts
 from slfac.wire.bundle import State
 
 
@@ -100,9 +101,10 @@ class Mode(abc.ABC):
         del arrived
         return front
 
-    @abc.abstractmethod
     def merge(self, fronts: Mapping[int, tuple[State, int]]) -> State:
         """Make one front of those that came in at a round's end, and one back half.
+
+        Unless a mode says otherwise, the front is the mean, weighted by samples, over all ranks.
 
         Args:
             fronts: Front and number of samples, by device, in the order of indices.
@@ -110,6 +112,8 @@ class Mode(abc.ABC):
         Returns:
             The front that goes on.
         """
+        states, samples = zip(*fronts.values(), strict=True)
+        return average_fronts(states, samples, self.back.peers)
 
     def scale_rate(self, share: float) -> None:
         """Set the learning rate for the steps to come.
@@ -165,3 +169,10 @@ class StepMode(Mode):
         Raises:
             TrainingError: Training diverged.
         """
+
+    def _one_by_one(
+        self, batches: Mapping[int, Batch], portion: Portion | None = None
+    ) -> dict[int, Outcome]:
+        """A step of the one back half for each device, in the order given."""
+        pairs = ((index, self.back.step([batch], portion)[0]) for index, batch in batches.items())
+        return {index: outcome for index, outcome in pairs if outcome is not None}

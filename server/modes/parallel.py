@@ -10,9 +10,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from slfac.server.back import Batch, Outcome, Portion
-from slfac.server.fronts import average_fronts
 from slfac.server.modes.base import StepMode, Turn
-from slfac.wire.bundle import State
 
 
 class Parallel(StepMode):
@@ -33,8 +31,3 @@ class Parallel(StepMode):
         outcomes = self.back.step(list(batches.values()), portion)
         pairs = zip(batches, outcomes, strict=True)
         return {index: outcome for index, outcome in pairs if outcome is not None}
-
-    def merge(self, fronts: Mapping[int, tuple[State, int]]) -> State:
-        """The mean, weighted by samples."""
-        states, samples = zip(*fronts.values(), strict=True)
-        return average_fronts(states, samples, self.back.peers)

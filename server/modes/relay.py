@@ -36,8 +36,7 @@ class Relay(StepMode):
         self, batches: Mapping[int, Batch], portion: Portion | None = None
     ) -> dict[int, Outcome]:
         """One step."""
-        pairs = ((index, self.back.step([batch], portion)[0]) for index, batch in batches.items())
-        return {index: outcome for index, outcome in pairs if outcome is not None}
+        return self._one_by_one(batches, portion)
 
     def hand_on(self, front: State, arrived: State) -> State:
         """What the one before has made of it."""

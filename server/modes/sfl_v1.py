@@ -69,14 +69,13 @@ class SflV1(StepMode):
 
     def merge(self, fronts: Mapping[int, tuple[State, int]]) -> State:
         """The means, weighted by samples."""
-        states, samples = zip(*fronts.values(), strict=True)
         modules = [self._copy(index).module.state_dict() for index in fronts]
         backs = [{n: t.detach().cpu().numpy() for n, t in module.items()} for module in modules]
-        averaged = average_fronts(backs, samples)
+        averaged = average_fronts(backs, [samples for _, samples in fronts.values()])
         self.back.module.load_state_dict(
             {name: torch.from_numpy(array) for name, array in averaged.items()}
         )
-        return average_fronts(states, samples)
+        return super().merge(fronts)
 
     def scale_rate(self, share: float) -> None:
         """Of the copies that step."""

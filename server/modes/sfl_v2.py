@@ -15,9 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from slfac.server.back import BackHalf, Batch, Outcome, Portion
-from slfac.server.fronts import average_fronts
 from slfac.server.modes.base import StepMode, Turn
-from slfac.wire.bundle import State
 
 
 class SflV2(StepMode):
@@ -46,10 +44,4 @@ class SflV2(StepMode):
     ) -> dict[int, Outcome]:
         """One step for each device."""
         del portion
-        pairs = ((index, self.back.step([batch])[0]) for index, batch in batches.items())
-        return {index: outcome for index, outcome in pairs if outcome is not None}
-
-    def merge(self, fronts: Mapping[int, tuple[State, int]]) -> State:
-        """The mean, weighted by samples."""
-        states, samples = zip(*fronts.values(), strict=True)
-        return average_fronts(states, samples)
+        return self._one_by_one(batches)

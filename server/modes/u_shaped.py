@@ -7,14 +7,11 @@ are in, backward and one step. Fronts and heads are averaged together at a round
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 from slfac.server.back import BackHalf
-from slfac.server.fronts import average_fronts
 from slfac.server.middle import Middle
 from slfac.server.modes.base import Mode, Turn
-from slfac.wire.bundle import State
 
 
 class UShaped(Mode):
@@ -42,8 +39,3 @@ class UShaped(Mode):
     def ready(self, turn: Turn) -> tuple[int, ...]:
         """Everyone, once everyone's smashed data is in."""
         return turn.all_or_late()
-
-    def merge(self, fronts: Mapping[int, tuple[State, int]]) -> State:
-        """The mean, weighted by samples."""
-        states, samples = zip(*fronts.values(), strict=True)
-        return average_fronts(states, samples)

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
+from harness.site import ServerThread
 from slfac.data import BatchStream, apply, open_dataset, partition
+from slfac.device import DeviceResult
 from slfac.wire.bundle import Bundle
 
 Draw = Callable[[], tuple[torch.Tensor, torch.Tensor]]
@@ -189,3 +193,31 @@ def average(
         ).to(tensor.dtype)
         for name, tensor in states[0].items()
     }
+
+
+def assert_follows(
+    server: ServerThread,
+    devices: Sequence[DeviceResult],
+    twin: ModeTwin,
+    front: Mapping[str, torch.Tensor],
+) -> None:
+    """A run made its twin's losses, and both learned; weights and losses within 1e-3.
+
+    Args:
+        server: The server of the run, which is over.
+        devices: What its devices say.
+        twin: The twin, after its replay.
+        front: All that the twin's devices hold.
+    """
+    for device, losses in zip(devices, twin.losses, strict=True):
+        assert len(device.losses) == len(losses) > 0
+        assert np.abs(np.array(device.losses) - np.array(losses)).max() < 1e-3
+    losses = np.array(twin.losses)
+    learned = losses[:, -5:].mean() < 0.9 * losses[:, :5].mean()
+    assert learned, "it has to learn, or this proves nothing"
+    result = server.finished()
+    for name, tensor in front.items():
+        assert np.abs(result.front[name] - tensor.numpy()).max() < 1e-3
+    trained = load_file(result.checkpoint / "back.safetensors")
+    for name, tensor in twin.back.state_dict().items():
+        assert (trained[name] - tensor).abs().max() < 1e-3
