@@ -7,6 +7,7 @@ import queue
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -121,7 +122,10 @@ def start_cli(*arguments: str) -> subprocess.Popen[str]:
 
 @dataclass
 class ServerThread:
-    """A server on a thread of its own; ``with`` waits for its end."""
+    """A server on a thread of its own; ``with`` waits for its end.
+
+    What ``hold`` does with an event, the server waits for.
+    """
 
     values: dict[str, object]
     events: queue.Queue[dict] = field(default_factory=queue.Queue)
@@ -129,6 +133,7 @@ class ServerThread:
     result: RunResult | None = None
     error: BaseException | None = None
     wait_s: float = WAIT_S * 2
+    hold: Callable[[dict], None] = lambda _: None
 
     def __enter__(self) -> ServerThread:
         self._server = Server(server_settings(**self.values), self._listen)
@@ -160,6 +165,7 @@ class ServerThread:
     def _listen(self, event: dict) -> None:
         self.seen.append(event)
         self.events.put(event)
+        self.hold(event)
 
     def _run(self) -> None:
         try:

@@ -34,6 +34,10 @@ def watched(tmp_path_factory, cnn_bundle, digits):
     codecs = {"codec_up": "slfac", "codec_down": "fp16", "rounds": 3}
     with site.server(page="0", prometheus="0", tensorboard=True, **codecs) as server:
         viewer = Viewer(server.await_event("live"))
+        # However fast the run is, the page is looked at while it trains.
+        server.hold = lambda event: (
+            viewer.await_state("training") if event["event"] == "step" else None
+        )
         devices = [site.device(name, server.address).start() for name in site.names]
         for device in devices:
             device.finish()
