@@ -45,12 +45,14 @@ class Row:
 
 
 def digits(value: float) -> str:
-    """Four digits that count, without an exponent where people do not want one.
+    """Three digits that count.
 
     Args:
         value: The number.
     """
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.3g}" if abs(value) >= 1e-3 or not value else f"{value:.2e}"
 
 
 def counted(section: Section) -> list[Repetition]:
