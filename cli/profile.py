@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from slfac import __version__
 from slfac.cli.parsers import add_command, given
 from slfac.cli.profile_files import add_profile_files
+from slfac.cli.profile_link import add_profile_link
 from slfac.cli.sensors import add_sensor_options, take_sensor_options
 from slfac.cli.tables import aligned, print_line
 from slfac.wire.errors import SettingsError, SlfacError
@@ -54,6 +55,7 @@ def add_parser(subparsers: Any) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_sensors(actions)
     add_profile_files(actions)
+    add_profile_link(actions)
 
 
 def _add_sensors(actions: Any) -> None:

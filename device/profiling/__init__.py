@@ -1,1 +1,1 @@
-"""Measures this board: how fast it computes and sends, and what that costs."""
+"""Measures the board that it runs on: how fast it computes and copies, and what that draws."""

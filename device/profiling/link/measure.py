@@ -5,19 +5,20 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
-from slfac.device.energy.results import Estimate
 from slfac.device.profiling.link.client import CONNECT_S, Direction, PeerLink, silent
 from slfac.device.profiling.link.counts import Counts
 from slfac.device.profiling.link.route import Route, route_to
-from slfac.device.profiling.student import LEAST_REPETITIONS, mean_estimate
+from slfac.device.profiling.spread import Figure, student
 from slfac.wire.errors import SettingsError
 from slfac.wire.frame import MAX_BODY_BYTES
 from slfac.wire.keys import DeviceKeys
 
 #: Small messages, and the chunks in which training sends its tensors.
 SIZES: Final = (1024, MAX_BODY_BYTES)
+#: With fewer an interval says more of luck than of the link.
+LEAST_REPETITIONS: Final = 5
 _PINGS: Final = 10
 _MOST_S: Final = 60.0
 
@@ -35,8 +36,8 @@ class SizeMeasured:
     """
 
     body_bytes: int
-    up_mbits: Estimate
-    down_mbits: Estimate
+    up_mbits: Figure
+    down_mbits: Figure
     sent: Counts
     received: Counts
 
@@ -56,9 +57,9 @@ class LinkMeasured:
         software: Release of slfac on the peer.
     """
 
-    up_mbits: Estimate
-    down_mbits: Estimate
-    rtt_ms: Estimate
+    up_mbits: Figure
+    down_mbits: Figure
+    rtt_ms: Figure
     repetitions: int
     sizes: tuple[SizeMeasured, ...]
     address: str
@@ -112,7 +113,7 @@ def measure_link(
     return LinkMeasured(
         up_mbits=measured[-1].up_mbits,
         down_mbits=measured[-1].down_mbits,
-        rtt_ms=mean_estimate(pings_ms),
+        rtt_ms=_figure(pings_ms),
         repetitions=repetitions,
         sizes=measured,
         address=reached,
@@ -145,11 +146,16 @@ def _size(size: int, found: Sequence[_Both]) -> SizeMeasured:
     nothing = Counts(0, 0, 0)
     return SizeMeasured(
         body_bytes=size,
-        up_mbits=mean_estimate([both.mbits["up"] for both in found]),
-        down_mbits=mean_estimate([both.mbits["down"] for both in found]),
+        up_mbits=_figure([both.mbits["up"] for both in found]),
+        down_mbits=_figure([both.mbits["down"] for both in found]),
         sent=sum((both.sent for both in found), nothing),
         received=sum((both.received for both in found), nothing),
     )
+
+
+def _figure(values: Sequence[float]) -> Figure:
+    # None is of no values at all, and settings ask for five repetitions.
+    return cast("Figure", student(values))
 
 
 def _check(repetitions: int, repetition_s: float, sizes: Sequence[int]) -> None:
