@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from slfac import __version__
 from slfac.cli.parsers import add_command, given
 from slfac.cli.profile_files import add_profile_files
+from slfac.cli.profile_link import add_profile_link
 from slfac.cli.profile_run import add_profile_run
 from slfac.cli.sensors import add_sensor_options, take_sensor_options
 from slfac.cli.tables import aligned, print_line
@@ -57,6 +58,7 @@ def add_parser(subparsers: Any) -> None:
     _add_sensors(actions)
     add_profile_run(actions)
     add_profile_files(actions)
+    add_profile_link(actions)
 
 
 def _add_sensors(actions: Any) -> None:
