@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 
 from slfac.codec import make_codec
+from slfac.device.energy.calibrated import plain_name
 from slfac.device.energy.host import Host
 from slfac.device.profiling.board import cores, highest_clock_mhz
 from slfac.device.profiling.figures import (
@@ -21,7 +22,7 @@ from slfac.device.profiling.figures import (
     phase_ms,
     watts,
 )
-from slfac.device.profiling.record import Interval, PhaseJoules, Record, Section
+from slfac.device.profiling.record import PhaseJoules, Record, Section
 from slfac.device.profiling.spread import Figure
 from slfac.device.profiling.worker import GEMM_SIZE
 from slfac.hw_profiles import Power, Profile, Value
@@ -185,17 +186,24 @@ class _Maker:
         link = self._record.link
         if link is None:
             return
+        through = f" through {link.interface}" if link.interface else ""
+        how = f"to the peer at {link.peer}{through}"
+        up, down, rtt = (
+            self._value(Figure(side.value, side.low, side.high, link.runs), how)
+            for side in (link.up_mbits, link.down_mbits, link.rtt_ms)
+        )
         yield Link(
-            name=link.name,
+            name=_plain(link.name),
             note=_plain(link.note),
-            up_mbits=self._interval(link.up_mbits, "to the peer"),
-            down_mbits=self._interval(link.down_mbits, "from the peer"),
-            rtt_ms=self._interval(link.rtt_ms, "to the peer and back"),
+            up_mbits=up,
+            down_mbits=down,
+            rtt_ms=rtt,
         )
 
     def _sensors(self) -> Iterator[Sensor]:
         sensor = self._record.sensor
-        if sensor is not None:
+        # Of one that was calibrated, the profile with its gain has the entry.
+        if sensor is not None and plain_name(sensor.name) == sensor.name:
             yield Sensor(
                 driver=sensor.kind,
                 scope=sensor.scope,
@@ -211,12 +219,6 @@ class _Maker:
         if figure is None or sensor is None or figure.value < 0:
             return None
         return Power(**self._fields(figure, f"sensor {sensor.name}, {how}"), scope=sensor.scope)
-
-    def _interval(self, interval: Interval | None, how: str) -> Value | None:
-        if interval is None:
-            return None
-        runs = int(self._record.settings["repetitions"])
-        return self._value(Figure(interval.value, interval.low, interval.high, runs), how)
 
     def _fact(self, number: float, how: str) -> Value:
         return Value(**self._fields(Figure(number, None, None, 1), how))
