@@ -13,7 +13,7 @@ import numpy as np
 from torch import nn
 
 import slfac
-from slfac.export.costs import Cut, describe_cuts
+from slfac.export.costs import Cut, describe_cuts, front_costs
 from slfac.export.cuts import find_cut, find_head_cut, halves, legal_cuts, thirds
 from slfac.export.freeze import freeze
 from slfac.export.graph import ModelGraph, output_node, trace_model
@@ -25,6 +25,7 @@ from slfac.export.trace import X, smashed_names
 from slfac.export.verify import Check, verify_bundle
 from slfac.export.verify_head import verify_head
 from slfac.wire.bundle import BACK_FILE, FRONT_FILE, Bundle, pack_state, write_bundle
+from slfac.wire.costs import COSTS_FILE, encode_costs
 from slfac.wire.errors import ExportError
 from slfac.wire.manifest import (
     HEAD_SCHEMA_VERSION,
@@ -144,6 +145,9 @@ def export_bundle(
         **fields,
     )
     state = {} if parts.head is None else _numpy_state(parts.head)
+    place = find_cut(graph, cut)
+    costs = front_costs(graph, place, shape, recompute=recompute)
+    files[COSTS_FILE] = encode_costs(costs)
     files[FRONT_FILE] = pack_state({**state, **_numpy_state(parts.front)})
     files[BACK_FILE] = pack_state(_numpy_state(parts.back))
     checks = _prove(manifest, files, parts, say)

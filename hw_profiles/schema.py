@@ -93,26 +93,42 @@ class Compute(_Table, frozen=True):
 
 
 class PhaseCost(_Table, frozen=True):
-    """What a phase of a training step costs: ``t0 + max(FLOP / gflops, bytes / gbs)``.
+    """What a phase of a training step costs, fitted over fronts of which the costs are known.
+
+    Its time is ``t0_ms`` and, for each speed that is known, what there is to do over that speed.
 
     Attributes:
         name: Which phase.
+        device: Where.
+        threads: With how many threads; None where not known.
         t0_ms: What it costs however little there is to do.
-        gflops: 10**9 operations a second.
-        gbs: 10**9 bytes a second.
+        gflops: 10**9 operations a second, of all products that no other speed is given for.
+        conv_gflops: The same of convolutions, depthwise ones left out.
+        depthwise_gflops: The same of depthwise convolutions.
+        matmul_gflops: The same of products of matrices.
+        gbs: 10**9 bytes a second that are read and written; in the phase ``update``, of weights.
+        spread: Half the width of the 95 % interval of what is predicted with these, over the
+            prediction: each front left out once and predicted from the others.
         dynamic_w: Drawn above the idle power.
     """
 
     name: Phase
+    device: Device = "cpu"
+    threads: int | None = None
     t0_ms: Value | None = None
     gflops: Value | None = None
+    conv_gflops: Value | None = None
+    depthwise_gflops: Value | None = None
+    matmul_gflops: Value | None = None
     gbs: Value | None = None
+    spread: Value | None = None
     dynamic_w: Power | None = None
 
     @property
     def label(self) -> str:
         """Its name among its like."""
-        return self.name
+        threads = "" if self.threads is None else f"-{self.threads}"
+        return self.name + ("" if self.device == "cpu" else f"-{self.device}") + threads
 
 
 class CodecCost(_Table, frozen=True):
@@ -121,14 +137,21 @@ class CodecCost(_Table, frozen=True):
     Attributes:
         spec: The codec with its settings, as ``--codec`` takes it.
         threads: With how many threads; None where not known.
-        encode_mbs: 10**6 bytes of float32 a second that it encodes.
+        encode_t0_ms: What encoding costs however small the tensor is; left out for nothing.
+        decode_t0_ms: The same of decoding.
+        encode_mbs: 10**6 bytes of float32 a second that it encodes, beyond that.
         decode_mbs: The same, decoded.
+        spread: Half the width of the 95 % interval of what is predicted with these, over the
+            prediction: each tensor left out once and predicted from the others.
     """
 
     spec: str
     threads: int | None = None
+    encode_t0_ms: Value | None = None
+    decode_t0_ms: Value | None = None
     encode_mbs: Value | None = None
     decode_mbs: Value | None = None
+    spread: Value | None = None
 
     @property
     def label(self) -> str:
@@ -145,6 +168,8 @@ class FrontCost(_Table, frozen=True):
         device: Where it runs.
         batch: Samples in a batch.
         threads: With how many threads; None where not known.
+        costs: ``slfac.wire.costs.costs_id`` of what the front costs, which tells fronts apart
+            whatever their weights are; empty where not known.
         gflop: 10**9 operations of a batch's forward pass.
         forward_ms: Forward pass of a batch.
         backward_ms: Backward pass of a batch.
@@ -157,6 +182,7 @@ class FrontCost(_Table, frozen=True):
     device: Device
     batch: int
     threads: int | None = None
+    costs: str = ""
     gflop: Value | None = None
     forward_ms: Value | None = None
     backward_ms: Value | None = None

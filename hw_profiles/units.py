@@ -42,6 +42,7 @@ _SUFFIXES = {
     "_ms": Unit("ms", 3.6e6),
     "cores": Unit("", 4096, positive=True, whole=True),
     "gain": Unit("", 100, positive=True),
+    "spread": Unit("", 1000),
 }
 
 
