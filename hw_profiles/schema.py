@@ -95,20 +95,21 @@ class Compute(_Table, frozen=True):
 class PhaseCost(_Table, frozen=True):
     """What a phase of a training step costs, fitted over fronts of which the costs are known.
 
-    Its time is ``t0_ms`` and, for each speed that is known, what there is to do over that speed.
+    Its time is ``t0_ms``, what layers cost and, for each speed, what there is to do over that
+    speed. A speed that is left out was too high to be told.
 
     Attributes:
         name: Which phase.
         device: Where.
         threads: With how many threads; None where not known.
         t0_ms: What it costs however little there is to do.
-        gflops: 10**9 operations a second, of all products that no other speed is given for.
-        conv_gflops: The same of convolutions, depthwise ones left out.
+        layer_ms: What each layer with weights costs besides; in the phase ``update`` alone.
+        conv_gflops: 10**9 operations a second of convolutions, depthwise ones left out.
         depthwise_gflops: The same of depthwise convolutions.
         matmul_gflops: The same of products of matrices.
         gbs: 10**9 bytes a second that are read and written; in the phase ``update``, of weights.
-        spread: Half the width of the 95 % interval of what is predicted with these, over the
-            prediction: each front left out once and predicted from the others.
+        spread: What is predicted with these may be off by a factor of one and this, either way,
+            with 95 %: each front was left out once and predicted from the others.
         dynamic_w: Drawn above the idle power.
     """
 
@@ -116,7 +117,7 @@ class PhaseCost(_Table, frozen=True):
     device: Device = "cpu"
     threads: int | None = None
     t0_ms: Value | None = None
-    gflops: Value | None = None
+    layer_ms: Value | None = None
     conv_gflops: Value | None = None
     depthwise_gflops: Value | None = None
     matmul_gflops: Value | None = None
@@ -141,8 +142,8 @@ class CodecCost(_Table, frozen=True):
         decode_t0_ms: The same of decoding.
         encode_mbs: 10**6 bytes of float32 a second that it encodes, beyond that.
         decode_mbs: The same, decoded.
-        spread: Half the width of the 95 % interval of what is predicted with these, over the
-            prediction: each tensor left out once and predicted from the others.
+        spread: What is predicted with these may be off by a factor of one and this, either way,
+            with 95 %: each tensor was left out once and predicted from the others.
     """
 
     spec: str
@@ -196,6 +197,33 @@ class FrontCost(_Table, frozen=True):
         return f"{self.model}-{self.cut}-{self.device}-{self.batch}{threads}"
 
 
+class MemoryCost(_Table, frozen=True):
+    """What a process holds at its peak that trains a front, fitted over fronts.
+
+    ``base_mib``, and the bytes of the front's trainable weights times ``per_weight``, and the bytes
+    that a batch holds between the two passes times ``per_residual``.
+
+    Attributes:
+        device: Where the front runs.
+        base_mib: Held for however small a front.
+        per_weight: Bytes held for a byte of weights: gradients, momentum and copies.
+        per_residual: Bytes held for a byte of residuals.
+        spread: What is predicted with these may be off by a factor of one and this, either way,
+            with 95 %: each front was left out once and predicted from the others.
+    """
+
+    device: Device = "cpu"
+    base_mib: Value | None = None
+    per_weight: Value | None = None
+    per_residual: Value | None = None
+    spread: Value | None = None
+
+    @property
+    def label(self) -> str:
+        """Its name among its like."""
+        return self.device
+
+
 class Draw(_Table, frozen=True):
     """A power for the record, of any scope or of one rail: nothing is predicted from it.
 
@@ -229,6 +257,7 @@ class Mode(_Table, frozen=True):
         phases: Costs of phases.
         codecs: Speeds of codecs.
         fronts: Times of fronts.
+        memories: Memory of fronts.
         draws: Powers for the record.
     """
 
@@ -241,6 +270,7 @@ class Mode(_Table, frozen=True):
     phases: tuple[PhaseCost, ...] = msgspec.field(default=(), name="phase")
     codecs: tuple[CodecCost, ...] = msgspec.field(default=(), name="codec")
     fronts: tuple[FrontCost, ...] = msgspec.field(default=(), name="front")
+    memories: tuple[MemoryCost, ...] = msgspec.field(default=(), name="memory")
     draws: tuple[Draw, ...] = msgspec.field(default=(), name="draw")
 
     @property

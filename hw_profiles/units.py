@@ -43,6 +43,8 @@ _SUFFIXES = {
     "cores": Unit("", 4096, positive=True, whole=True),
     "gain": Unit("", 100, positive=True),
     "spread": Unit("", 1000),
+    "per_weight": Unit("B/B", 1000),
+    "per_residual": Unit("B/B", 1000),
 }
 
 
