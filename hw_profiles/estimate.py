@@ -1,24 +1,25 @@
 """Figures that something was predicted as: with an interval, and with what that rests on.
 
-Errors of one tier have one cause, such as a speed that is off for all fronts alike, so that they
-add up; errors of different tiers have different ones, and their squares add up.
+An error has a cause, such as a speed that is off for all phases alike. Errors of one cause add up;
+of errors of different causes, which know nothing of one another, the squares add up.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
+
+from slfac.hw_profiles.values import Value
 
 #: ``given`` by the user or counted, ``measured`` as it is, ``calibrated``: fitted on this board,
 #: ``spec``: carried over from another board by what is published of both.
 Tier = Literal["given", "measured", "calibrated", "spec"]
 TIERS: Final[tuple[Tier, ...]] = ("given", "measured", "calibrated", "spec")
-#: A figure of ``calibrated`` may be off by at least that; one of ``spec`` by a factor of two.
-CALIBRATED_FLOOR: Final = 0.15
-SPEC_FACTOR: Final = 2.0
-Offsets = Mapping[Tier, float]
+#: By how much a figure may be off at least, beyond a factor of one: ``spec`` by two.
+FLOORS: Final[Mapping[Tier, float]] = {"calibrated": 0.15, "spec": 1.0}
+Offsets = Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,35 @@ class Unknown:
 
 
 @dataclass(frozen=True)
+class Term:
+    """One of the figures that a prediction was made of.
+
+    Attributes:
+        what: What it is.
+        value: The figure.
+        unit: Its unit.
+        tier: What it rests on.
+        source: Where it is from.
+    """
+
+    what: str
+    value: float
+    unit: str
+    tier: Tier
+    source: str
+
+
+@dataclass(frozen=True)
 class Estimate:
     """A predicted figure. None is below zero.
 
     Attributes:
         value: The figure.
-        below: Tier -> how much less it may be for errors of that tier.
-        above: Tier -> how much more.
-        source: How it came about.
         tier: The weakest of the tiers that it rests on.
+        source: How it came about.
+        below: Cause of an error -> how much less it may be for that.
+        above: Cause of an error -> how much more.
+        terms: What it was made of.
         missing: What is not in it though it belongs there, as it is unknown: the figure, and both
             ends of its interval, are then at least what they are.
     """
@@ -51,6 +72,7 @@ class Estimate:
     source: str
     below: Offsets = field(default_factory=dict)
     above: Offsets = field(default_factory=dict)
+    terms: tuple[Term, ...] = ()
     missing: tuple[str, ...] = ()
 
     @property
@@ -63,6 +85,14 @@ class Estimate:
         """Its upper end."""
         return self.value + _together(self.above)
 
+    def of(self, *terms: Term) -> Estimate:
+        """The same, with what it was made of.
+
+        Args:
+            terms: All of it.
+        """
+        return replace(self, terms=terms)
+
     def times(self, factor: float) -> Estimate:
         """So many times that.
 
@@ -72,17 +102,9 @@ class Estimate:
         return replace(
             self,
             value=self.value * factor,
-            below={tier: factor * by for tier, by in self.below.items()},
-            above={tier: factor * by for tier, by in self.above.items()},
+            below={cause: factor * by for cause, by in self.below.items()},
+            above={cause: factor * by for cause, by in self.above.items()},
         )
-
-    def said(self, source: str) -> Estimate:
-        """The same with other words on how it came about.
-
-        Args:
-            source: The words.
-        """
-        return replace(self, source=source)
 
 
 Guess = Estimate | Unknown
@@ -98,7 +120,9 @@ def exact(value: float, source: str) -> Estimate:
     return Estimate(value, "given", source)
 
 
-def between(value: float, low: float, high: float, tier: Tier, source: str) -> Estimate:
+def between(  # noqa: PLR0917 - a figure with all that is known of it
+    value: float, low: float, high: float, tier: Tier, source: str, cause: str
+) -> Estimate:
     """A figure with an interval.
 
     Args:
@@ -107,32 +131,45 @@ def between(value: float, low: float, high: float, tier: Tier, source: str) -> E
         high: Upper end.
         tier: What it rests on.
         source: Where it is from.
+        cause: Of its error.
     """
-    return Estimate(
-        value, tier, source, {tier: max(value - low, 0.0)}, {tier: max(high - value, 0.0)}
-    )
+    below, above = max(value - low, 0.0), max(high - value, 0.0)
+    return Estimate(value, tier, source, {cause: below}, {cause: above})
 
 
-def calibrated(value: float, spread: float, source: str) -> Estimate:
-    """What a fit on this board says.
+def within(value: float, spread: float, tier: Tier, source: str, cause: str) -> Estimate:
+    """A figure that may be off by a factor, and by no less than its tier is.
 
     Args:
         value: The figure.
         spread: It may be off by a factor of one and this, either way, with 95 %.
+        tier: What it rests on.
         source: Where it is from.
+        cause: Of its error.
     """
-    factor = 1 + max(spread, CALIBRATED_FLOOR)
-    return between(value, value / factor, value * factor, "calibrated", source)
+    factor = 1 + max(spread, FLOORS.get(tier, 0.0))
+    return between(value, value / factor, value * factor, tier, source, cause)
 
 
-def carried_over(value: float, source: str) -> Estimate:
-    """What published figures say: from half to twice.
+def figure_of(value: Value, *, cause: str, at_home: bool, source: str = "") -> Estimate:
+    """A figure of a profile.
 
     Args:
         value: The figure.
-        source: Where it is from.
+        cause: Of its error.
+        at_home: Whether it is of the very board that is predicted: its profile is measured.
+        source: What to say before its own source.
+
+    Returns:
+        With its own interval where it has one; else as wide as its tier, which is ``calibrated`` of
+        a board's own profile, and ``spec`` of what others have published.
     """
-    return between(value, value / SPEC_FACTOR, value * SPEC_FACTOR, "spec", source)
+    said = " ".join(filter(None, (source, value.source)))
+    if value.low is None or value.high is None:
+        return within(value.value, 0.0, "calibrated" if at_home else "spec", said, cause)
+    tier: Tier = "measured" if value.kind == "measured" else "calibrated"
+    ends = (max(value.low, 0.0), value.high)
+    return between(value.value, *ends, tier if at_home else "spec", said, cause)
 
 
 def total(parts: Iterable[Guess], source: str = "sum") -> Guess:
@@ -142,18 +179,30 @@ def total(parts: Iterable[Guess], source: str = "sum") -> Guess:
         parts: The figures.
         source: How it came about.
     """
-    listed = list(parts)
-    reasons = [part.why for part in listed if isinstance(part, Unknown)]
-    if reasons:
-        return Unknown("; ".join(dict.fromkeys(reasons)))
-    known = [part for part in listed if isinstance(part, Estimate)]
+    known, reasons = [], []
+    for part in parts:
+        if isinstance(part, Unknown):
+            reasons.append(part.why)
+        else:
+            known.append(part)
+    return Unknown("; ".join(dict.fromkeys(reasons))) if reasons else added(known, source)
+
+
+def added(parts: Sequence[Estimate], source: str = "sum") -> Estimate:
+    """The sum of figures that are known.
+
+    Args:
+        parts: The figures.
+        source: How it came about.
+    """
     return Estimate(
-        value=math.fsum(part.value for part in known),
-        tier=weakest(part.tier for part in known if part.value or part.high),
+        value=math.fsum(part.value for part in parts),
+        tier=weakest(part.tier for part in parts if part.high),
         source=source,
-        below=_added(part.below for part in known),
-        above=_added(part.above for part in known),
-        missing=tuple(dict.fromkeys(name for part in known for name in part.missing)),
+        below=_added(part.below for part in parts),
+        above=_added(part.above for part in parts),
+        terms=tuple(term for part in parts for term in part.terms),
+        missing=tuple(dict.fromkeys(name for part in parts for name in part.missing)),
     )
 
 
@@ -165,14 +214,14 @@ def product(first: Estimate, second: Estimate, source: str) -> Estimate:
         second: The other.
         source: How it came about.
     """
-    tiers = {*first.above, *first.below, *second.above, *second.below}
+    causes = {*first.above, *first.below, *second.above, *second.below}
     a, b = first.value, second.value
     above = {
-        t: (a + first.above.get(t, 0.0)) * (b + second.above.get(t, 0.0)) - a * b for t in tiers
+        t: (a + first.above.get(t, 0.0)) * (b + second.above.get(t, 0.0)) - a * b for t in causes
     }
     below = {
         t: a * b - max(a - first.below.get(t, 0.0), 0.0) * max(b - second.below.get(t, 0.0), 0.0)
-        for t in tiers
+        for t in causes
     }
     return Estimate(
         value=a * b,
@@ -180,24 +229,23 @@ def product(first: Estimate, second: Estimate, source: str) -> Estimate:
         source=source,
         below=below,
         above=above,
+        terms=(*first.terms, *second.terms),
         missing=tuple(dict.fromkeys((*first.missing, *second.missing))),
     )
 
 
-def inverse(rate: Estimate, amount: float, source: str) -> Estimate:
+def inverse(rate: Estimate, amount: float, source: str, cause: str) -> Estimate:
     """How long an amount takes at a rate.
 
     Args:
         rate: So much in a unit of time; its value is above zero.
         amount: How much.
         source: How it came about.
+        cause: Of the rate's error.
     """
-    value = amount / rate.value
     slowest = max(rate.low, 1e-9 * rate.value)
-    return replace(
-        between(value, amount / rate.high, amount / slowest, rate.tier, source),
-        missing=rate.missing,
-    )
+    ends = (amount / rate.high, amount / slowest)
+    return between(amount / rate.value, *ends, rate.tier, source, cause)
 
 
 def weakest(tiers: Iterable[Tier]) -> Tier:
@@ -214,8 +262,8 @@ def _together(offsets: Offsets) -> float:
 
 
 def _added(parts: Iterable[Offsets]) -> Offsets:
-    sums: dict[Tier, float] = {}
+    sums: dict[str, float] = {}
     for offsets in parts:
-        for tier, by in offsets.items():
-            sums[tier] = sums.get(tier, 0.0) + by
+        for cause, by in offsets.items():
+            sums[cause] = sums.get(cause, 0.0) + by
     return sums
