@@ -288,11 +288,14 @@ class Link(_Table, frozen=True):
         up_mbits: 10**6 bits a second that the board sends.
         down_mbits: The same, received.
         rtt_ms: Round trip to the server.
-        send_w: Drawn above idle while it sends.
-        receive_w: Drawn above idle while it receives.
-        send_j_per_mb: Above idle, for 10**6 bytes sent.
-        receive_j_per_mb: Above idle, for 10**6 bytes received.
-        j_per_frame: Above idle, for a frame however small.
+        send_w: Drawn above idle while it sends as fast as it can; ``send_j_per_mb`` and
+            ``j_per_frame`` say the same energy in another way.
+        receive_w: The same of receiving.
+        send_j_per_mb: Above idle, for 10**6 bytes sent on TCP, beside what their frames cost.
+        receive_j_per_mb: The same of bytes received.
+        j_per_frame: Above idle, for each network packet sent or received, however small. Packets
+            are those that bytes on TCP fill, 1448 each (``slfac.wire.meter.packets``);
+            acknowledgements are not counted.
     """
 
     name: str
@@ -324,6 +327,7 @@ class Sensor(_Table, frozen=True):
         step_w: Smallest difference that it can show.
         gain: What its power is multiplied with to get the board's; 1 is not assumed.
         offset_w: What is added then.
+        gain_scope: What the power is the power of once that is done.
     """
 
     driver: str
@@ -334,6 +338,7 @@ class Sensor(_Table, frozen=True):
     step_w: Value | None = None
     gain: Value | None = None
     offset_w: Value | None = None
+    gain_scope: Literal["board", "wall"] = "board"
 
     @property
     def label(self) -> str:
