@@ -122,6 +122,8 @@ def run_run(args: argparse.Namespace) -> int:
     from slfac.device.profiling.run import Subject, run_profile
     from slfac.device.profiling.settings import QUICK, profile_settings
     from slfac.hw_profiles import write_profile
+    from slfac.wire.bundle import open_bundle
+    from slfac.wire.costs import read_costs
 
     del values["action"]
     out: Path = values.pop("out")
@@ -130,6 +132,7 @@ def run_run(args: argparse.Namespace) -> int:
     peer = {name: values.pop(name) for name in _PEER if name in values}
     settings = profile_settings(**{**quick, **values})
     _check_out(out)
+    costs = [read_costs(open_bundle(path, "device")) for path in settings.bundles]
     host = host_at(Path("/"))
     sensor = open_sensor(host, sensors)
     try:
@@ -142,8 +145,9 @@ def run_run(args: argparse.Namespace) -> int:
         sensor.close()
     # What was measured first: it would be lost if anything were wrong with the rest.
     _replace(out.with_suffix(".json"), encode_record(record))
-    write_profile(profile_of(record, host), out)
-    _print_table(record)
+    profile = profile_of(record, host, costs)
+    write_profile(profile, out)
+    _print_table(record, profile.provenance.note)
     print_line(f"profile: {out}")
     print_line(f"all that was measured: {out.with_suffix('.json')}")
     if _can_draw():
@@ -228,14 +232,14 @@ def _can_draw() -> bool:
     return importlib.util.find_spec("matplotlib") is not None
 
 
-def _print_table(record: Record) -> None:
+def _print_table(record: Record, notes: str) -> None:
     from slfac.device.profiling.figures import INTERVALS, table
 
     rows = [("", "mean", "95 % interval", "runs"), *(row.cells for row in table(record))]
     for line in aligned(rows):
         print_line(line)
     print_line(f"({INTERVALS})")
-    for note in record.notes:
+    for note in filter(None, notes.split("; ")):
         print_line(f"note: {note}")
 
 

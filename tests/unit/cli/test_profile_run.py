@@ -188,7 +188,7 @@ def test_every_figure_of_a_profile_is_measured_and_says_by_what(host, tmp_path):
     assert all(value.runs for value in known)
     made = profile.provenance
     assert (made.origin, made.runs, made.throttled) == ("measured", 5, False)
-    assert made.note == "batches were seeded noise"
+    assert made.note.startswith("batches were seeded noise; this profile cannot predict fronts")
 
 
 def test_without_a_sensor_a_profile_holds_no_power(host, tmp_path):
@@ -275,3 +275,73 @@ def test_help_has_an_example(capsys):
             main(["profile", action, "--help"])
         assert ended.value.code == 0
         assert f"slfac profile {action} " in capsys.readouterr().out
+
+
+def costs_of(scale):
+    """A front of one convolution."""
+    from slfac.wire.costs import Costs, Layer
+
+    sizes = {
+        *("forward_flop", "backward_flop", "forward_bytes", "backward_bytes", "weight_bytes"),
+    }
+    layer = Layer(name="conv", kind="conv", **dict.fromkeys(sizes, scale * 1_000_000))
+    return Costs(layers=(layer,), residual_bytes=scale * 1000)
+
+
+def ladder(count):
+    """Fronts that take twice as long each as the one before, and codecs that do."""
+    front, codec = sections()[5:7]
+    found = []
+    for index in range(count):
+        scale = 2**index
+        for section in (front, codec):
+            repeated = tuple(
+                msgspec.structs.replace(
+                    one, seconds={name: scale * s for name, s in one.seconds.items()}
+                )
+                for one in section.repetitions
+            )
+            found.append(
+                msgspec.structs.replace(
+                    section,
+                    repetitions=repeated,
+                    front=index,
+                    amount=section.amount * scale,
+                    label=f"{section.label} {index}",
+                )
+            )
+    first = record().fronts[0]
+    fronts = tuple(
+        msgspec.structs.replace(first, name=f"cut{n}", cut=f"c{n}") for n in range(count)
+    )
+    return record(fronts=fronts, sections=tuple(found))
+
+
+def test_enough_fronts_with_costs_give_fits_that_predict_others(host, tmp_path):
+    costs = [costs_of(2**index) for index in range(6)]
+    write_profile(profile_of(ladder(6), host, costs), tmp_path / "board.toml")
+    (mode,) = load_profile(tmp_path / "board.toml").modes
+    phases = {phase.name: phase for phase in mode.phases}
+    assert phases["forward"].spread.value < 0.05
+    assert phases["forward"].spread.kind == "calibrated"
+    assert phases["forward"].threads == 1
+    # What a phase draws stands beside what it takes.
+    assert phases["forward"].dynamic_w.value > 0
+    assert phases["encode"].dynamic_w.value == 2.5
+    assert len({front.costs for front in mode.fronts}) == 6
+    (codec,) = mode.codecs
+    assert codec.encode_mbs.value == pytest.approx(2e6 / 0.06 / 1e6, rel=0.01)
+    assert codec.spread.value < 0.01
+    assert codec.encode_t0_ms is None
+    assert len(mode.memories) == 1
+
+
+def test_too_few_fronts_or_no_costs_give_no_fits_and_it_is_said(host):
+    for costs, different in (([costs_of(1)] * 6, 1), ([None] * 6, 0), ([], 0)):
+        profile = profile_of(ladder(6), host, costs)
+        (mode,) = profile.modes
+        assert {phase.t0_ms for phase in mode.phases} == {None}
+        assert mode.memories == ()
+        assert (
+            f"and {len(set(filter(None, costs)) and {1})} were measured" in profile.provenance.note
+        )
