@@ -59,13 +59,13 @@ def page():
 def test_the_page_says_what_was_measured_on_what_and_how_sure_it_is(page):
     for said in (
         *("NVIDIA Jetson Orin Nano Developer Kit", "jetson (module): VDD_IN, ina3221 1-0040"),
-        *("matrix product fp32, 4 threads 20 GFLOP/s 19.6 to 20.4 5", "memory copied 10 GB/s"),
+        *("matrix product fp32, 4 threads 20 GFLOP/s 19.61 to 20.4 5", "memory copied 10 GB/s"),
         *("front cut1: forward 30 ms", "2.5 W idle, module", "100 ms a step of cut1"),
-        *("0.7 J a step of cut1", "front cut1: forward, drawn 0.195 J 0.194 to 0.196 5"),
+        *("700 mJ a step of cut1", "front cut1: forward, drawn 195 mJ 194.4 to 195.6"),
         *("update not resolved its interval is too wide", "3 readings before the first stamp"),
         *("48.2 before, 61.0 after, degrees C", "2 (MAXN_SUPER)", "batches were seeded noise"),
         *("slfac profile run --bundle cut1", "numpy 2.2.6", "link wifi: up 42 Mbit/s 39 to 45 5"),
-        "95 % interval over repetitions, after Student",
+        "95 % interval over runs, after Student",
     ):
         assert said in page.text, said
     assert page.tags.count("img") == len(panels(record())) == 6
