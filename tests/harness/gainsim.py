@@ -8,6 +8,8 @@ import numpy as np
 from slfac.device.energy.trace import PowerTrace
 from slfac.device.profiling.gain import Ladder, run_ladder
 
+# Of the simulation.
+TICK_S = 0.02
 WATTS = {"idle": 3.0, "compute": 1.7, "copy": 0.9}
 
 
@@ -85,20 +87,20 @@ class Climb:
 
 def climb(bench, seed, **changes):
     """Rungs, the ladder, and both traces."""
+    said = []
     world = Climb(bench, np.random.default_rng(seed))
     ladder = Ladder(Ladder.loads_of(bench.cores), seed=seed, **changes)
-    rungs = run_ladder(
-        world.busy, ladder, clock=world.clock, wait=world.wait, say=lambda line: None
-    )
-    t_s = np.arange(490.0, world.now_s + 3, 0.01)
+    rungs = run_ladder(world.busy, ladder, clock=world.clock, wait=world.wait, say=said.append)
+    t_s = np.arange(490.0, world.now_s + 3, TICK_S)
     watts, more = _power(world, t_s)
-    sensor = _trace(
-        (watts - bench.offset_w) / bench.gain, t_s, bench.sensor_hz, 0.0, 0.0, world.rng
-    )
+    sensor = _trace((watts - bench.offset_w) / bench.gain, t_s, world.rng, hz=bench.sensor_hz)
     noisy = sensor.watts * (1 + bench.sensor_noise * world.rng.standard_normal(len(sensor)))
     sensor = replace(sensor, watts=np.round(noisy / bench.sensor_lsb_w) * bench.sensor_lsb_w)
     meter = _trace(
-        watts + more, t_s, bench.meter_hz, bench.meter_lag_s, bench.meter_drift, world.rng
+        *(watts + more, t_s, world.rng),
+        hz=bench.meter_hz,
+        lag_s=bench.meter_lag_s,
+        drift=bench.meter_drift,
     )
     noisy = meter.watts + bench.meter_noise_w * world.rng.standard_normal(len(meter))
     meter = replace(meter, watts=np.round(noisy / bench.meter_lsb_w) * bench.meter_lsb_w)
@@ -113,8 +115,8 @@ def _power(world, t_s):
     steps = np.array([WATTS["idle"], *(edge[1] for edge in world.edges)])[which + 1]
     copies = np.array([False, *(edge[2] for edge in world.edges)])[which + 1]
     watts = np.empty_like(steps)
-    keep, level = np.exp(-0.01 / bench.settle_s), steps[0]
-    wander, slow = np.exp(-0.01 / 3.0), 0.0
+    keep, level = np.exp(-TICK_S / bench.settle_s), steps[0]
+    wander, slow = np.exp(-TICK_S / 3.0), 0.0
     for i, step in enumerate(steps):
         level = keep * level + (1 - keep) * step
         slow = wander * slow + np.sqrt(1 - wander**2) * world.rng.standard_normal()
@@ -122,10 +124,10 @@ def _power(world, t_s):
     return watts, np.where(copies, bench.copy_more_w, 0.0)
 
 
-def _trace(watts, t_s, hz, lag_s, drift, rng):
+def _trace(watts, t_s, rng, *, hz, lag_s=0.0, drift=0.0):
     """Means of windows, each read a lag after its end."""
-    joules = np.concatenate([[0.0], np.cumsum(watts) * 0.01])
-    at = np.append(t_s, t_s[-1] + 0.01)
+    joules = np.concatenate([[0.0], np.cumsum(watts) * TICK_S])
+    at = np.append(t_s, t_s[-1] + TICK_S)
     count = int((t_s[-1] - t_s[0] - 1) * hz)
     ends = t_s[0] + 0.5 + (np.arange(count) + rng.uniform(-0.2, 0.2, count)) / hz
     window = np.full(count, 1 / hz)

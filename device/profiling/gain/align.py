@@ -22,6 +22,8 @@ _PARTS: Final = 6
 _NEAR_S: Final = 1.0
 _LEAST_SHIFT_S: Final = 0.02
 _FEWEST: Final = 20
+# The correlation where nothing can be compared.
+_NOTHING: Final = -2.0
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,11 @@ def find_lag(board: PowerTrace, meter: PowerTrace) -> Lag:
         )
     whole = _Matcher(board, meter)
     lag_s, correlation = whole.best(*LAGS_S)
+    if correlation == _NOTHING:
+        raise SensorError(
+            "there are too few readings of the same time of the sensor and the meter",
+            "look at both: `slfac profile sensors` with the same options",
+        )
     if correlation < _LEAST_CORRELATION:
         raise SensorError(
             f"the meter does not follow the loads: its correlation with the sensor is "
@@ -134,4 +141,6 @@ class _Matcher:
         both = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
         # A lag at which half of the readings have nothing to be compared with tells nothing.
         enough = inside.sum(axis=1) >= len(self._meter) / 2
-        return np.where(enough & (both > 0), (x * y).sum(axis=1) / np.maximum(both, 1e-300), -1.0)
+        return np.where(
+            enough & (both > 0), (x * y).sum(axis=1) / np.maximum(both, 1e-300), _NOTHING
+        )
