@@ -16,7 +16,7 @@ from slfac.wire.costs import Costs, read_costs
 from slfac.wire.errors import RunError
 
 CLASSES = 10
-_WARM_UP = 2
+_WARM_UP = 1
 _STEPS = 3
 
 
