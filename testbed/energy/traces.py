@@ -54,7 +54,7 @@ def draw_power(axes: Axes, record: Record, theme: Theme) -> None:
                 patches.setdefault("throttled", Patch(color=theme.colour(3), label="throttled"))
     t, watts = _thinned(record)
     axes.plot(t / unit_s, watts, color=theme.ink, linewidth=0.8)
-    axes.set_xlim(0, record.seconds / unit_s)
+    axes.set_xlim(0, max(record.seconds, t.max(initial=1.0)) / unit_s)
     _from_zero(axes, watts)
     axes.set_xlabel("minutes" if unit_s > 1 else "seconds")
     axes.set_ylabel("W")
