@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slfac.cli.parsers import add_command, given, split_specs
+from slfac.cli.profile_link import take_peer_keys
 from slfac.cli.sensors import add_sensor_options, take_sensor_options
 from slfac.cli.tables import aligned, print_line
 from slfac.cli.threads import limit_threads
 from slfac.wire.errors import MissingExtraError, SettingsError
 
 if TYPE_CHECKING:
-    from slfac.device.profiling.record import Record
+    from slfac.device.profiling.record import LinkFacts, Record
 
 _RUN_EPILOG = """\
 examples:
@@ -37,7 +38,9 @@ examples:
   slfac profile report board.json --out reports
 """
 _HOW = "pip install 'slfac[report]', or copy {} to a machine that has it and run there: {}"
+_ON_THIS_MACHINE = "the peer was on the same machine: no radio and no cable was measured"
 _NAME = "slfac profile"
+_PEER = ("peer", "keys", "insecure", "link")
 
 
 def add_profile_run(actions: Any) -> None:
@@ -76,6 +79,11 @@ def add_profile_run(actions: Any) -> None:
     add("--least-s", type=float, metavar="S", help="how long each repetition lasts at least (3)")
     add("--array-mib", type=int, metavar="MIB", help="what is copied (twice the last cache)")
     add("--quick", action="store_true", help="a look of seconds: short times where none are given")
+    add = parser.add_argument_group("the link to a server's machine").add_argument
+    add("--peer", metavar="ADDRESS", help="tcp://HOST:PORT where `slfac profile peer` runs")
+    add("--keys", type=Path, metavar="DIR", help="this device's key folder")
+    add("--insecure", action="store_true", help="work without keys, on loopback only")
+    add("--link", metavar="NAME", help="what the link is called (wifi or ethernet, found out)")
     add_sensor_options(parser)
     report = add_command(
         actions,
@@ -100,6 +108,7 @@ def run_run(args: argparse.Namespace) -> int:
     Raises:
         SettingsError: A setting is wrong, or a file cannot be written, which is found out first.
         SensorError: The sensor that is named cannot be read.
+        LinkError: The peer cannot be reached, refuses, or was lost.
         SlfacError: A front, a codec or the data does not work, which is found out at first.
     """
     values = given(args)
@@ -113,25 +122,32 @@ def run_run(args: argparse.Namespace) -> int:
     from slfac.device.profiling.run import Subject, run_profile
     from slfac.device.profiling.settings import QUICK, profile_settings
     from slfac.hw_profiles import write_profile
+    from slfac.wire.bundle import open_bundle
+    from slfac.wire.costs import read_costs
 
     del values["action"]
     out: Path = values.pop("out")
     quick = QUICK if values.pop("quick", False) else {}
     sensors = sensor_settings(**take_sensor_options(values))
+    peer = {name: values.pop(name) for name in _PEER if name in values}
     settings = profile_settings(**{**quick, **values})
     _check_out(out)
+    costs = [read_costs(open_bundle(path, "device")) for path in settings.bundles]
     host = host_at(Path("/"))
     sensor = open_sensor(host, sensors)
-    subject = Subject(name_board(host), "slfac " + shlex.join(sys.argv[1:]))
-    _say(f"this is {subject.board.name}: {subject.board.title}")
     try:
+        board = name_board(host)
+        _say(f"this is {board.name}: {board.title}")
+        link = _measure_link(peer, settings.repetitions)
+        subject = Subject(board, "slfac " + shlex.join(sys.argv[1:]), link)
         record = run_profile(settings, host=host, sensor=sensor, subject=subject, say=_say)
     finally:
         sensor.close()
     # What was measured first: it would be lost if anything were wrong with the rest.
     _replace(out.with_suffix(".json"), encode_record(record))
-    write_profile(profile_of(record, host), out)
-    _print_table(record)
+    profile = profile_of(record, host, costs)
+    write_profile(profile, out)
+    _print_table(record, profile.provenance.note)
     print_line(f"profile: {out}")
     print_line(f"all that was measured: {out.with_suffix('.json')}")
     if _can_draw():
@@ -168,6 +184,43 @@ def run_report(args: argparse.Namespace) -> int:
     return 0
 
 
+def _measure_link(peer: dict[str, Any], repetitions: int) -> LinkFacts | None:
+    """What the network to a peer carries; first of all, for it may not be there."""
+    if "peer" not in peer:
+        for name in peer:
+            raise SettingsError(f"--{name} needs --peer", "name the peer, or leave it out")
+        return None
+    from slfac.device.profiling.link import measure_link
+    from slfac.device.profiling.record import Interval, LinkFacts
+
+    address, name = peer.pop("peer"), peer.pop("link", "")
+    _say(f"measuring the link to {address}")
+    found = measure_link(address, take_peer_keys(peer), repetitions=repetitions, on_status=_say)
+    if not name:
+        wired = "this-machine" if found.route.is_local else "ethernet"
+        name = "wifi" if found.route.is_wireless else wired
+    figures = {
+        which: Interval(
+            value=figure.value,
+            low=figure.value if figure.low is None else figure.low,
+            high=figure.value if figure.high is None else figure.high,
+        )
+        for which, figure in (
+            ("up_mbits", found.up_mbits),
+            ("down_mbits", found.down_mbits),
+            ("rtt_ms", found.rtt_ms),
+        )
+    }
+    return LinkFacts(
+        name=name,
+        peer=found.address,
+        interface=found.route.interface,
+        runs=found.repetitions,
+        note=_ON_THIS_MACHINE if found.route.is_local else "",
+        **figures,
+    )
+
+
 def _draw(record: Record, folder: Path, stem: str) -> None:
     from slfac.testbed.energy.report import write_energy_report
 
@@ -179,14 +232,14 @@ def _can_draw() -> bool:
     return importlib.util.find_spec("matplotlib") is not None
 
 
-def _print_table(record: Record) -> None:
+def _print_table(record: Record, notes: str) -> None:
     from slfac.device.profiling.figures import INTERVALS, table
 
     rows = [("", "mean", "95 % interval", "runs"), *(row.cells for row in table(record))]
     for line in aligned(rows):
         print_line(line)
     print_line(f"({INTERVALS})")
-    for note in record.notes:
+    for note in filter(None, notes.split("; ")):
         print_line(f"note: {note}")
 
 

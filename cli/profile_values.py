@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import msgspec
 import psutil
 
+from slfac.cli.profile_fit import Fits
 from slfac.codec import make_codec
+from slfac.device.energy.calibrated import plain_name
 from slfac.device.energy.host import Host
 from slfac.device.profiling.board import cores, highest_clock_mhz
 from slfac.device.profiling.figures import (
@@ -21,7 +24,7 @@ from slfac.device.profiling.figures import (
     phase_ms,
     watts,
 )
-from slfac.device.profiling.record import Interval, PhaseJoules, Record, Section
+from slfac.device.profiling.record import PhaseJoules, Record, Section
 from slfac.device.profiling.spread import Figure
 from slfac.device.profiling.worker import GEMM_SIZE
 from slfac.hw_profiles import Power, Profile, Value
@@ -38,28 +41,32 @@ from slfac.hw_profiles.schema import (
     Provenance,
     Sensor,
 )
+from slfac.wire.costs import Costs, costs_id
 
 _MODE = re.compile(r"(\d{1,9})(?: \((.+)\))?")
 _MOST_TEXT = 900
 
 
-def profile_of(record: Record, host: Host) -> Profile:
+def profile_of(record: Record, host: Host, costs: Sequence[Costs | None] = ()) -> Profile:
     """Make a profile; what was not measured is left out.
 
     Args:
         record: The measurement.
         host: The machine that was measured, for its cores, clock and memory.
+        costs: What each of the fronts costs; None of those that do not say.
     """
-    return _Maker(record).profile(host)
+    return _Maker(record, costs).profile(host)
 
 
 class _Maker:
     """Makes the tables of one profile."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: Record, costs: Sequence[Costs | None]) -> None:
         self._record = record
+        self._costs = dict(enumerate(costs))
         self._source = _plain(record.command)
         self._threads = int(record.settings.get("threads", "1"))
+        self._fits = Fits(record, self._costs, self._source, self._threads)
 
     def profile(self, host: Host) -> Profile:
         """The whole."""
@@ -91,7 +98,7 @@ class _Maker:
             throttled=any(known) if known else None,
             machine={name: _plain(text) for name, text in record.machine.items()},
             versions={name: _plain(text) for name, text in record.versions.items()},
-            note=_plain("; ".join(record.notes)),
+            note=_plain("; ".join([*record.notes, self._fits.lacking]).strip("; ")),
         )
 
     def _hardware(self, host: Host) -> Hardware:
@@ -114,9 +121,10 @@ class _Maker:
             idle_w=self._power(idle_w(self._record), "idle before and after, each in equal parts"),
             active_w=self._active_w(),
             compute=tuple(self._compute(section) for section in of_kind(self._record, "gemm")),
-            phases=tuple(self._phases()),
+            phases=self._phases(),
             codecs=tuple(self._codecs()),
             fronts=tuple(self._front(section) for section in of_kind(self._record, "front")),
+            memories=self._fits.memories(),
         )
 
     def _active_w(self) -> Power | None:
@@ -139,10 +147,15 @@ class _Maker:
         )
 
     def _codecs(self) -> Iterator[CodecCost]:
-        for spec, sections in by_codec(self._record).items():
+        for given, sections in by_codec(self._record).items():
+            spec = make_codec(given).spec
+            fitted = self._fits.codec(spec, sections)
+            if fitted is not None:
+                yield fitted
+                continue
             names = ", ".join(self._record.fronts[s.front or 0].name for s in sections)
             yield CodecCost(
-                spec=make_codec(spec).spec,
+                spec=spec,
                 threads=self._threads,
                 encode_mbs=self._value(codec_mbs(sections, "encode"), f"smashed data of {names}"),
                 decode_mbs=self._value(codec_mbs(sections, "decode"), f"smashed data of {names}"),
@@ -155,7 +168,9 @@ class _Maker:
         # Bundles of one model and cut may differ in its arguments, which no name holds.
         model = front.model if len(alike) == 1 else f"{front.model} ({front.name})"
         how = f"bundle {front.bundle[:12]}, input {'x'.join(map(str, front.input_shape))}"
+        costs = self._costs.get(section.front or 0)
         return FrontCost(
+            costs="" if costs is None else costs_id(costs),
             model=_plain(model),
             cut=_plain(front.cut),
             device="cpu",
@@ -169,33 +184,43 @@ class _Maker:
             peak_mib=self._value(peak_mib(front.peak_bytes), f"{how}, a process of its own"),
         )
 
-    def _phases(self) -> Iterator[PhaseCost]:
-        """What phases draw above idle, over all sections in which that could be told."""
-        found: dict[str, list[PhaseJoules]] = {}
+    def _phases(self) -> tuple[PhaseCost, ...]:
+        """What phases take, where that was fitted, and what they draw, where that was told."""
+        costs = {cost.name: cost for cost in self._fits.phases()}
+        drawn: dict[str, list[PhaseJoules]] = {}
         for section in self._record.sections:
             for phase in section.energy:
-                found.setdefault(phase.phase, []).append(phase)
+                drawn.setdefault(phase.phase, []).append(phase)
         for name in ("load", "forward", "encode", "decode", "backward", "update"):
-            drawn = above_idle_w(found.get(name, ()))
-            if drawn is not None:
-                power = self._power(drawn, "regression of readings on phases")
-                yield PhaseCost(name=name, dynamic_w=power)
+            above = above_idle_w(drawn.get(name, ()))
+            if above is not None:
+                power = self._power(above, "regression of readings on phases")
+                cost = costs.get(name) or PhaseCost(name=name, threads=self._threads)
+                costs[name] = msgspec.structs.replace(cost, dynamic_w=power)
+        return tuple(costs.values())
 
     def _links(self) -> Iterator[Link]:
         link = self._record.link
         if link is None:
             return
+        through = f" through {link.interface}" if link.interface else ""
+        how = f"to the peer at {link.peer}{through}"
+        up, down, rtt = (
+            self._value(Figure(side.value, side.low, side.high, link.runs), how)
+            for side in (link.up_mbits, link.down_mbits, link.rtt_ms)
+        )
         yield Link(
-            name=link.name,
+            name=_plain(link.name),
             note=_plain(link.note),
-            up_mbits=self._interval(link.up_mbits, "to the peer"),
-            down_mbits=self._interval(link.down_mbits, "from the peer"),
-            rtt_ms=self._interval(link.rtt_ms, "to the peer and back"),
+            up_mbits=up,
+            down_mbits=down,
+            rtt_ms=rtt,
         )
 
     def _sensors(self) -> Iterator[Sensor]:
         sensor = self._record.sensor
-        if sensor is not None:
+        # Of one that was calibrated, the profile with its gain has the entry.
+        if sensor is not None and plain_name(sensor.name) == sensor.name:
             yield Sensor(
                 driver=sensor.kind,
                 scope=sensor.scope,
@@ -211,12 +236,6 @@ class _Maker:
         if figure is None or sensor is None or figure.value < 0:
             return None
         return Power(**self._fields(figure, f"sensor {sensor.name}, {how}"), scope=sensor.scope)
-
-    def _interval(self, interval: Interval | None, how: str) -> Value | None:
-        if interval is None:
-            return None
-        runs = int(self._record.settings["repetitions"])
-        return self._value(Figure(interval.value, interval.low, interval.high, runs), how)
 
     def _fact(self, number: float, how: str) -> Value:
         return Value(**self._fields(Figure(number, None, None, 1), how))

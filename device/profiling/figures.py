@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from slfac.device.profiling.record import Record, Repetition, Section
+from slfac.device.profiling.record import LinkFacts, Record, Repetition, Section
 from slfac.device.profiling.spread import Figure, student
 
 #: How intervals came about, for people.
@@ -45,12 +45,14 @@ class Row:
 
 
 def digits(value: float) -> str:
-    """Four digits that count, without an exponent where people do not want one.
+    """Three digits that count.
 
     Args:
         value: The number.
     """
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.3g}" if abs(value) >= 1e-3 or not value else f"{value:.2e}"
 
 
 def counted(section: Section) -> list[Repetition]:
@@ -192,7 +194,7 @@ def table(record: Record) -> Iterator[Row]:
             front = record.fronts[section.front]
             yield Row(f"front {front.name}: peak memory", peak_mib(front.peak_bytes), "MiB")
     if record.link is not None:
-        yield from _link(record)
+        yield from _link(record.link)
 
 
 def _row(section: Section, figure: Figure | None, unit: str) -> Row:
@@ -216,14 +218,11 @@ def _phases(section: Section) -> Iterator[Row]:
             yield Row(f"{label}, drawn", found, "J")
 
 
-def _link(record: Record) -> Iterator[Row]:
-    link = record.link
-    if link is None:
-        return
+def _link(link: LinkFacts) -> Iterator[Row]:
     for name, interval, unit in (
         ("up", link.up_mbits, "Mbit/s"),
         ("down", link.down_mbits, "Mbit/s"),
         ("round trip", link.rtt_ms, "ms"),
     ):
-        figure = Figure(interval.value, interval.low, interval.high, 0) if interval else None
-        yield Row(f"link {link.name}: {name}", figure, unit, "" if figure else "not measured")
+        figure = Figure(interval.value, interval.low, interval.high, link.runs)
+        yield Row(f"link {link.name}: {name}", figure, unit)

@@ -206,6 +206,9 @@ class LinkFacts(_Part, frozen=True):
 
     Attributes:
         name: Such as ``wifi``.
+        peer: The peer's address.
+        interface: Through which it was reached; empty where the system does not tell.
+        runs: Repetitions.
         note: What a reader must know.
         up_mbits: 10**6 bits a second, sent.
         down_mbits: The same, received.
@@ -213,10 +216,13 @@ class LinkFacts(_Part, frozen=True):
     """
 
     name: Text
+    peer: Text
+    interface: Text
+    runs: Count
     note: Text
-    up_mbits: Interval | None
-    down_mbits: Interval | None
-    rtt_ms: Interval | None
+    up_mbits: Interval
+    down_mbits: Interval
+    rtt_ms: Interval
 
 
 class Record(_Part, frozen=True):

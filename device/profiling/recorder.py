@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,6 +85,7 @@ class Recorder:
     Args:
         sensor: Read until the end, and not closed.
         host: Its clock, and where throttling shows.
+        sampler: What reads the sensor.
 
     Attributes:
         meter: Takes stamps.
@@ -93,12 +94,14 @@ class Recorder:
         unseen: Readings for which there was no room.
     """
 
-    def __init__(self, sensor: PowerSensor, host: Host) -> None:
+    def __init__(
+        self, sensor: PowerSensor, host: Host, *, sampler: Callable[..., Sampler] = Sampler
+    ) -> None:
         self.has_sensor = sensor.info.gives != "nothing"
         self._host = host
         self._sensor = sensor
         self.meter = PhaseMeter(_CAPACITY, clock=host.clock)
-        self._sampler = Sampler(
+        self._sampler = sampler(
             sensor,
             hz=None if self.has_sensor else _WATCH_HZ,
             throttled=ThrottleWatch(host),

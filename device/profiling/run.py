@@ -17,7 +17,7 @@ from slfac.device.profiling.fronts import measure_codec, measure_front
 from slfac.device.profiling.idle import BUSY_SHARE, measure_idle
 from slfac.device.profiling.kernels import array_bytes, kernels, measure_kernel
 from slfac.device.profiling.progress import Progress
-from slfac.device.profiling.record import SCHEMA, BoardFacts, Record, Section
+from slfac.device.profiling.record import SCHEMA, BoardFacts, LinkFacts, Record, Section
 from slfac.device.profiling.recorder import Recorder
 from slfac.device.profiling.settings import ProfileSettings
 from slfac.device.profiling.trial import Tried, front_names, open_bundles, try_front
@@ -35,10 +35,12 @@ class Subject:
     Attributes:
         board: Which board this is.
         command: The command line.
+        link: The link to a peer, measured before; None without.
     """
 
     board: BoardFacts
     command: str
+    link: LinkFacts | None = None
 
 
 def run_profile(
@@ -73,6 +75,8 @@ def run_profile(
             "NO SENSOR measures this board's power: times are measured, joules and watts are not "
             "(`slfac profile sensors` says what was looked for)"
         )
+    if not bundles:
+        say("no bundle is named: neither fronts nor codecs are measured")
     fronts = [
         try_front(bundle, name, settings, say) for bundle, name in zip(bundles, names, strict=True)
     ]
@@ -97,6 +101,7 @@ def run_profile(
             fronts=tuple(front.facts for front in fronts),
             sections=tuple(course.sections),
             readings=recorder.readings(),
+            link=subject.link,
         )
 
 

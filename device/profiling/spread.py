@@ -46,7 +46,8 @@ def student(values: Sequence[float]) -> Figure | None:
         return Figure(mean, None, None, 1)
     variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
     half = quantile(count - 1) * math.sqrt(variance / count)
-    return Figure(mean, max(mean - half, min(0.0, mean)), mean + half, count)
+    low = mean - half if mean < 0 else max(mean - half, 0.0)
+    return Figure(mean, low, mean + half, count)
 
 
 def quantile(freedom: int) -> float:

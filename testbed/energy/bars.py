@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
+from slfac.device.energy.phases import OTHER
 from slfac.device.profiling.figures import counted, digits, of_kind, phase_ms
 from slfac.device.profiling.record import PhaseJoules, Record, Section
 from slfac.device.profiling.spread import Figure
@@ -60,7 +61,9 @@ def joule_bars(record: Record, kind: str) -> list[Bar]:
     bars = []
     for group, section in _groups(record, kind):
         steps = [section.step] if section.step is not None and kind == "front" else []
-        bars += [_joule_bar(group, section, one) for one in (*section.energy, *steps)]
+        # What is not stamped is Python between two phases: it is in the step.
+        phases = [one for one in section.energy if one.phase != OTHER]
+        bars += [_joule_bar(group, section, one) for one in (*phases, *steps)]
     return bars
 
 

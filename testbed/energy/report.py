@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from slfac.device.energy.conditions import Conditions
+from slfac.device.energy.phases import OTHER
 from slfac.device.profiling.figures import (
     INTERVALS,
     digits,
@@ -119,7 +120,7 @@ def _left_out(record: Record) -> list[str]:
         (section.label, "", f"{phase.phase} not resolved", phase.unresolved)
         for section in record.sections
         for phase in section.energy
-        if phase.joules_per_step is None
+        if phase.joules_per_step is None and phase.phase != OTHER
     ]
     rows += [(s.label, "", "not measured", s.failed) for s in record.sections if s.failed]
     if not rows:

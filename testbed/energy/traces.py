@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
+from slfac.device.energy.phases import PHASES
 from slfac.device.profiling.figures import of_kind
 from slfac.device.profiling.record import Record, Section
 from slfac.testbed.report.panels import PHASE_COLOURS
@@ -53,7 +54,7 @@ def draw_power(axes: Axes, record: Record, theme: Theme) -> None:
                 patches.setdefault("throttled", Patch(color=theme.colour(3), label="throttled"))
     t, watts = _thinned(record)
     axes.plot(t / unit_s, watts, color=theme.ink, linewidth=0.8)
-    axes.set_xlim(0, record.seconds / unit_s)
+    axes.set_xlim(0, max(record.seconds, t.max(initial=1.0)) / unit_s)
     _from_zero(axes, watts)
     axes.set_xlabel("minutes" if unit_s > 1 else "seconds")
     axes.set_ylabel("W")
@@ -61,12 +62,14 @@ def draw_power(axes: Axes, record: Record, theme: Theme) -> None:
 
 
 def zooms(record: Record) -> list[Section]:
-    """Fronts of which single steps can be shown with readings.
+    """Fronts of which single steps can be shown with readings, those of long steps first.
 
     Args:
         record: The measurement.
     """
-    return [s for s in of_kind(record, "front") if s.spans.get("step") and len(_within(record, s))]
+    shown = [section for section in of_kind(record, "front") if section.spans.get("step")]
+    shown = [section for section in shown if len(_within(record, section))]
+    return sorted(shown, key=_step_s, reverse=True)
 
 
 def draw_zoom(axes: Axes, record: Record, section: Section, theme: Theme) -> None:
@@ -82,9 +85,8 @@ def draw_zoom(axes: Axes, record: Record, section: Section, theme: Theme) -> Non
     begin_s, end_s = _edges(section)
     dress(axes, theme, f"Some steps of {plain_label(front.name)}")
     patches = []
-    for phase, spans in section.spans.items():
-        if phase not in PHASE_COLOURS:
-            continue
+    for phase in (name for name in PHASES if name in section.spans and name in PHASE_COLOURS):
+        spans = section.spans[phase]
         shade = theme.colour(PHASE_COLOURS[phase])
         for begin, end in spans:
             left, right = 1e3 * (begin - begin_s), 1e3 * (end - begin_s)
@@ -102,6 +104,11 @@ def draw_zoom(axes: Axes, record: Record, section: Section, theme: Theme) -> Non
     axes.set_xlabel("milliseconds; a line is the time that a reading averages over")
     axes.set_ylabel("W")
     add_legend(axes, theme, max(1, len(patches)), handles=patches)
+
+
+def _step_s(section: Section) -> float:
+    begin_s, end_s = section.spans["step"][0]
+    return end_s - begin_s
 
 
 def _thinned(record: Record) -> tuple[np.ndarray, np.ndarray]:
