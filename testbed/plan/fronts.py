@@ -9,15 +9,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from slfac.device.profiling.steps import FrontSteps
 from slfac.export import export_bundle, model_cuts
-from slfac.testbed.bench.front_steps import DeviceStep
 from slfac.wire.bundle import open_bundle
 from slfac.wire.costs import Costs, read_costs
 from slfac.wire.errors import RunError
 
 CLASSES = 10
-_WARM_UP = 2
+_WARM_UP = 1
 _STEPS = 3
+_OPTIMIZER = "sgd:lr=0.0001,momentum=0.9"
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ PHASES = ("forward", "backward", "update")
 
 
 def _timed(path: Path, batch: int) -> dict[str, float]:
-    step = DeviceStep(open_bundle(path), batch)
+    step = FrontSteps(open_bundle(path), batch, threads=1, optimizer=_OPTIMIZER)
     parts = (step.forward, step.backward, step.update)
     rows = []
     for _ in range(_WARM_UP + _STEPS):
