@@ -8,11 +8,6 @@ from dataclasses import dataclass
 from slfac.device.profiling.record import LinkFacts, Record, Repetition, Section
 from slfac.device.profiling.spread import Figure, student
 
-#: How intervals came about, for people.
-INTERVALS = (
-    "mean and 95 % interval over runs, after Student; of millijoules, over steps, by a bootstrap"
-)
-
 
 @dataclass(frozen=True)
 class Row:
@@ -40,6 +35,16 @@ class Row:
             interval = f"{digits(self.figure.low)} to {digits(self.figure.high)}"
         runs = str(self.figure.runs) if self.figure.runs else ""
         return (self.what, f"{digits(self.figure.value)} {self.unit}", interval, runs)
+
+
+def intervals(record: Record) -> str:
+    """How intervals came about, for people.
+
+    Args:
+        record: The measurement.
+    """
+    joules = "; of millijoules, over steps, by a bootstrap" if record.sensor else ""
+    return f"mean and 95 % interval over runs, after Student{joules}"
 
 
 def digits(value: float, count: int = 4) -> str:

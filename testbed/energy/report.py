@@ -8,9 +8,9 @@ from pathlib import Path
 from slfac.device.energy.conditions import Conditions
 from slfac.device.energy.phases import OTHER
 from slfac.device.profiling.figures import (
-    INTERVALS,
     digits,
     idle_w,
+    intervals,
     of_kind,
     per_second,
     phase_ms,
@@ -76,7 +76,7 @@ def energy_page(record: Record) -> str:
             *(page.figures([image]) for image in drawn),
             page.heading("All figures"),
             page.table(["", "mean", "95 % interval", "runs"], (row.cells for row in table(record))),
-            page.note(f"{INTERVALS[0].upper()}{INTERVALS[1:]}."),
+            page.note(f"{intervals(record)}."),
             *([page.note(_ENERGY)] if record.sensor else []),
             *_left_out(record),
             *_fronts(record),
