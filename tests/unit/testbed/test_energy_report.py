@@ -127,10 +127,24 @@ def test_every_panel_is_drawn(theme):
 
 def test_power_is_drawn_over_what_ran():
     (power,) = [panel for panel in panels(record()) if panel.name == "Power over time"]
-    still = record(readings=Readings(t_s=(1.0, 40.0), window_s=(0.1, 0.1), watts=(2.5, 2.5)))
-    (flat,) = [panel for panel in panels(still) if panel.name == "Power over time"]
-    differs = np.any(pixels(panel_image(power, LIGHT)) != pixels(panel_image(flat, LIGHT)), axis=2)
+    said = record().readings
+    # The same watts, the least first: axes and bands are the same.
+    sorted_ = msgspec.structs.replace(said, watts=tuple(sorted(said.watts)))
+    (rising,) = [p for p in panels(record(readings=sorted_)) if p.name == "Power over time"]
+    images = [pixels(panel_image(panel, LIGHT)) for panel in (power, rising)]
+    differs = np.any(images[0] != images[1], axis=2)
     assert differs.mean() > 0.01
+
+
+def test_readings_of_single_steps_are_drawn_as_long_as_they_average():
+    said = record().readings
+    longer = msgspec.structs.replace(said, window_s=(0.04,) * len(said.t_s))
+    images = []
+    for given in (record(), record(readings=longer)):
+        (zoom,) = [panel for panel in panels(given) if "some steps" in panel.name]
+        images.append(pixels(panel_image(zoom, LIGHT)))
+    # Lines of 40 ms instead of 10 ms, on an axis of half a second.
+    assert np.any(images[0] != images[1], axis=2).mean() > 5e-4
 
 
 @cache
