@@ -286,7 +286,13 @@ def _fitted(
     parts = [("whatever there is to do", 1.0, cost.t0_ms, "t0")]
     parts.append((f"{work.layers} layers with weights", float(work.layers), cost.layer_ms, "layer"))
     terms = [
-        Term(f"{cost.name}: {what}", count * value.value / faster(name), "ms", tier, value.source)
+        Term(
+            f"{cost.name}: {what}",
+            count * value.value / faster(name),
+            "ms",
+            tier,
+            " ".join(filter(None, (said, value.source))),
+        )
         for what, count, value, name in parts
         if value is not None and count
     ]
