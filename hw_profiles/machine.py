@@ -106,12 +106,15 @@ class Machine:
         own = _codec(self.mode, spec, self.threads)
         if own is not None and getattr(own, f"{way}_mbs") is not None:
             return _coded(own, way, tensor_bytes, "calibrated", CODEC, "", 1.0)
+        unmeasured = Unknown(f"codec {spec} was not measured on {self._name()}")
+        if self.reference is None:
+            return unmeasured
         found = self._ratios()
         if isinstance(found, Unknown):
             return found
         theirs = _codec(found[2], spec, self.threads)
         if theirs is None or getattr(theirs, f"{way}_mbs") is None:
-            return Unknown(f"how fast codec {spec} is was not measured on {self._name()}")
+            return unmeasured
         slower = min(found[:2], key=lambda ratio: ratio.value)
         said = f"carried over by {slower.source}:"
         return _coded(theirs, way, tensor_bytes, "spec", COMPUTING, said, slower.value)
