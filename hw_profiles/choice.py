@@ -1,12 +1,25 @@
-"""Chooses among predictions: the Pareto front, and the best where intervals tell it."""
+"""Chooses among predictions: the Pareto front, and the best where intervals tell it.
+
+Two candidates are told apart by the interval of their difference. What is one number for all of
+them, such as the rate of the link, is off by as much for both, and cancels as far as they use it
+alike. Any other error, such as that of a speed which layers of another shape may not reach, is
+taken at its worst for each.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from slfac.hw_profiles.estimate import Estimate, Guess
+from slfac.hw_profiles.link import LINK, RADIO
+from slfac.hw_profiles.power import DYNAMIC, IDLE
+from slfac.hw_profiles.predict import SERVER
+
+#: Causes of errors that are one number for all candidates of a plan.
+SHARED: Final = frozenset({LINK, RADIO, IDLE, DYNAMIC, SERVER})
 
 Goal = Literal["time", "energy", "bytes"]
 
@@ -18,8 +31,8 @@ class Verdict:
     Attributes:
         goal: By what.
         best: Index of the one with the smallest value; None if no candidate has one.
-        remaining: Indices of all whose interval reaches into that of the best, it among them,
-            smallest value first. One alone is chosen.
+        remaining: Indices of the best and of all that it cannot be told to be better than, smallest
+            value first. One alone is chosen.
     """
 
     goal: Goal
@@ -37,19 +50,36 @@ def choose(goal: Goal, values: Sequence[Guess]) -> Verdict:
 
     Args:
         goal: What they are.
-        values: One a candidate; those that are unknown are never chosen, and never ruled out
-            others.
+        values: One a candidate; those that are unknown are neither chosen nor ruled out.
 
     Returns:
-        The verdict. A candidate is ruled out only if its whole interval lies above that of the
-        best: errors that all candidates share would allow more, but which these are is not known.
+        The verdict.
     """
     known = [(value, i) for i, value in enumerate(values) if isinstance(value, Estimate)]
     if not known:
         return Verdict(goal, None, ())
     best, index = min(known, key=lambda pair: (pair[0].value, pair[1]))
-    left = sorted((value.value, i) for value, i in known if value.low <= best.high or i == index)
+    left = sorted((value.value, i) for value, i in known if i == index or not less(best, value))
     return Verdict(goal, index, tuple(i for _, i in left))
+
+
+def less(one: Estimate, other: Estimate) -> bool:
+    """Whether a figure is less than another with 95 %.
+
+    Args:
+        one: The figure.
+        other: The other, of another candidate of the same plan.
+    """
+    adverse = []
+    for cause in {*one.above, *one.below, *other.above, *other.below}:
+        above, below = one.above.get(cause, 0.0), other.below.get(cause, 0.0)
+        if cause in SHARED:
+            both_more = above - other.above.get(cause, 0.0)
+            both_less = below - one.below.get(cause, 0.0)
+            adverse.append(max(both_more, both_less, 0.0))
+        else:
+            adverse.append(above + below)
+    return other.value - one.value > math.hypot(*adverse)
 
 
 def pareto(rows: Sequence[Sequence[float]]) -> list[bool]:

@@ -109,7 +109,7 @@ class Path:
             airtime_s = inverse(self._figure(rate), 1.0, "full speed", RADIO)
             seconds = product(size.times(8e-6), airtime_s, "airtime")
             return product(seconds, self._figure(power), what)
-        return Unknown(f"what {what} on link {self.name} draws is not known")
+        return Unknown(f"what {what} draws is not known of link {self.name}")
 
     def _figure(self, value: Value) -> Estimate:
         return figure_of(value, cause=RADIO, at_home=self.at_home)

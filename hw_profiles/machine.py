@@ -106,12 +106,15 @@ class Machine:
         own = _codec(self.mode, spec, self.threads)
         if own is not None and getattr(own, f"{way}_mbs") is not None:
             return _coded(own, way, tensor_bytes, "calibrated", CODEC, "", 1.0)
+        unmeasured = Unknown(f"codec {spec} was not measured on {self._name()}")
+        if self.reference is None:
+            return unmeasured
         found = self._ratios()
         if isinstance(found, Unknown):
             return found
         theirs = _codec(found[2], spec, self.threads)
         if theirs is None or getattr(theirs, f"{way}_mbs") is None:
-            return Unknown(f"how fast codec {spec} is was not measured on {self._name()}")
+            return unmeasured
         slower = min(found[:2], key=lambda ratio: ratio.value)
         said = f"carried over by {slower.source}:"
         return _coded(theirs, way, tensor_bytes, "spec", COMPUTING, said, slower.value)
@@ -286,7 +289,13 @@ def _fitted(
     parts = [("whatever there is to do", 1.0, cost.t0_ms, "t0")]
     parts.append((f"{work.layers} layers with weights", float(work.layers), cost.layer_ms, "layer"))
     terms = [
-        Term(f"{cost.name}: {what}", count * value.value / faster(name), "ms", tier, value.source)
+        Term(
+            f"{cost.name}: {what}",
+            count * value.value / faster(name),
+            "ms",
+            tier,
+            " ".join(filter(None, (said, value.source))),
+        )
         for what, count, value, name in parts
         if value is not None and count
     ]

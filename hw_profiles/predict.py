@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Final
 
 from slfac.hw_profiles.estimate import (
     Estimate,
@@ -22,6 +23,8 @@ from slfac.hw_profiles.link import Path
 from slfac.hw_profiles.machine import Machine
 from slfac.hw_profiles.power import dynamic_w, idle_w
 from slfac.wire.costs import Costs
+
+SERVER: Final = "server"
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,10 @@ def predict_step(machine: Machine, path: Path, load: Load) -> Prediction:
         Its phases: ``forward``, ``encode``, ``send``, ``wait`` (the round trip, the server, and
         what is received), ``decode``, ``backward``, ``update``.
     """
-    waits = (path.rtt_ms, load.server_ms, path.receive_ms(load.down_bytes))
+    server = load.server_ms
+    if not isinstance(server, Unknown):
+        server = _named(server, "server")
+    waits = (path.rtt_ms, server, path.receive_ms(load.down_bytes))
     times: dict[str, Guess] = {
         "forward": machine.front_ms(load.costs, load.batch, "forward"),
         "encode": machine.codec_ms(load.codec, "encode", load.tensor_bytes),
@@ -172,7 +178,8 @@ def _joules(machine: Machine, phase: str, ms: Guess, radio: Guess | None) -> Gue
     if radio is None:
         return drawn
     if isinstance(radio, Unknown):
-        return replace(drawn, missing=(*drawn.missing, f"radio: {radio.why}"))
+        missing = tuple(f"radio: {why}" for why in radio.why.split("; "))
+        return replace(drawn, missing=(*drawn.missing, *missing))
     term = Term(f"{phase}: radio", radio.value, "J", radio.tier, radio.source)
     return added([drawn, radio.of(term)])
 
