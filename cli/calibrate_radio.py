@@ -157,7 +157,11 @@ def _fields(found: RadioCost, info: SensorInfo, interface: str) -> dict[str, Any
         fields[name] = None
         if told.figure is None:
             continue
-        held = figure_fields(told.figure, kind="measured", source=source, runs=told.figure.runs)
+        with_packets = name.endswith("_per_mb") and found.j_per_frame.figure is None
+        note = "what packets cost is in it" if with_packets else ""
+        held = figure_fields(
+            told.figure, kind="measured", source=source, runs=told.figure.runs, note=note
+        )
         power = name.endswith("_w")
         fields[name] = Power(**held, scope=info.scope or "unknown") if power else Value(**held)
     return fields
