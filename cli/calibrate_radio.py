@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from slfac.cli.calibrating import clock_of, sampling, say
 from slfac.cli.parsers import given
 from slfac.cli.profile_link import take_peer_keys
-from slfac.cli.profile_update import figure_fields, load_own_profile, with_entry
+from slfac.cli.profile_update import check_texts, figure_fields, load_own_profile, with_entry
 from slfac.cli.sensors import take_sensor_options
 from slfac.cli.tables import aligned, print_line
 from slfac.wire.errors import SensorError, SettingsError
@@ -50,6 +50,7 @@ def run_radio(args: argparse.Namespace) -> int:
 
     values = given(args)
     path: Path = values["profile"]
+    check_texts(values)
     profile = load_own_profile(path)
     keys = take_peer_keys(values)
     settings = sensor_settings(**take_sensor_options(values))
