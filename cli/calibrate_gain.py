@@ -103,7 +103,9 @@ def _gain_settings(values: dict[str, Any]) -> tuple[SensorSettings, SensorSettin
             "give --plug, --meter-file, --serial-port or --i2c-chip, or its name with --meter",
         )
     own = sensor_settings(**options)
-    return own, sensor_settings(**{**options, "sensor": meter, "total": None, "all_rails": False})
+    # What the board's own sensor measures is known, or --scope; a meter's is --meter-scope.
+    theirs = {"sensor": meter, "scope": own.meter_scope, "total": None, "all_rails": False}
+    return own, sensor_settings(**{**options, **theirs})
 
 
 def _open(host: Host, settings: SensorSettings) -> PowerSensor:

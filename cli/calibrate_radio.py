@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from slfac.cli.calibrating import clock_of, sampling, say
 from slfac.cli.parsers import given
 from slfac.cli.profile_link import take_peer_keys
-from slfac.cli.profile_update import figure_fields, load_own_profile, with_entry
+from slfac.cli.profile_update import check_texts, figure_fields, load_own_profile, with_entry
 from slfac.cli.sensors import take_sensor_options
 from slfac.cli.tables import aligned, print_line
 from slfac.wire.errors import SensorError, SettingsError
@@ -50,6 +50,7 @@ def run_radio(args: argparse.Namespace) -> int:
 
     values = given(args)
     path: Path = values["profile"]
+    check_texts(values)
     profile = load_own_profile(path)
     keys = take_peer_keys(values)
     settings = sensor_settings(**take_sensor_options(values))
@@ -157,7 +158,11 @@ def _fields(found: RadioCost, info: SensorInfo, interface: str) -> dict[str, Any
         fields[name] = None
         if told.figure is None:
             continue
-        held = figure_fields(told.figure, kind="measured", source=source, runs=told.figure.runs)
+        with_packets = name.endswith("_per_mb") and found.j_per_frame.figure is None
+        note = "what packets cost is in it" if with_packets else ""
+        held = figure_fields(
+            told.figure, kind="measured", source=source, runs=told.figure.runs, note=note
+        )
         power = name.endswith("_w")
         fields[name] = Power(**held, scope=info.scope or "unknown") if power else Value(**held)
     return fields

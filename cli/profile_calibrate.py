@@ -28,7 +28,7 @@ _GAIN_EPILOG = """\
 examples:
   slfac profile calibrate gain --sensor pi5 --plug http://192.168.1.9 --profile board.toml
   slfac profile calibrate gain --sensor jetson --meter-file fnb58.txt --profile board.toml
-  slfac profile calibrate gain --sensor pi5 --meter ina2xx --scope board --profile board.toml
+  slfac profile calibrate gain --sensor pi5 --meter ina2xx --profile board.toml
 
 It takes four minutes and more, in which the board is busy. --calibration board.toml then applies
 the result. How to place the meter: docs/calibration.md.

@@ -24,6 +24,7 @@ _LEAST_SHIFT_S: Final = 0.02
 _FEWEST: Final = 20
 # The correlation where nothing can be compared.
 _NOTHING: Final = -2.0
+_LEAST_PRODUCT: Final = 1e-12
 
 
 @dataclass(frozen=True)
@@ -139,8 +140,8 @@ class _Matcher:
         x = np.where(inside, board - (board * inside).sum(axis=1, keepdims=True) / count, 0.0)
         y = np.where(inside, meter - (meter * inside).sum(axis=1, keepdims=True) / count, 0.0)
         both = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+        # What does not vary, but for rounding, follows nothing.
+        alike = np.where(both > _LEAST_PRODUCT, (x * y).sum(axis=1), 0.0)
         # A lag at which half of the readings have nothing to be compared with tells nothing.
         enough = inside.sum(axis=1) >= len(self._meter) / 2
-        return np.where(
-            enough & (both > 0), (x * y).sum(axis=1) / np.maximum(both, 1e-300), _NOTHING
-        )
+        return np.where(enough, alike / np.maximum(both, _LEAST_PRODUCT), _NOTHING)

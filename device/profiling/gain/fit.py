@@ -16,6 +16,8 @@ from slfac.device.profiling.gain.ladder import Ladder, Rung
 from slfac.device.profiling.spread import Figure, quantile
 from slfac.wire.errors import SensorError, SettingsError
 
+# Drivers of what is put into a supply.
+_METERS: Final = ("meter", "plug", "i2c", "ina2xx", "hwmon")
 # Loads must move the sensor by so many times what the fit leaves: then noise of the sensor makes
 # the gain too small by one part in a hundred at most.
 _LEAST_SPREAD: Final = 10.0
@@ -25,6 +27,7 @@ _LEAST_RUNGS: Final = 10
 _LEAST_READINGS: Final = 3
 # A rung's last moments, which a lag that is off a little would take from the next.
 _GUARD_S: Final = 0.2
+_GUARD_SHARE: Final = 0.05
 _MORE: Final = "give more time (--step-s, --repetitions), or loads that differ more"
 
 
@@ -87,6 +90,13 @@ def check_scopes(sensor: SensorInfo, meter: SensorInfo) -> None:
         raise SettingsError(
             f"sensor {sensor.name} is a sum", "calibrate one sensor: a profile's gain is of one"
         )
+    if meter.kind not in _METERS:
+        raise SettingsError(
+            f"{meter.name} is no meter, but a sensor of the board's own",
+            "name what stands in the board's supply, or at the wall",
+        )
+    if sensor.name == meter.name:
+        raise SettingsError(f"sensor {sensor.name} is its own meter", "name the board's own sensor")
     if meter.scope not in ("board", "wall"):
         raise SettingsError(
             f"meter {meter.name} measures the {meter.scope}",
@@ -128,7 +138,8 @@ def fit_gain(
     seen, left_out = _means(rungs, ladder, sensor, meter, lag)
     kinds = np.array([load for load, _, _ in seen])
     if len(seen) < _LEAST_RUNGS or len(np.unique(kinds)) < _LEAST_LOADS:
-        whys = f": {'; '.join(dict.fromkeys(left_out))}" if left_out else ""
+        kinds_of = dict.fromkeys(line.partition(": ")[2] for line in left_out)
+        whys = f": {'; '.join(kinds_of)}" if left_out else ""
         raise SensorError(f"only {len(seen)} of {len(rungs)} steps can be used{whys}", _MORE)
     x, y = (np.array([row[i] for row in seen]) for i in (1, 2))
     fit = fit_blocks(np.stack([x, np.ones_like(x)], axis=1), y, kinds, np.eye(2), seed=seed)
@@ -173,8 +184,9 @@ def _means(
     """Load, sensor's and meter's mean power of each rung, and why others are left out."""
     seen: list[tuple[int, float, float]] = []
     left_out: list[str] = []
+    guard_s = min(_GUARD_S, _GUARD_SHARE * (ladder.step_s - ladder.settle_s))
     for number, rung in enumerate(rungs, 1):
-        begin_s, end_s = rung.begin_s + ladder.settle_s, rung.end_s - _GUARD_S
+        begin_s, end_s = rung.begin_s + ladder.settle_s, rung.end_s - guard_s
         late_s = lag.at(end_s)
         own_w = _mean(sensor, begin_s, end_s)
         true_w = _mean(meter, begin_s + late_s, end_s + late_s)
