@@ -163,6 +163,7 @@ def test_ladders_reach_from_idleness_to_all_cores():
     ("changes", "said"),
     [
         ({"repetitions": 4}, "repetitions is 4"),
+        ({"seed": 2**32}, "seed is 4294967296"),
         ({"step_s": 1.0}, "settle_s is 2"),
         ({"step_s": float("nan")}, "step_s is nan"),
         ({"step_s": 601.0}, "step_s is 601"),

@@ -136,7 +136,8 @@ def test_without_readings_there_is_no_cost():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"repetitions": 4}, {"block_s": 0}, {"idle_s": float("nan")}, {"settle_s": 601}]
+    "changes",
+    [{"repetitions": 4}, {"seed": -1}, {"block_s": 0}, {"idle_s": float("nan")}, {"settle_s": 601}],
 )
 def test_plans_out_of_range_are_refused(changes):
     (name,) = changes
