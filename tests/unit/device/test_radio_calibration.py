@@ -44,6 +44,13 @@ def test_without_noise_the_figures_are_exact():
     assert said[0].startswith("block 1 of 40: ")
 
 
+def test_a_drift_of_idle_power_falls_out():
+    radio = Radio(noise=0, slow_w=0, drift_w=10, block_spread=0, lsb_w=1e-9, tail_s=0, rate_hz=50)
+    found, _, _ = measured(radio)
+    for name, truth in zip(FIGURES, radio.truth(), strict=True):
+        assert getattr(found, name).figure.value == pytest.approx(truth, rel=0.03)
+
+
 def test_what_costs_nothing_is_not_resolved():
     found, _, _ = measured(Radio(receive_j_per_mb=0, awake_w=0))
     assert found.receive_j_per_mb.figure is None
