@@ -137,6 +137,18 @@ def device_keys(folder: Path) -> DeviceKeys:
     return DeviceKeys(own=own, server=read_public(server))
 
 
+def is_key(key: bytes) -> bool:
+    """Whether this is the Z85 form of a key's 32 bytes.
+
+    Args:
+        key: What is to be one.
+    """
+    try:
+        return len(key) == 40 and len(z85.decode(key)) == 32
+    except (KeyError, struct.error):
+        return False
+
+
 def check_server_folder(folder: Path) -> Path:
     """Check that a folder is a server's, so that a typing error makes no new one.
 
@@ -315,7 +327,7 @@ def _load(path: Path) -> tuple[bytes, bytes | None]:
     except (OSError, ValueError, IndexError) as error:
         raise KeyFileError(f"{path} is no readable key certificate") from error
     for key in (public, secret):
-        if key is not None and not _is_z85_key(key):
+        if key is not None and not is_key(key):
             raise KeyFileError(f"{path} holds a malformed key")
     return public, secret
 
@@ -325,13 +337,6 @@ def _not_permitted(path: Path) -> KeyFileError:
         f"{path} may not be read by this user",
         f"run as its owner, or give it to this user: sudo chown -R $USER {path.parent}",
     )
-
-
-def _is_z85_key(key: bytes) -> bool:
-    try:
-        return len(key) == 40 and len(z85.decode(key)) == 32
-    except (KeyError, struct.error):
-        return False
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
