@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from slfac.cli.image_flash import add_flash, run_flash
+from slfac.cli.image_inject import add_inject
 from slfac.cli.parsers import add_command
 
 _EPILOG = """\
 examples:
   slfac image flash slfac-rpi.img.zst                 list the drives that can be written
   slfac image flash slfac-rpi.img.zst /dev/sdb
+  slfac image inject /dev/sdb --hostname pi-1 --discover --server-key keys/server.key --data mnist
 """
 
 
@@ -29,3 +31,4 @@ def add_parser(subparsers: Any) -> None:
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     add_flash(actions)
+    add_inject(actions)

@@ -130,7 +130,7 @@ def device_keys(folder: Path) -> DeviceKeys:
     Raises:
         KeyFileError: A file is missing, malformed, or readable by others.
     """
-    own = _own(folder, "device", f"`slfac keys new device --dir {folder}` makes them")
+    own = own_keys(folder)
     server = folder / "server.key"
     if not server.is_file():
         raise KeyFileError(f"{server} is missing", "copy server.key from the server's key folder")
@@ -147,6 +147,18 @@ def is_key(key: bytes) -> bool:
         return len(key) == 40 and len(z85.decode(key)) == 32
     except (KeyError, struct.error):
         return False
+
+
+def own_keys(folder: Path) -> KeyPair:
+    """A device's own key pair alone.
+
+    Args:
+        folder: Its key folder.
+
+    Raises:
+        KeyFileError: A file is missing, malformed, or readable by others.
+    """
+    return _own(folder, "device", f"`slfac keys new device --dir {folder}` makes them")
 
 
 def check_server_folder(folder: Path) -> Path:

@@ -206,7 +206,11 @@ def _check_config(config: dict[str, Any]) -> None:
     device_settings(**config)
     for name in _PATHS:
         value = config.get(name)
-        if value is not None and not PurePosixPath(value).is_absolute():
+        if value is None:
+            continue
+        if not PurePosixPath(value).is_absolute():
             refuse(name, value, "a path on the board begins with /", "write it in full")
+        if not value.isprintable():
+            refuse(name, value, "a path with control characters", "check it for typos")
     if config.get("keys") != KEYS:
         refuse("keys", config.get("keys"), f"a board has its keys in {KEYS}", "leave it out")
