@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from slfac.wire.errors import ImageError, MissingExtraError
@@ -17,9 +17,11 @@ _SBIN = (*("/usr/local/sbin", "/usr/sbin"), "/sbin")
 _PACKAGES = {
     "debugfs": "e2fsprogs",
     "e2fsck": "e2fsprogs",
+    "dumpe2fs": "e2fsprogs",
     "mcopy": "mtools",
     "mdel": "mtools",
     "mke2fs": "e2fsprogs",
+    "mkfs.vfat": "dosfstools",
     "mmd": "mtools",
     "mshowfat": "mtools",
     "mtype": "mtools",
@@ -40,13 +42,20 @@ class Ended(NamedTuple):
     said: str
 
 
-def run_program(command: Sequence[str], *, given: bytes = b"", limit_s: float = 60.0) -> Ended:
+def run_program(
+    command: Sequence[str],
+    *,
+    given: bytes = b"",
+    limit_s: float = 60.0,
+    env: Mapping[str, str] | None = None,
+) -> Ended:
     """Run a program to its end.
 
     Args:
         command: Its name and arguments; no shell sees them.
         given: What it reads.
         limit_s: When it is ended.
+        env: What its environment has besides this process's.
 
     Returns:
         How it ended.
@@ -71,7 +80,7 @@ def run_program(command: Sequence[str], *, given: bytes = b"", limit_s: float = 
             timeout=limit_s,
             check=False,
             # Images have geometries of their own, which mtools would refuse.
-            env={**os.environ, "LC_ALL": "C.UTF-8", "MTOOLS_SKIP_CHECK": "1"},
+            env={**os.environ, "LC_ALL": "C.UTF-8", "MTOOLS_SKIP_CHECK": "1", **(env or {})},
         )
     except subprocess.TimeoutExpired as error:
         raise ImageError(f"{name} did not end within {limit_s:g} s") from error

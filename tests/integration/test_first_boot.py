@@ -31,7 +31,6 @@ sys.exit(main())
 def board(tmp_path):
     """A board's system, with the agent, and programs that need root left out."""
     board = FakeBoard(tmp_path / "board")
-    board.put("etc/ssh/ssh_host_ed25519_key", "made before")
     agent = board.put("opt/slfac/current/bin/slfac", AGENT.format(python=sys.executable))
     agent.chmod(0o755)
     (board.root / "bin").mkdir()

@@ -380,13 +380,6 @@ STAGES: dict[str, Callable[[Board, Document], None]] = {
 NEEDED = ("ssh", "wifi", "keys", "data", "settings")
 
 
-def make_host_keys(board: Board) -> None:
-    """SSH keys of this board's own: an image that all share has none."""
-    if not board.at("usr/sbin/sshd").exists() or list(board.at("etc/ssh").glob("ssh_host_*_key")):
-        return
-    board.need("ssh-keygen", "-A")
-
-
 def wipe(path: Path) -> None:
     """Overwrite a file where it lies, then delete it. A name of its own tells a half-wiped one."""
     half = path.with_name("device.old")
@@ -453,13 +446,9 @@ def forget(board: Board) -> None:
 
 def set_up(board: Board) -> list[str]:
     """Do everything that is to be done; what went wrong."""
-    problems = []
+    problems: list[str] = []
     board.load()
     path = board.at(f"{BOOT}/device.json")
-    try:
-        make_host_keys(board)
-    except Exception as error:  # noqa: BLE001 - a board that starts can be repaired
-        problems.append(f"ssh host keys: {error}")
     try:
         wipe(path.with_name("device.old"))
         if path.exists():
