@@ -22,12 +22,12 @@ _PROGRAMS = {
 }
 _BINFMT = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
 _SUBUID = Path("/etc/subuid")
-_SYSTEM_PATHS = "/usr/local/sbin:/usr/sbin:/sbin"
+SYSTEM_PATHS = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
 def find_program(name: str) -> str | None:
     """Where a program is, also of those that ordinary users do not have on their path."""
-    return shutil.which(name) or shutil.which(name, path=_SYSTEM_PATHS)
+    return shutil.which(name) or shutil.which(name, path=SYSTEM_PATHS)
 
 
 def require_tools(root: Path = Path("/")) -> None:

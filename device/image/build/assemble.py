@@ -77,6 +77,9 @@ def _take_boot(root: Path, boot: Path, files: list[list[str]]) -> None:
             to.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, to)
             to.chmod(0o644)
+    # Whoever has called this must be able to delete them.
+    for folder in (boot, *(found for found in boot.rglob("*") if found.is_dir())):
+        folder.chmod(0o777)
 
 
 def _remove(path: Path) -> None:

@@ -37,7 +37,7 @@ def make_fat(target: Path, size_bytes: int, files: Path, *, number: int, time_s:
     with target.open("wb") as stream:
         stream.truncate(size_bytes)
     env = {"SOURCE_DATE_EPOCH": str(time_s), "TZ": "UTC"}
-    kind = ("-F", "32", "-n", _LABEL, "-i", f"{number:08x}", "--invariant")
+    kind = ("--invariant", "-F", "32", "-n", _LABEL, "-i", f"{number:08x}")
     _must(["mkfs.vfat", *kind, str(target)], env)
     names = [str(found) for found in sorted(files.iterdir())]
     _must(["mcopy", "-s", "-m", "-i", str(target), *names, "::/"], env)

@@ -60,9 +60,9 @@ def install_wheels(abi: str, target: Path, wheel: Path | None = None) -> None:
                 shutil.rmtree(found)
             else:
                 found.unlink(missing_ok=True)
-    # It says when and from where each wheel came.
+    # They say when and from where a wheel came, and list files that are gone again.
     for told in target.glob("*.dist-info/*"):
-        if told.name in {"direct_url.json", "INSTALLER", "REQUESTED", "uv_cache.json"}:
+        if told.name in {"direct_url.json", "INSTALLER", "RECORD", "REQUESTED", "uv_cache.json"}:
             told.unlink()
 
 
