@@ -12,9 +12,11 @@ from slfac.cli.parsers import add_command
 _EPILOG = """\
 examples:
   slfac image build --board rpi
-  slfac image flash slfac-rpi.img.zst                 list the drives that can be written
+  slfac image flash slfac-rpi.img.zst
   slfac image flash slfac-rpi.img.zst /dev/sdb
   slfac image inject /dev/sdb --hostname pi-1 --discover --server-key keys/server.key --data mnist
+
+Without a drive, flash lists those that can be written.
 """
 
 
