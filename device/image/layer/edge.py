@@ -62,6 +62,20 @@ def edge_tree(abi: str, wheel: Path | None = None) -> Tree:
     tree.file(f"{home}/bin/slfac", _LAUNCHER, 0o755)
     tree.link(f"{HOME}/current", f"versions/{version}")
     tree.link("usr/bin/slfac", f"../../{HOME}/current/bin/slfac")
+    tree.entries |= board_tree(abi).entries
+    return tree
+
+
+def board_tree(abi: str) -> Tree:
+    """What stands beside the wheels: units, rules, and what runs before the wheels do.
+
+    Args:
+        abi: The layer's Python, such as ``cp313``, which tells the release of the system.
+
+    Returns:
+        Its files.
+    """
+    tree = Tree()
     for file in BOARD_FILES:
         if _SYSTEMD[abi] >= file.least_systemd:
             tree.file(file.place.lstrip("/"), file.read(), file.mode)
