@@ -94,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
     def say(line: str) -> None:
         _say(line)
         notifier.status(line)
+        notifier.alive()
 
     say("this process has imported neither torch nor onnx")
     notifier.ready()

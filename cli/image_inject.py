@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slfac.cli.image_personal import add_personal, described, is_personal, personal
 from slfac.cli.parsers import add_command
 from slfac.cli.tables import print_line
 from slfac.wire.errors import SettingsError
+
+if TYPE_CHECKING:
+    from slfac.device.image.opened import Opened
 
 _EPILOG = """\
 examples:
@@ -74,25 +77,24 @@ def run_inject(args: argparse.Namespace) -> int:
         for line in described(document) if document is not None else ("nothing is injected",):
             print_line(line)
         return 0
-    inject_personal(args)
+    inject_personal(opened, args)
     return 0
 
 
-def inject_personal(args: argparse.Namespace) -> None:
+def inject_personal(opened: Opened, args: argparse.Namespace) -> None:
     """Inject what the options say, and tell what that is.
 
     Args:
-        args: The parsed command line, with ``image`` and the options of
+        opened: The image.
+        args: The parsed command line, with the options of
             :func:`~slfac.cli.image_personal.add_personal`.
 
     Raises:
         SlfacError: As :func:`run_inject` says.
     """
     from slfac.device.image.inject import inject, room_for
-    from slfac.device.image.opened import open_image
     from slfac.device.image.settings import personal_document
 
-    opened = open_image(args.image)
     data: Path | None = getattr(args, "data", None)
     contents = room_for(opened, data)[1] if data is not None else None
     document = personal_document(personal(args, contents))

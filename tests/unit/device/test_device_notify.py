@@ -115,5 +115,6 @@ def test_a_device_that_waits_for_its_server_is_alive(systemd, monkeypatch, capsy
     assert main(["device", "--data", "d", *nowhere]) == 30
     said = heard(systemd)
     assert "no server answered" in capsys.readouterr().err
-    assert (said[1], said[-1]) == ("READY=1", "STOPPING=1")
+    assert "READY=1" in said
+    assert said[-1] == "STOPPING=1"
     assert said.count("WATCHDOG=1") >= 3
