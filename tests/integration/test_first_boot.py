@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import traceback
 
 import pytest
 
@@ -13,6 +14,7 @@ from harness.cards import MIB, make_card, mtool
 from harness.fake_board import FakeBoard
 from harness.site import Site
 from slfac.cli import main
+from slfac.device import device_settings, run_device
 from slfac.device.image.board import firstboot
 from slfac.device.image.programs import run_program
 from slfac.wire.keys import new_keys
@@ -129,6 +131,23 @@ def heard(ear):
         return ear.recv(4096).decode()
     except BlockingIOError:
         return None
+
+
+def test_a_device_says_that_it_is_alive_at_each_step(tmp_path, cnn_bundle, digits):
+    site = Site.make(tmp_path, cnn_bundle, digits, devices=1)
+    alive = []
+    with site.server(rounds=1) as server:
+        values = site.device("d0", server.address).values
+        result = run_device(device_settings(**values), on_alive=lambda: alive.append(where()))
+    assert result.steps > 1
+    waits = [names for names in alive if "receive" in names]
+    assert len(waits) > 0
+    assert sum("_train" in names for names in alive if names not in waits) == result.steps
+
+
+def where():
+    """Names of the functions that are running."""
+    return {frame.name for frame in traceback.extract_stack()}
 
 
 def test_a_board_that_nobody_enrolled_is_refused(tmp_path, board, cnn_bundle, digits):
