@@ -84,7 +84,7 @@ def fill_data(image: Path, partition: Partition, folder: Path) -> None:
     need_bytes = look_at(folder).used_bytes
     if need_bytes > partition.size_bytes * _SHARE:
         raise _too_large(folder, need_bytes, partition)
-    # Nothing outside of the partition may change: by default mke2fs clears the whole file first.
+    # Discarding gains little, and its range on a drive with other partitions is not left to chance.
     options = f"offset={partition.start_bytes},nodiscard,root_owner=0:0"
     kind = ("-t", "ext4", "-L", DATA_LABEL, "-m", "0", "-E", options)
     blocks_kb = f"{partition.size_bytes // 1024}k"

@@ -347,6 +347,17 @@ def test_a_stage_with_a_secret_is_tried_again_at_the_next_boot(board):
     assert not path.exists()
 
 
+def test_other_settings_do_not_go_on_where_those_before_stopped(board):
+    board.codes["slfac"] = 1
+    board.inject(settings())
+    board.start()
+    board.codes.clear()
+    board.inject(settings(hostname="pi-2"))
+    assert board.start() == []
+    assert board.read("etc/hostname") == "pi-2\n"
+    assert (board.boot / "pi-2.key").exists()
+
+
 def test_without_wifi_tools_it_says_so_and_keeps_the_settings(tmp_path):
     board = FakeBoard(tmp_path / "root", wifi="none")
     path = board.inject(settings())

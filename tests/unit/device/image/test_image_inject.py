@@ -117,6 +117,11 @@ def test_a_table_of_either_kind_will_do(tmp_path):
 
 
 def test_data_fills_its_partition_and_nothing_else(card, blank, data):
+    # Somebody's bytes before and behind it, not holes.
+    full = bytearray(blank)
+    full[41 * MIB :] = b"somebody's bytes" * ((len(blank) - 41 * MIB) // 16)
+    blank = bytes(full)
+    card.write_bytes(blank)
     opened = open_image(card)
     partition, contents = room_for(opened, data)
     assert (partition.number, contents.files) == (3, 3)
