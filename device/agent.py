@@ -30,6 +30,7 @@ from slfac.wire.providers import CUDA
 from slfac.wire.runtime import require_provider
 
 Status = Callable[[str], None]
+Alive = Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,15 @@ class DeviceResult:
     torch_imported: bool
 
 
-def run_device(settings: DeviceSettings, on_status: Status | None = None) -> DeviceResult:
+def run_device(
+    settings: DeviceSettings, on_status: Status | None = None, on_alive: Alive | None = None
+) -> DeviceResult:
     """Take part in a run until the server says stop.
 
     Args:
         settings: What to do.
         on_status: Called with a line for people whenever something happens.
+        on_alive: Called at each step, and again and again while the agent waits.
 
     Returns:
         What was done.
@@ -72,7 +76,7 @@ def run_device(settings: DeviceSettings, on_status: Status | None = None) -> Dev
     Raises:
         SlfacError: A branch of it, which says what is wrong and what to do.
     """
-    agent = _Agent(settings, on_status or _silent)
+    agent = _Agent(settings, on_status or _silent, on_alive or _idle)
     try:
         return agent.run()
     finally:
@@ -83,17 +87,22 @@ def _silent(line: str) -> None:
     del line
 
 
+def _idle() -> None:
+    """Told that the agent is alive, where nobody wants to know."""
+
+
 class _Agent:
-    def __init__(self, settings: DeviceSettings, on_status: Status) -> None:
+    def __init__(self, settings: DeviceSettings, on_status: Status, on_alive: Alive) -> None:
         self._settings = settings
         self._on_status = on_status
+        self._on_alive = on_alive
         if settings.provider == CUDA.label:
             # Better now than when the server has let this device in.
             require_provider(CUDA)
         self._held = open_bundle(settings.bundle, "device") if settings.bundle is not None else None
         keys = device_keys(settings.keys) if settings.keys is not None else None
         address = settings.server
-        where = Fixed(address) if address is not None else Discovered(keys, on_status)
+        where = Fixed(address) if address is not None else Discovered(keys, on_status, on_alive)
         self._link = Link(
             where=where,
             keys=keys,
@@ -105,6 +114,7 @@ class _Agent:
                 enrolled_s=settings.wait_enrolled_s,
             ),
             on_status=on_status,
+            on_alive=on_alive,
         )
         self._provider = ""
         self._head: Head | None = None
@@ -215,6 +225,7 @@ class _Agent:
             del self._losses[self._begun.setdefault(stay.round, len(self._losses)) :]
             for _ in range(stay.steps_per_round):
                 loss, self._last = stay.step(self._last)
+                self._on_alive()
                 self._losses.append(loss)
             recent = self._losses[-stay.steps_per_round :]
             mean = sum(recent) / len(recent)

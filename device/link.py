@@ -116,6 +116,7 @@ class Link:
         bundle_id: Id of the bundle the device holds; empty for none.
         patience: How long to try.
         on_status: Told about waiting and reconnecting.
+        on_alive: Called again and again while it waits.
 
     Attributes:
         sent: Everything handed to sockets.
@@ -131,6 +132,7 @@ class Link:
         bundle_id: str,
         patience: Patience,
         on_status: Callable[[str], None],
+        on_alive: Callable[[], None] | None = None,
     ) -> None:
         self.sent = Meter()
         self.received = Meter()
@@ -158,6 +160,7 @@ class Link:
             sent=self.sent,
             received=self.received,
             wake=self._pump.wake,
+            on_alive=on_alive,
         )
 
     def join(self) -> Welcome:
