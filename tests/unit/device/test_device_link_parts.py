@@ -7,8 +7,9 @@ import pytest
 import zmq
 
 from harness.offline import plan
+from slfac.device.asking import Share
 from slfac.device.caller import Patience
-from slfac.device.link import Link, Share
+from slfac.device.link import Link
 from slfac.device.routes import Fixed
 from slfac.wire.errors import ProtocolError, RefusedError
 from slfac.wire.frame import decode_header, encode_header
