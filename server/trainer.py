@@ -172,11 +172,14 @@ class Trainer:
                 cause = cause_of_error(error)
                 self._refuse(event.index, event.session, error.what, error.remedy, cause)
         elif isinstance(event, Lost):
+            self.ledger.gone(event.index)
             self._remove(event.index, event.reason)
         elif isinstance(event, Restarted):
+            self.ledger.gone(event.index)
             self._await_return(event.index)
         elif isinstance(event, Left):
             self.ledger.timings(event.index, event.bye.timings)
+            self.ledger.energy(event.index, event.bye.energy)
             self.summaries[event.index] = event.bye.summary
             reason = "finished" if event.bye.finished else "left before the end"
             self._remove(event.index, reason)
@@ -295,6 +298,7 @@ class Trainer:
                 self._finished[index] = front
                 self.front = self._mode.hand_on(self.front, front)
         self.ledger.front(index, bytes_up=arrived.request_bytes)
+        self.ledger.energy(index, header.energy, round_=header.round)
         # Else what the front went into was made before its device, or this server, started again.
         self._waiting[index] = arrived
 
@@ -423,6 +427,7 @@ class Trainer:
             self._training,
             begun_s=self._round_start_s,
             devices=self._merged,
+            own=self._finished.keys(),
             score=self._scores.close(),
         )
         self._save(is_best=is_best)
