@@ -124,7 +124,8 @@ def _restarted(event: dict[str, Any]) -> str:
 
 def _spent(event: dict[str, Any]) -> str:
     energies = {scope: ScopeEnergy(**fields) for scope, fields in event["energy"].items()}
-    return energy_words(energies, event["energy_unknown"])
+    words = energy_words(energies, event["energy_unknown"])
+    return f"{words} in this round" if words else ""
 
 
 def _after_comma(words: str) -> str:
