@@ -62,5 +62,7 @@ class Background(Generic[T, R]):
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
         begin_s = time.perf_counter()
-        self._done.append(self._work(piece))
+        found = self._work(piece)
+        # Not in one line: results() puts another list in the place of this one meanwhile.
+        self._done.append(found)
         self.spent_s += time.perf_counter() - begin_s
