@@ -169,6 +169,14 @@ class RoundEnergies:
         if gained.joules is None:
             self._unknown.add(device)
 
+    def miss(self, device: str) -> None:
+        """Take note that a device has spent something that nobody was told.
+
+        Args:
+            device: Its name.
+        """
+        self._unknown.add(device)
+
     def close(self, devices: Iterable[str]) -> tuple[dict[str, ScopeEnergy], int]:
         """End the round.
 

@@ -217,7 +217,11 @@ class Ledger:
         Args:
             index: The device.
         """
-        self.totals[self._names[index]].energy.gone()
+        name = self._names[index]
+        known = self.totals[name].energy
+        known.gone()
+        if known.meter is not None:
+            self._round_energies.miss(name)
 
     def round_energies(self, devices: Iterable[int]) -> tuple[dict[str, ScopeEnergy], int]:
         """What was spent since the last time.
