@@ -54,19 +54,18 @@ class Means:
         return sum(part.readings for part in self._parts)
 
     def add(self, part: Attribution) -> None:
-        """Take in a part; one without steps says nothing.
+        """Take in a part.
 
         Args:
-            part: It.
+            part: It; one whose steps were all left out says only why.
         """
-        if part.steps:
-            self._parts.append(part)
+        self._parts.append(part)
 
     def phases(self) -> tuple[MeanPhase, ...]:
         """Each phase that was seen, in the order of a step, and the step itself."""
         found: dict[str, list[tuple[int, PhaseEnergy]]] = {}
         for part in self._parts:
-            for one in (*part.phases, part.step):
+            for one in (*part.phases, part.step) * bool(part.steps):
                 found.setdefault(one.phase, []).append((part.steps, one))
         names = [*(name for name in _ORDER if name in found), *("step",) * bool(found)]
         return tuple(self._mean(name, found[name]) for name in names)

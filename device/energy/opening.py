@@ -30,12 +30,6 @@ def open_for_run(
     sensor = open_sensor(host, settings)
     info = sensor.info
     if info.scope is not None:
-        try:
-            if _is_named(settings):
-                sensor.read()
-        except BaseException:
-            sensor.close()
-            raise
         on_status(f"measuring energy: sensor {info.name}, of the {info.scope}")
     elif settings.sensor == "none":
         on_status("times are measured, but no joules: setting sensor is 'none'")
@@ -47,8 +41,3 @@ def open_for_run(
             f"{len(passed)} passed over (`slfac profile sensors` shows them)"
         )
     return sensor
-
-
-def _is_named(settings: SensorSettings) -> bool:
-    given = (settings.plug, settings.serial_port, settings.meter_file, settings.i2c_chip)
-    return settings.sensor != "auto" or any(one is not None for one in given)

@@ -65,10 +65,12 @@ def test_what_was_left_out_is_added_up_by_reason():
     assert found.dropped() == (Dropped("steps", 6, "throttled"), lost)
 
 
-def test_parts_without_steps_say_nothing():
-    by_name, found = means(part(0, phase("forward", 1.0, 5.0)))
+def test_parts_without_steps_say_only_why():
+    hot = Dropped("steps", 30, "throttled")
+    by_name, found = means(part(0, phase("forward", 1.0, 5.0), dropped=(hot,)))
     assert by_name == {}
     assert found.steps == 0
+    assert found.dropped() == (hot,)
 
 
 def test_a_long_run_is_looked_at_part_by_part():
