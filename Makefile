@@ -46,7 +46,7 @@ test-others: .venv/.dev
 			echo "== device tests on Python $$version"; \
 			$$python -m venv --clear .venvs/$$version || exit 1; \
 			.venvs/$$version/bin/python -m $(PIP_INSTALL) \
-				"slfac[device,images] @ file://$$(ls $$PWD/dist/*.whl)" \
+				"slfac[device,image,images] @ file://$$(ls $$PWD/dist/*.whl)" \
 				hypothesis pytest pytest-benchmark pytest-randomly pytest-timeout || exit 1; \
 			.venvs/$$version/bin/python -m pytest -m device || exit 1; \
 			break; \

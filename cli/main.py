@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 
 from slfac import __version__
-from slfac.cli import bench, demo, device, doctor, experiment, export, keys, profile, server
+from slfac.cli import bench, demo, device, doctor, experiment, export, image, keys, profile, server
 from slfac.wire.ending import explain, flush_output, terminate
 
 # Extras that are not named like the command that needs them.
@@ -25,6 +25,7 @@ examples:
   slfac doctor --keys keys                say what is wrong with a machine, and what to do
   slfac profile sensors                   what measures this board's power, and what would
   slfac profile show pi-4b                what is known about a board, and where it comes from
+  slfac image flash slfac-rpi.img.zst     list the drives that an image can be written to
   slfac bench codec                       measure the codecs on tensors of real training
   slfac experiment rate --codec none,slfac --seed 0,1,2
 
@@ -74,7 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"slfac {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (demo, export, server, device, keys, doctor, profile, bench, experiment):
+    for command in (
+        *(demo, export, server, device, keys, doctor, profile, image, bench, experiment),
+    ):
         command.add_parser(subparsers)
     for subparser in subparsers.choices.values():
         subparser.add_argument(

@@ -18,6 +18,8 @@ r"""The one exception tree, with the exit code of each branch.
     +-- TrainingError          50   training cannot go on (divergence, no devices left)
     +-- RunError               60   a process of a local run, or another rank, failed
     +-- SensorError            70   a power sensor cannot be read, or gives nonsense
+    +-- ImageError             80   a disk image is damaged, or none of ours
+        +-- DriveError         81   a drive is refused, went away, or holds what was not written
 
 Codes are stable: a retired one stays reserved. ``docs/exit-codes.md`` lists them for
 users, and a test holds the two together. Ctrl-C exits with 130.
@@ -150,3 +152,15 @@ class SensorError(SlfacError):
     """A power sensor cannot be read, or gives what no board can draw."""
 
     exit_code = 70
+
+
+class ImageError(SlfacError):
+    """A disk image is damaged, cannot be read, or is none of ours."""
+
+    exit_code = 80
+
+
+class DriveError(ImageError):
+    """A drive must not be written, went away meanwhile, or holds what was not written."""
+
+    exit_code = 81

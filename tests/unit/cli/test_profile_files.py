@@ -30,7 +30,7 @@ def run(capsys):
 def mine(tmp_path):
     """A profile of one's own, which differs from that of a Pi 4."""
     text = profile_toml(load_profile("pi-4b"))
-    changed = text.replace("value = 2.7,", "value = 3.0, low = 2.9, high = 3.1,")
+    changed = text.replace("value = 2.2,", "value = 3.0, low = 2.9, high = 3.1,")
     assert changed != text
     (tmp_path / "mine.toml").write_text(changed)
     return tmp_path / "mine.toml"
@@ -55,7 +55,7 @@ def test_figures_are_shown_with_kind_and_source_and_what_is_unknown(run):
 
 def test_an_interval_is_shown(run, mine):
     (line,) = (line for line in run("show", mine)[1] if "idle_w" in line)
-    assert re.search(r" 3 W \(scope unknown\) +2\.9 to 3\.1 +measured ", line)
+    assert re.search(r" 3 W \(board\) +2\.9 to 3\.1 +measured ", line)
 
 
 def test_json_is_the_profile(run):
@@ -84,9 +84,9 @@ def test_what_differs_is_listed(run, mine):
     code, lines, _ = run("diff", "pi-4b", mine)
     (_, line) = lines
     assert code == 0
-    assert "2.7 W (scope unknown)" in line
-    assert "3 W (scope unknown) [2.9 to 3.1]" in line
-    assert "x 1.11" in line
+    assert "2.2 W (board)" in line
+    assert "3 W (board) [2.9 to 3.1]" in line
+    assert "x 1.36" in line
     assert run("diff", mine, mine)[1] == ["no figure differs"]
 
 

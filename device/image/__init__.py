@@ -1,0 +1,1 @@
+"""Images for boards: what a workstation does to build, personalise, check and write them."""

@@ -1,0 +1,1 @@
+"""Writes images to drives: only where nothing is lost, and never half."""
