@@ -93,6 +93,27 @@ def test_rounds_and_the_total_are_measured_from_being_let_in(tmp_path):
     measured.close()
 
 
+def test_a_long_round_is_taken_in_bit_by_bit(tmp_path, monkeypatch):
+    monkeypatch.setattr("slfac.device.energy.watch._CUT_EVERY_NS", 0)
+    board = orin_nano(tmp_path)
+    measured = watch(board, [])
+    measured.ask_in()
+    await_reads(board, 3)
+    measured.let_in()
+    make_steps(measured, board, steps=5)
+    measured.round_made(0)
+    energy = measured.finish()
+    assert len(measured._recent._segments) >= 7
+    assert energy.steps == 5
+    assert len(energy.recent.timeline.steps) == 5
+    (only,) = energy.rounds
+    assert only.spent.joules == pytest.approx(WATTS * only.spent.covered_s)
+    assert only.spent.missing_s == 0
+    assert only.spent.covered_s == pytest.approx(
+        sum(energy.recent.timeline.steps @ [-1.0, 1.0]), abs=0.2
+    )
+
+
 def test_a_sensor_that_vanishes_makes_rounds_unknown_and_harms_nothing(tmp_path):
     board, said = orin_nano(tmp_path), []
     measured = watch(board, said)
