@@ -157,6 +157,7 @@ class RoundEnergies:
     def __init__(self) -> None:
         self._gained: dict[tuple[str, str], Spent] = {}
         self._unknown: set[str] = set()
+        self._silent: set[str] = set()
 
     def add(self, device: str, gained: Gained) -> None:
         """Take in what a device has spent.
@@ -165,17 +166,20 @@ class RoundEnergies:
             device: Its name.
             gained: That.
         """
+        self._silent.discard(device)
         self._gained.setdefault((device, gained.scope), Spent()).add(gained.spent)
         if gained.joules is None:
             self._unknown.add(device)
 
     def miss(self, device: str) -> None:
-        """Take note that a device has spent something that nobody was told.
+        """Take note that a device may have spent something that nobody was told.
+
+        If it is still the same process, it says so when it tells something again.
 
         Args:
             device: Its name.
         """
-        self._unknown.add(device)
+        self._silent.add(device)
 
     def close(self, devices: Iterable[str]) -> tuple[dict[str, ScopeEnergy], int]:
         """End the round.
@@ -187,13 +191,15 @@ class RoundEnergies:
             Sums by scope over devices of which it is known, and how many of the round's it is
             not known of.
         """
-        known = {key: spent for key, spent in self._gained.items() if key[0] not in self._unknown}
+        missed = self._unknown | self._silent
+        known = {key: spent for key, spent in self._gained.items() if key[0] not in missed}
         sums = {
             scope: _together([s for (_, of), s in known.items() if of == scope]) for scope in SCOPES
         }
-        unknown = {*devices, *self._unknown} - {device for device, _ in known}
+        unknown = {*devices, *missed} - {device for device, _ in known}
         self._gained.clear()
         self._unknown.clear()
+        self._silent.clear()
         return {scope: found for scope, found in sums.items() if found.devices}, len(unknown)
 
 

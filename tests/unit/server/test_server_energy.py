@@ -90,8 +90,10 @@ def test_scopes_are_listed_and_never_added_up():
     energies.add("c", Gained("module", Spent(12.0, 2.0), 12.0))
     energies.add("d", Gained("module", Spent(99.0, 1.0, 1.0), None))
     energies.miss("f")
+    energies.miss("c")
+    energies.add("c", Gained("module", Spent(1.0, 0.5), 1.0))
     assert energies.close(["a", "b", "c", "d", "e"]) == (
-        {"module": ScopeEnergy(22.0, 2), "wall": ScopeEnergy(30.0, 1)},
+        {"module": ScopeEnergy(23.0, 2), "wall": ScopeEnergy(30.0, 1)},
         3,
     )
     assert energies.close(["a"]) == ({}, 1), "the next round begins anew"
@@ -214,6 +216,30 @@ def test_a_device_that_was_killed_is_unknown_in_that_round_alone(tmp_path, event
     assert total_energies(e.energy for e in trainer.ledger.totals.values()) == {
         "module": ScopeEnergy(told_in_all, 2, lost=1)
     }
+
+
+def test_a_device_that_lost_its_session_and_comes_back_is_known(tmp_path):
+    script = Measuring({0: "module", 1: "module"})
+    for index in range(2):
+        script.obey(index)
+        script.join(index)
+    obedient = script.then[1]
+
+    def breaks_off(header):
+        if header.kind == "step" and header.round == 1:
+            script.obey(1)
+            script.spent[1] += 5.0
+            script.events.put(Restarted(1))
+            script.join(1, session=50)
+        else:
+            obedient(header)
+
+    script.then[1] = breaks_off
+    trainer = run_script(tmp_path, script, rounds=4)
+    # It tells nothing in the second round; in the third it tells of both.
+    assert [r.energy["module"].joules for r in trainer.rounds] == [30.0, 10.0, 35.0, 30.0]
+    assert [r.energy_unknown for r in trainer.rounds] == [0, 1, 0, 0]
+    assert trainer.ledger.totals["d1"].energy.lost == 0
 
 
 def test_a_server_that_starts_again_goes_on_counting_and_counts_nothing_twice(tmp_path):
