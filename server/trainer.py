@@ -175,7 +175,6 @@ class Trainer:
             self.ledger.gone(event.index)
             self._remove(event.index, event.reason)
         elif isinstance(event, Restarted):
-            self.ledger.gone(event.index)
             self._await_return(event.index)
         elif isinstance(event, Left):
             self.ledger.timings(event.index, event.bye.timings)
@@ -267,6 +266,8 @@ class Trainer:
 
     def _await_return(self, index: int) -> None:
         """Keep the place of a device that opened another session."""
+        if index in self._here.members:
+            self.ledger.gone(index)
         if not self._training.is_amid(index):
             self.ledger.timings(index, None)
         self._training.drop(index)
