@@ -34,6 +34,14 @@ examples:
 
 Times are of one thread, the best of several; docs/bench.md says what each column is.
 """
+_PREDICT_EPILOG = """\
+examples:
+  slfac bench predict --json predict.json
+  slfac bench predict --model cnn,resnet18 --batch-size 8 --sweeps 3 --bundles fronts
+
+Every cut between blocks is exported, timed, and half of them predicted from the other half;
+docs/plan.md says what came of it. Exporting takes most of the time: --bundles keeps the fronts.
+"""
 _CODEC_EPILOG = """\
 examples:
   slfac bench codec
@@ -90,6 +98,19 @@ def add_parser(subparsers: Any) -> None:
     add("--steps", type=int, metavar="N", help="steps of a run (25)")
     add("--seed", type=int, metavar="N", help="seed of weights, images and batches (0)")
     add("--json", type=Path, metavar="FILE", help="also write all figures to a JSON file")
+    predict = add_command(
+        actions,
+        "predict",
+        summary="how well times of fronts are predicted that were not measured",
+        epilog=_PREDICT_EPILOG,
+        run=run_predict,
+    )
+    add = predict.add_argument
+    add("--model", metavar="A,B", dest="models", type=_names, help="models to cut (all three)")
+    add("--batch-size", metavar="N,N", dest="batch_sizes", type=integers, help="samples (8,32)")
+    add("--sweeps", type=int, metavar="N", help="how often everything is timed (5)")
+    add("--bundles", type=Path, metavar="DIR", help="keep exported fronts there, and use them")
+    add("--json", type=Path, metavar="FILE", help="write all figures, and a page beside it")
     codec = add_command(
         actions,
         "codec",
@@ -173,6 +194,24 @@ def run_overlap(args: argparse.Namespace) -> int:
     from slfac.testbed.bench.overlap import OverlapSettings, run_overlap_bench
 
     run_overlap_bench(OverlapSettings(**values), Console())
+    return 0
+
+
+def run_predict(args: argparse.Namespace) -> int:
+    """Run ``slfac bench predict``.
+
+    Args:
+        args: The parsed command line.
+
+    Returns:
+        The exit code.
+    """
+    values = _alone(args)
+    from rich.console import Console
+
+    from slfac.testbed.plan.predict import PredictSettings, run_predict_bench
+
+    run_predict_bench(PredictSettings(**values), Console())
     return 0
 
 

@@ -10,11 +10,23 @@ import traceback
 from collections.abc import Sequence
 
 from slfac import __version__
-from slfac.cli import bench, demo, device, doctor, experiment, export, image, keys, profile, server
+from slfac.cli import (
+    bench,
+    demo,
+    device,
+    doctor,
+    experiment,
+    export,
+    image,
+    keys,
+    plan,
+    profile,
+    server,
+)
 from slfac.wire.ending import explain, flush_output, terminate
 
 # Extras that are not named like the command that needs them.
-_EXTRAS = dict.fromkeys(("demo", "bench", "experiment"), "testbed")
+_EXTRAS = dict.fromkeys(("demo", "bench", "experiment", "plan"), "testbed")
 _EXTRAS |= dict.fromkeys(("keys", "profile"), "device")
 _EPILOG = """\
 examples:
@@ -24,8 +36,10 @@ examples:
   slfac device --server tcp://10.0.0.5:5555 --keys keys --data mnist
   slfac doctor --keys keys                say what is wrong with a machine, and what to do
   slfac profile sensors                   what measures this board's power, and what would
+  slfac profile run --out board.toml      let this board measure its own speed and power
   slfac profile show pi-4b                what is known about a board, and where it comes from
   slfac image flash slfac-rpi.img.zst     list the drives that an image can be written to
+  slfac plan --model cnn --input 1x28x28 --classes 10 --board pi-4b --link wifi-20 --data 5000
   slfac bench codec                       measure the codecs on tensors of real training
   slfac experiment rate --codec none,slfac --seed 0,1,2
 
@@ -76,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"slfac {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (
-        *(demo, export, server, device, keys, doctor, profile, image, bench, experiment),
+        *(demo, export, server, device, keys, doctor, profile, plan, image, bench, experiment),
     ):
         command.add_parser(subparsers)
     for subparser in subparsers.choices.values():

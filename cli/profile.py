@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from slfac import __version__
 from slfac.cli.parsers import add_command, given
+from slfac.cli.profile_calibrate import add_profile_calibrate
 from slfac.cli.profile_files import add_profile_files
+from slfac.cli.profile_link import add_profile_link
+from slfac.cli.profile_run import add_profile_run
 from slfac.cli.sensors import add_sensor_options, take_sensor_options
 from slfac.cli.tables import aligned, print_line
 from slfac.wire.errors import SettingsError, SlfacError
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 _EPILOG = """\
 examples:
   slfac profile sensors
+  slfac profile run --bundle bundle --out board.toml
   slfac profile show pi-4b
   slfac profile check measured.toml
 """
@@ -53,7 +57,10 @@ def add_parser(subparsers: Any) -> None:
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_sensors(actions)
+    add_profile_run(actions)
     add_profile_files(actions)
+    add_profile_link(actions)
+    add_profile_calibrate(actions)
 
 
 def _add_sensors(actions: Any) -> None:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-_OPTIONS = ("sensor", "scope", "total", "all_rails")
+from slfac.wire.errors import SettingsError
+
+if TYPE_CHECKING:
+    from slfac.device.energy.settings import Calibration
+
+_OPTIONS = ("sensor", "scope", "total", "all_rails", "calibration")
 _PLUG = ("plug", "plug_kind", "plug_channel")
 _METER = (
     *("serial_port", "serial_baud", "meter_file"),
@@ -26,6 +31,11 @@ def add_sensor_options(parser: argparse.ArgumentParser) -> None:
     add("--scope", choices=("soc", "module", "board", "wall"), help="what a meter measures")
     add("--total", type=_names, metavar="A,B", help="rails that add up to the whole")
     add("--all-rails", action="store_true", help="also read rails that the total does not need")
+    add(
+        "--calibration",
+        metavar="NAME|FILE",
+        help="profile whose gain and offset make the board's power of the sensor's",
+    )
     add = parser.add_argument_group("a plug with a meter").add_argument
     add("--plug", metavar="ADDRESS", help="http://HOST[:PORT] of a Shelly or Tasmota plug")
     add("--plug-kind", choices=("auto", "shelly", "tasmota"), help="its firmware (auto)")
@@ -52,9 +62,45 @@ def take_sensor_options(values: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         Them alone, as fields of :class:`slfac.device.energy.SensorSettings`.
+
+    Raises:
+        SettingsError: There is no such profile as ``--calibration`` names, something is wrong
+            with it, or it calibrates no sensor.
     """
     names = (*_OPTIONS, *_PLUG, *_METER, *_I2C)
-    return {name: values.pop(name) for name in names if name in values}
+    taken = {name: values.pop(name) for name in names if name in values}
+    if "calibration" in taken:
+        taken["calibration"] = _calibrations(taken["calibration"])
+    return taken
+
+
+def _calibrations(name_or_path: str) -> tuple[Calibration, ...]:
+    """The gains and offsets of a profile's sensors; the device itself reads no profiles."""
+    from slfac.device.energy.settings import Calibration
+    from slfac.hw_profiles import load_profile, profile_names
+
+    profile = load_profile(name_or_path)
+    # What slfac brings was fitted on somebody's board, never on this one.
+    other = " on another board" if name_or_path in profile_names() else ""
+    found = tuple(
+        Calibration(
+            driver=sensor.driver,
+            scope=sensor.scope,
+            gain=sensor.gain.value,
+            offset_w=sensor.offset_w.value,
+            source=f"{name_or_path}{other} ({sensor.gain.source})",
+            total=sensor.total,
+            gain_scope=sensor.gain_scope,
+        )
+        for sensor in profile.sensors
+        if sensor.gain is not None and sensor.offset_w is not None and sensor.scope != "unknown"
+    )
+    if not found:
+        raise SettingsError(
+            f"--calibration is {name_or_path!r}: that profile has no sensor with gain and offset_w",
+            "`slfac profile calibrate gain` writes them (docs/calibration.md)",
+        )
+    return found
 
 
 def _names(text: str) -> tuple[str, ...]:

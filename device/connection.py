@@ -184,6 +184,22 @@ class Connection:
             Disconnected: The connection broke.
             ProtocolError: What came is no message of this protocol version.
         """
+        frames = self.frames(timeout_s)
+        return (decode_header(frames[0]), frames[1]) if frames is not None else None
+
+    def frames(self, timeout_s: float) -> tuple[memoryview, memoryview] | None:
+        """Wait for one message, and do not read its header.
+
+        Args:
+            timeout_s: How long.
+
+        Returns:
+            Both frames, or None when none came.
+
+        Raises:
+            Disconnected: The connection broke.
+            ProtocolError: What came is no message of two frames.
+        """
         self._poller.poll(0 if self._broken else int(timeout_s * 1e3))
         # What came before the break may still lie in the socket: a refusal, say.
         self._notice_break()
@@ -197,7 +213,7 @@ class Connection:
             raise ProtocolError(f"a message of {len(frames)} frames came, 2 were expected")
         head, body = frames
         self._received.add(len(head), len(body), curve=self._keys is not None)
-        return decode_header(head.buffer), body.buffer
+        return head.buffer, body.buffer
 
     def close(self, linger_ms: int = 0) -> None:
         """Close the socket.

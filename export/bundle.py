@@ -13,7 +13,7 @@ import numpy as np
 from torch import nn
 
 import slfac
-from slfac.export.costs import Cut, describe_cuts
+from slfac.export.costs import Cut, describe_cuts, front_costs
 from slfac.export.cuts import find_cut, find_head_cut, halves, legal_cuts, thirds
 from slfac.export.freeze import freeze
 from slfac.export.graph import ModelGraph, output_node, trace_model
@@ -25,6 +25,7 @@ from slfac.export.trace import X, smashed_names
 from slfac.export.verify import Check, verify_bundle
 from slfac.export.verify_head import verify_head
 from slfac.wire.bundle import BACK_FILE, FRONT_FILE, Bundle, pack_state, write_bundle
+from slfac.wire.costs import COSTS_FILE, encode_costs
 from slfac.wire.errors import ExportError
 from slfac.wire.manifest import (
     HEAD_SCHEMA_VERSION,
@@ -67,6 +68,7 @@ def export_bundle(
     recompute: bool = False,
     preprocessing: Preprocessing | None = None,
     loss: Loss = "cross_entropy",
+    prove: bool = True,
     on_progress: Callable[[str], None] | None = None,
 ) -> ExportResult:
     """Cut a model, write its bundle, and prove it against torch.
@@ -101,10 +103,12 @@ def export_bundle(
         preprocessing: From stored values to the model's input; by default what 8-bit
             images want, a scale of 1/255.
         loss: ``cross_entropy``, ``bce_with_logits`` or ``mse``.
+        prove: Whether to compare the graphs with torch. A bundle that was not compared is good
+            for measuring its time, and for nothing else.
         on_progress: Called with a line of text before each stage.
 
     Returns:
-        The bundle and its checks.
+        The bundle and its checks; without a proof there are none.
 
     Raises:
         ExportError: The model, cut, shape or an argument cannot be used, an operator has
@@ -144,9 +148,12 @@ def export_bundle(
         **fields,
     )
     state = {} if parts.head is None else _numpy_state(parts.head)
+    place = find_cut(graph, cut)
+    costs = front_costs(graph, place, shape, recompute=recompute)
+    files[COSTS_FILE] = encode_costs(costs)
     files[FRONT_FILE] = pack_state({**state, **_numpy_state(parts.front)})
     files[BACK_FILE] = pack_state(_numpy_state(parts.back))
-    checks = _prove(manifest, files, parts, say)
+    checks = _prove(manifest, files, parts, say) if prove else []
     say(f"writing {out}")
     return ExportResult(write_bundle(out, manifest, files), checks)
 

@@ -7,16 +7,21 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import torch
 from torch import fx, nn
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop
 
 from slfac.export.cuts import Place
 from slfac.export.graph import ModelGraph
+from slfac.export.traffic import Traffic
+from slfac.wire.costs import Costs, Layer, LayerKind
 
 # Of the run that counts; BatchNorm over a single pixel needs two.
 _BATCH = 2
+# What torch's own counter knows of accelerators only.
+_MORE_FLOPS = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop}
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class Cut:
         share: Both, as a share of the whole model's.
         residual_bytes: What torch holds between the two for one sample. The graphs of a
             bundle hold about as much.
+        costs: All of it, layer by layer.
     """
 
     name: str
@@ -42,6 +48,7 @@ class Cut:
     backward_flops: int
     share: float
     residual_bytes: int
+    costs: Costs
 
     @property
     def smashed_bytes(self) -> int:
@@ -62,17 +69,73 @@ def describe_cuts(
     Returns:
         One description each.
     """
+    counter = _count(graph, input_shape)
+    total = sum(counter.forward.values()) + sum(counter.backward.values())
+    return [_describe(graph, counter, place, total) for place in places]
+
+
+def front_costs(
+    graph: ModelGraph, place: Place, input_shape: tuple[int, ...], *, recompute: bool = False
+) -> Costs:
+    """Count what a front costs by one run of the whole model.
+
+    Args:
+        graph: The model; it is not changed. What of it is frozen has no gradient.
+        place: The cut.
+        input_shape: Shape of one sample.
+        recompute: Whether the backward pass runs the forward pass anew, so that nothing but the
+            front's input is held between the two.
+
+    Returns:
+        The costs.
+    """
+    costs = _costs(graph, _count(graph, input_shape), place)
+    if not recompute:
+        return costs
+    replace = msgspec.structs.replace
+    layers = tuple(
+        replace(
+            layer,
+            backward_flop=layer.backward_flop + layer.forward_flop,
+            backward_bytes=layer.backward_bytes + layer.forward_bytes,
+        )
+        for layer in costs.layers
+    )
+    return replace(costs, layers=layers, residual_bytes=4 * math.prod(input_shape))
+
+
+def _count(graph: ModelGraph, input_shape: tuple[int, ...]) -> _Counter:
     counter = _Counter(copy.deepcopy(graph.model).train(), graph.train)
     with torch.random.fork_rng(devices=[]), counter.hooks:
         counter.run(torch.zeros(_BATCH, *input_shape))
-    total = sum(counter.forward.values()) + sum(counter.backward.values())
-    return [_describe(counter, place, total) for place in places]
+    return counter
 
 
-def _describe(counter: _Counter, place: Place, total: int) -> Cut:
+def _costs(graph: ModelGraph, counter: _Counter, place: Place) -> Costs:
+    seen: set[nn.Parameter] = set()
+    layers = []
+    for node in graph.train.nodes:
+        if node.name not in place.front:
+            continue
+        weights = {p for p in counter.weights[node.name] if p.requires_grad} - seen
+        seen |= weights
+        layer = Layer(
+            name=graph.titles.get(node.name, node.name)[:256],
+            kind=counter.kinds[node.name],
+            forward_flop=counter.forward[node.name] // _BATCH,
+            backward_flop=counter.backward[node.name] // _BATCH,
+            forward_bytes=counter.read[node.name] // _BATCH,
+            backward_bytes=counter.read_back[node.name] // _BATCH,
+            weight_bytes=sum(p.numel() * p.element_size() for p in weights),
+        )
+        if layer.forward_bytes or layer.forward_flop or layer.weight_bytes:
+            layers.append(layer)
+    return Costs(layers=tuple(layers), residual_bytes=counter.residual_bytes(place))
+
+
+def _describe(graph: ModelGraph, counter: _Counter, place: Place, total: int) -> Cut:
     forward = sum(counter.forward[name] for name in place.front) // _BATCH
     backward = sum(counter.backward[name] for name in place.front) // _BATCH
-    saved = {key: size for name in place.front for key, size in counter.saved[name].items()}
     weights = {p: p.numel() for name in place.front for p in counter.weights[name]}
     return Cut(
         name=place.name,
@@ -81,7 +144,8 @@ def _describe(counter: _Counter, place: Place, total: int) -> Cut:
         forward_flops=forward,
         backward_flops=backward,
         share=(forward + backward) * _BATCH / total if total else 0.0,
-        residual_bytes=sum(saved.values()) // _BATCH,
+        residual_bytes=counter.residual_bytes(place),
+        costs=_costs(graph, counter, place),
     )
 
 
@@ -94,6 +158,11 @@ class _Counter(fx.Interpreter):
         backward: Name of a node -> operations of its gradients.
         saved: Name of a node -> storage that it saves for its gradients -> bytes.
         weights: Name of a node -> parameters that it uses.
+        kinds: Name of a node -> what it mostly does.
+        read: Name of a node -> bytes of activations that it reads and writes.
+        read_back: The same of its gradients. A gradient of a product reads and writes as much
+            as the product; any other reads the gradient and what was saved for it, and writes
+            one as large as its inputs.
     """
 
     def __init__(self, model: nn.Module, graph: fx.Graph) -> None:
@@ -105,6 +174,14 @@ class _Counter(fx.Interpreter):
         self.backward: dict[str, int] = {}
         self.saved: dict[str, dict[int, int]] = {}
         self.weights: dict[str, list[nn.Parameter]] = {}
+        self.kinds: dict[str, LayerKind] = {}
+        self.read: dict[str, int] = {}
+        self.read_back: dict[str, int] = {}
+
+    def residual_bytes(self, place: Place) -> int:
+        """What a front holds for its gradients, a sample."""
+        saved = {key: size for name in place.front for key, size in self.saved[name].items()}
+        return sum(saved.values()) // _BATCH
 
     def run_node(self, n: fx.Node) -> Any:
         """Run one node."""
@@ -113,13 +190,22 @@ class _Counter(fx.Interpreter):
         inputs = [self.env[node] for node in n.all_input_nodes]
         # A gradient of a product costs as much as the product: one for each factor.
         factors = sum(isinstance(value, torch.Tensor) and value.requires_grad for value in inputs)
-        with FlopCounterMode(display=False) as flops:
+        traffic = Traffic(self._owned)
+        with FlopCounterMode(display=False, custom_mapping=_MORE_FLOPS) as flops, traffic:
             value = super().run_node(n)
         self.weights[n.name] = self._weights(n, value)
-        if n.op == "call_module" and self.weights[n.name]:
+        trained = any(p.requires_grad for p in self.weights[n.name])
+        if n.op == "call_module" and trained:
             factors += 1
         self.forward[n.name] = flops.get_total_flops()
         self.backward[n.name] = flops.get_total_flops() * min(factors, 2)
+        self.kinds[n.name] = traffic.kind(flops.get_flop_counts().get("Global", {}))
+        self.read[n.name] = traffic.bytes
+        if self.forward[n.name]:
+            self.read_back[n.name] = traffic.bytes * min(factors, 2)
+        else:
+            saved = sum(self.saved[n.name].values())
+            self.read_back[n.name] = traffic.bytes + saved if factors and traffic.bytes else 0
         return value
 
     def _weights(self, n: fx.Node, value: Any) -> list[nn.Parameter]:

@@ -2,7 +2,7 @@
 
 from slfac.hw_profiles.check import Fault, profile_faults
 from slfac.hw_profiles.entries import Entry, profile_entries
-from slfac.hw_profiles.load import check_profile, load_profile, profile_names
+from slfac.hw_profiles.load import check_profile, load_profile, load_reference, profile_names
 from slfac.hw_profiles.schema import Power, Profile, Value
 from slfac.hw_profiles.units import unit_of
 from slfac.hw_profiles.write import write_profile
@@ -15,6 +15,7 @@ __all__ = [
     "Value",
     "check_profile",
     "load_profile",
+    "load_reference",
     "profile_entries",
     "profile_faults",
     "profile_names",

@@ -16,6 +16,7 @@ else:
     import tomli as tomllib
 
 _BOARDS: Final = Path(__file__).parent / "boards"
+_REFERENCE: Final = Path(__file__).parent / "reference"
 _MAX_BYTES: Final = 256 * 1024
 # A key of n parts costs a TOML parser n * n bytes and more, and a line holds whole keys.
 _MAX_DOTS: Final = 100
@@ -50,6 +51,16 @@ def load_profile(name_or_path: str | Path) -> Profile:
         field = first.field or "the profile"
         raise SettingsError(f"{path}: {field} {first.what}{more}", first.remedy)
     return decoded(document)
+
+
+def load_reference() -> Profile | None:
+    """Read the profile of the machine from which is carried over what a board's own lacks.
+
+    Returns:
+        The profile, which slfac's developers measured; None if there is none.
+    """
+    paths = sorted(_REFERENCE.glob("*.toml"))
+    return load_profile(paths[0]) if paths else None
 
 
 def check_profile(name_or_path: str | Path) -> list[Fault]:

@@ -42,7 +42,7 @@ def _twins(profile: Profile) -> Iterator[Broken]:
         before = f"mode.{mode.name}"
         lists |= {f"{before}.compute": mode.compute, f"{before}.phase": mode.phases}
         lists |= {f"{before}.codec": mode.codecs, f"{before}.front": mode.fronts}
-        lists |= {f"{before}.draw": mode.draws}
+        lists |= {f"{before}.draw": mode.draws, f"{before}.memory": mode.memories}
     for name, tables in lists.items():
         for label, count in Counter(table.label for table in tables).items():
             if count > 1:

@@ -93,26 +93,43 @@ class Compute(_Table, frozen=True):
 
 
 class PhaseCost(_Table, frozen=True):
-    """What a phase of a training step costs: ``t0 + max(FLOP / gflops, bytes / gbs)``.
+    """What a phase of a training step costs, fitted over fronts of which the costs are known.
+
+    Its time is ``t0_ms``, what layers cost and, for each speed, what there is to do over that
+    speed. A speed that is left out was too high to be told.
 
     Attributes:
         name: Which phase.
+        device: Where.
+        threads: With how many threads; None where not known.
         t0_ms: What it costs however little there is to do.
-        gflops: 10**9 operations a second.
-        gbs: 10**9 bytes a second.
+        layer_ms: What each layer with weights costs besides; in the phase ``update`` alone.
+        conv_gflops: 10**9 operations a second of convolutions, depthwise ones left out.
+        depthwise_gflops: The same of depthwise convolutions.
+        matmul_gflops: The same of products of matrices.
+        gbs: 10**9 bytes a second that are read and written; in the phase ``update``, of weights.
+        spread: What is predicted with these may be off by a factor of one and this, either way,
+            with 95 %: each front was left out once and predicted from the others.
         dynamic_w: Drawn above the idle power.
     """
 
     name: Phase
+    device: Device = "cpu"
+    threads: int | None = None
     t0_ms: Value | None = None
-    gflops: Value | None = None
+    layer_ms: Value | None = None
+    conv_gflops: Value | None = None
+    depthwise_gflops: Value | None = None
+    matmul_gflops: Value | None = None
     gbs: Value | None = None
+    spread: Value | None = None
     dynamic_w: Power | None = None
 
     @property
     def label(self) -> str:
         """Its name among its like."""
-        return self.name
+        threads = "" if self.threads is None else f"-{self.threads}"
+        return self.name + ("" if self.device == "cpu" else f"-{self.device}") + threads
 
 
 class CodecCost(_Table, frozen=True):
@@ -121,14 +138,21 @@ class CodecCost(_Table, frozen=True):
     Attributes:
         spec: The codec with its settings, as ``--codec`` takes it.
         threads: With how many threads; None where not known.
-        encode_mbs: 10**6 bytes of float32 a second that it encodes.
+        encode_t0_ms: What encoding costs however small the tensor is; left out for nothing.
+        decode_t0_ms: The same of decoding.
+        encode_mbs: 10**6 bytes of float32 a second that it encodes, beyond that.
         decode_mbs: The same, decoded.
+        spread: What is predicted with these may be off by a factor of one and this, either way,
+            with 95 %: each tensor was left out once and predicted from the others.
     """
 
     spec: str
     threads: int | None = None
+    encode_t0_ms: Value | None = None
+    decode_t0_ms: Value | None = None
     encode_mbs: Value | None = None
     decode_mbs: Value | None = None
+    spread: Value | None = None
 
     @property
     def label(self) -> str:
@@ -145,6 +169,8 @@ class FrontCost(_Table, frozen=True):
         device: Where it runs.
         batch: Samples in a batch.
         threads: With how many threads; None where not known.
+        costs: ``slfac.wire.costs.costs_id`` of what the front costs, which tells fronts apart
+            whatever their weights are; empty where not known.
         gflop: 10**9 operations of a batch's forward pass.
         forward_ms: Forward pass of a batch.
         backward_ms: Backward pass of a batch.
@@ -157,6 +183,7 @@ class FrontCost(_Table, frozen=True):
     device: Device
     batch: int
     threads: int | None = None
+    costs: str = ""
     gflop: Value | None = None
     forward_ms: Value | None = None
     backward_ms: Value | None = None
@@ -168,6 +195,33 @@ class FrontCost(_Table, frozen=True):
         """Its name among its like."""
         threads = "" if self.threads is None else f"-{self.threads}"
         return f"{self.model}-{self.cut}-{self.device}-{self.batch}{threads}"
+
+
+class MemoryCost(_Table, frozen=True):
+    """What a process holds at its peak that trains a front, fitted over fronts.
+
+    ``base_mib``, and the bytes of the front's trainable weights times ``per_weight``, and the bytes
+    that a batch holds between the two passes times ``per_residual``.
+
+    Attributes:
+        device: Where the front runs.
+        base_mib: Held for however small a front.
+        per_weight: Bytes held for a byte of weights: gradients, momentum and copies.
+        per_residual: Bytes held for a byte of residuals.
+        spread: What is predicted with these may be off by a factor of one and this, either way,
+            with 95 %: each front was left out once and predicted from the others.
+    """
+
+    device: Device = "cpu"
+    base_mib: Value | None = None
+    per_weight: Value | None = None
+    per_residual: Value | None = None
+    spread: Value | None = None
+
+    @property
+    def label(self) -> str:
+        """Its name among its like."""
+        return self.device
 
 
 class Draw(_Table, frozen=True):
@@ -203,6 +257,7 @@ class Mode(_Table, frozen=True):
         phases: Costs of phases.
         codecs: Speeds of codecs.
         fronts: Times of fronts.
+        memories: Memory of fronts.
         draws: Powers for the record.
     """
 
@@ -215,6 +270,7 @@ class Mode(_Table, frozen=True):
     phases: tuple[PhaseCost, ...] = msgspec.field(default=(), name="phase")
     codecs: tuple[CodecCost, ...] = msgspec.field(default=(), name="codec")
     fronts: tuple[FrontCost, ...] = msgspec.field(default=(), name="front")
+    memories: tuple[MemoryCost, ...] = msgspec.field(default=(), name="memory")
     draws: tuple[Draw, ...] = msgspec.field(default=(), name="draw")
 
     @property
@@ -232,11 +288,15 @@ class Link(_Table, frozen=True):
         up_mbits: 10**6 bits a second that the board sends.
         down_mbits: The same, received.
         rtt_ms: Round trip to the server.
-        send_w: Drawn above idle while it sends.
-        receive_w: Drawn above idle while it receives.
-        send_j_per_mb: Above idle, for 10**6 bytes sent.
-        receive_j_per_mb: Above idle, for 10**6 bytes received.
-        j_per_frame: Above idle, for a frame however small.
+        send_w: Drawn above idle while it sends as fast as it can; ``send_j_per_mb`` and
+            ``j_per_frame`` say the same energy in another way.
+        receive_w: The same of receiving.
+        send_j_per_mb: Above idle, for 10**6 bytes sent on TCP; without what their packets cost
+            where ``j_per_frame`` is known, else with it.
+        receive_j_per_mb: The same of bytes received.
+        j_per_frame: Above idle, for each network packet sent or received, however small. Packets
+            are those that bytes on TCP fill, 1448 each (``slfac.wire.meter.packets``);
+            acknowledgements are not counted.
     """
 
     name: str
@@ -268,6 +328,7 @@ class Sensor(_Table, frozen=True):
         step_w: Smallest difference that it can show.
         gain: What its power is multiplied with to get the board's; 1 is not assumed.
         offset_w: What is added then.
+        gain_scope: What the power is the power of once that is done.
     """
 
     driver: str
@@ -278,6 +339,7 @@ class Sensor(_Table, frozen=True):
     step_w: Value | None = None
     gain: Value | None = None
     offset_w: Value | None = None
+    gain_scope: Literal["board", "wall"] = "board"
 
     @property
     def label(self) -> str:

@@ -42,6 +42,9 @@ _SUFFIXES = {
     "_ms": Unit("ms", 3.6e6),
     "cores": Unit("", 4096, positive=True, whole=True),
     "gain": Unit("", 100, positive=True),
+    "spread": Unit("", 1000),
+    "per_weight": Unit("B/B", 1000),
+    "per_residual": Unit("B/B", 1000),
 }
 
 

@@ -15,11 +15,11 @@ import zmq
 
 from slfac.server.connection import Connection
 from slfac.server.events import EventQueue, Failed
-from slfac.server.gate import Gate
 from slfac.server.protocol import Protocol, RunFacts, refuse_connection
 from slfac.server.refusals import Refusals, cause_of_message
 from slfac.wire.errors import ProtocolError
 from slfac.wire.frame import decode_header
+from slfac.wire.gate import Gate
 from slfac.wire.keys import server_keys
 from slfac.wire.messages import Hello, Message, Ping, Probe, Request
 from slfac.wire.meter import Traffic

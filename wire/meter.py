@@ -7,6 +7,7 @@ takes 2 bytes of framing up to 255 bytes and 9 above. Without CURVE it is the fr
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,6 +17,9 @@ DEVICE_HANDSHAKE_BYTES: Final = 64 + 202 + 301
 SERVER_HANDSHAKE_BYTES: Final = 64 + 170 + 67
 # Without CURVE: greeting 64, READY with socket type and identity.
 NULL_HANDSHAKE_BYTES: Final = 64 + 43
+#: What one network packet of 1500 bytes (Ethernet's and Wi-Fi's MTU) takes of TCP's payload, with
+#: IPv4 and time stamps.
+PACKET_BYTES: Final = 1448
 PING_BYTES: Final = 2 + 7
 PONG_BYTES: Final = 2 + 5
 
@@ -29,6 +33,18 @@ def wire_bytes(frame_bytes: int, *, curve: bool = True) -> int:
     """
     body = frame_bytes + (CURVE_FRAME_BYTES if curve else 0)
     return body + (2 if body <= 255 else 9)
+
+
+def packets(tcp_bytes: int) -> int:
+    """Network packets that bytes fill which are handed to TCP at once.
+
+    A profile's ``j_per_frame`` is the energy of one such packet. The acknowledgements that come
+    back are counted nowhere: what they cost belongs to the packets that they answer.
+
+    Args:
+        tcp_bytes: Such as :func:`wire_bytes` of both frames of a message.
+    """
+    return math.ceil(tcp_bytes / PACKET_BYTES)
 
 
 @dataclass

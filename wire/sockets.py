@@ -25,7 +25,11 @@ RECEIVE_QUEUE: Final = 64
 
 
 def bind_server(
-    context: zmq.Context[zmq.Socket[bytes]], address: str, keys: KeyPair | None
+    context: zmq.Context[zmq.Socket[bytes]],
+    address: str,
+    keys: KeyPair | None,
+    *,
+    send_queue: int | None = None,
 ) -> zmq.Socket[bytes]:
     """Bind the server's ROUTER.
 
@@ -33,6 +37,7 @@ def bind_server(
         context: The process's context.
         address: ``tcp://HOST:PORT``; ``*`` for any free port.
         keys: The server's keys; None only for loopback.
+        send_queue: Messages to one device that may wait in the socket; None for libzmq's own.
 
     Returns:
         The socket; ``LAST_ENDPOINT`` tells its port.
@@ -46,6 +51,8 @@ def bind_server(
     socket.router_mandatory = True
     # A device has a window of payload under way: more of it waits in its own memory.
     socket.rcvhwm = RECEIVE_QUEUE
+    if send_queue is not None:
+        socket.sndhwm = send_queue
     if keys is not None:
         socket.curve_server = True
         socket.curve_publickey = keys.public

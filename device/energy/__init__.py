@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from slfac.device.energy.phasemeter import PhaseMeter
     from slfac.device.energy.results import Attribution
     from slfac.device.energy.sampler import Sampler
-    from slfac.device.energy.settings import SensorSettings, sensor_settings
+    from slfac.device.energy.settings import Calibration, SensorSettings, sensor_settings
     from slfac.device.energy.throttle import ThrottleWatch
 
 __all__ = [
     "Attribution",
+    "Calibration",
     "Conditions",
     "Host",
     "PhaseMeter",
@@ -40,6 +41,7 @@ __all__ = [
 
 _HOMES = {
     "Attribution": "results",
+    "Calibration": "settings",
     "Conditions": "conditions",
     "Host": "host",
     "PhaseMeter": "phasemeter",

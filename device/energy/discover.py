@@ -7,6 +7,12 @@ from typing import Final
 
 from slfac.device.energy.base import PassedOver, PowerSensor, Probe
 from slfac.device.energy.battery import probe_battery
+from slfac.device.energy.calibrated import (
+    CalibratedSensor,
+    calibrated,
+    mismatch,
+    plain_name,
+)
 from slfac.device.energy.combined import SumSensor
 from slfac.device.energy.generic import probe_generic
 from slfac.device.energy.host import Host
@@ -59,7 +65,7 @@ def find_sensors(host: Host, settings: SensorSettings) -> Probe:
     try:
         for driver in _DRIVERS:
             probe = driver(host, settings)
-            found.sensors += probe.sensors
+            found.sensors += [calibrated(s, settings.calibration) for s in probe.sensors]
             found.passed += probe.passed
     except BaseException:
         _close(found.sensors)
@@ -107,10 +113,38 @@ def choose_sensors(found: Probe, settings: SensorSettings) -> list[PowerSensor]:
         One, several that are added up, or none.
 
     Raises:
-        SettingsError: A name is not one of a sensor that there is, or several that are named
-            cannot be added up.
+        SettingsError: A name is not one of a sensor that there is, several that are named cannot
+            be added up, or a calibration is of another sensor.
         SensorError: A sensor that the settings name cannot be read.
     """
+    chosen = _choose(found, settings)
+    if settings.calibration:
+        _check_calibrated(chosen, settings)
+    return chosen
+
+
+def _check_calibrated(chosen: list[PowerSensor], settings: SensorSettings) -> None:
+    """Refuse to read a sensor as it is where a calibration was asked for."""
+    drivers = ", ".join(sorted({calibration.driver for calibration in settings.calibration}))
+    source = settings.calibration[0].source
+    if len(chosen) != 1:
+        read = f"{len(chosen)} sensors are added up" if chosen else "no sensor can be read"
+        raise SettingsError(
+            f"setting calibration is by {source}, but {read}",
+            f"it is of one sensor: --sensor {drivers}; `slfac profile sensors` lists what there is",
+        )
+    info = chosen[0].info
+    if not isinstance(chosen[0], CalibratedSensor):
+        whys = [mismatch(info, calibration) for calibration in settings.calibration]
+        alike = [c.driver == info.kind for c in settings.calibration]
+        why = whys[alike.index(True)] if True in alike else f"it is of {drivers}"
+        raise SettingsError(
+            f"setting calibration is by {source}: {why}, and {info.name} would be read",
+            "name the sensor that it is of with --sensor, or leave the calibration out",
+        )
+
+
+def _choose(found: Probe, settings: SensorSettings) -> list[PowerSensor]:
     if settings.sensor == "none":
         return []
     if settings.sensor != "auto":
@@ -143,7 +177,7 @@ def _best(found: Probe) -> list[PowerSensor]:
 
 def _named(found: Probe, settings: SensorSettings, name: str) -> PowerSensor:
     """The sensor of a name, or the only one of a kind."""
-    exact = [sensor for sensor in found.sensors if sensor.info.name == name]
+    exact = [s for s in found.sensors if name in (s.info.name, plain_name(s.info.name))]
     fitting = exact or [sensor for sensor in found.sensors if sensor.info.kind == name]
     if len(fitting) == 1:
         return fitting[0]

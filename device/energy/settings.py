@@ -21,6 +21,28 @@ Positive = Annotated[float, Meta(gt=0, le=1e6)]
 Label = Annotated[str, Meta(pattern=_LABEL)]
 
 
+class Calibration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What makes the board's power of a sensor's: ``gain * watts + offset_w``.
+
+    Attributes:
+        driver: The kind of sensor that it was fitted for.
+        scope: What that sensor measures by itself.
+        total: The rails whose sum it was fitted for; empty where that is not said.
+        gain: What its watts are multiplied with.
+        offset_w: What is added then.
+        gain_scope: What the result is the power of.
+        source: Where the two come from, for people.
+    """
+
+    driver: str
+    scope: Scope
+    gain: Annotated[float, Meta(gt=0, le=100)]
+    offset_w: Annotated[float, Meta(ge=-1000, le=1000)]
+    source: str
+    total: tuple[str, ...] = ()
+    gain_scope: Literal["board", "wall"] = "board"
+
+
 class SensorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be said about sensors; found out by looking where it is left out.
 
@@ -31,6 +53,7 @@ class SensorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         scope: What an inline meter or another sensor measures, where that cannot be known.
         total: Rails that add up to the whole, where a board has no rail for that.
         all_rails: Also read rails that the total does not need, and so more seldom.
+        calibration: Calibrations, of which the sensor must be one's; none to read it as it is.
         plug: A plug with a meter, ``http://HOST[:PORT]``.
         plug_kind: Its firmware, or ``auto`` to ask it.
         plug_channel: Which of its sockets, from 0.
@@ -51,6 +74,7 @@ class SensorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     scope: Scope | None = None
     total: Annotated[tuple[Label, ...], Meta(min_length=1, max_length=16)] | None = None
     all_rails: bool = False
+    calibration: tuple[Calibration, ...] = ()
     plug: str | None = None
     plug_kind: Literal["auto", "shelly", "tasmota"] = "auto"
     plug_channel: Annotated[int, Meta(ge=0, le=7)] = 0
@@ -97,6 +121,11 @@ def sensor_settings(**values: Any) -> SensorSettings:
         raise SettingsError(
             f"setting shunt_ohm is missing for i2c_chip {settings.i2c_chip!r}",
             "give the resistor that stands on the meter's board, such as 0.1 for R100",
+        )
+    if settings.calibration and settings.sensor == "none":
+        raise SettingsError(
+            "settings calibration and sensor 'none' do not go together",
+            "name the sensor that it is of",
         )
     if settings.serial_port is not None and settings.meter_file is not None:
         raise SettingsError(

@@ -16,7 +16,7 @@ from slfac.testbed.report.units import human_bytes, percent
 
 _MARKERS = "osD^vPX"
 # Grey for waiting, in which the device does nothing.
-_PHASE_COLOURS = {
+PHASE_COLOURS = {
     "load": 7,
     "forward": 0,
     "encode": 1,
@@ -133,7 +133,7 @@ def draw_phases(axes: Axes, run: RunReport, theme: Theme) -> None:
         width = np.array(
             [device.phase_ms.get(phase, 0.0) / max(device.steps, 1) for device in run.per_device]
         )
-        colour = theme.colour(_PHASE_COLOURS.get(phase, index))
+        colour = theme.colour(PHASE_COLOURS.get(phase, index))
         axes.barh(rows, width, 0.65, left, label=plain_label(phase, 20), color=colour)
         left += width
     axes.set_yticks(rows, [plain_label(device.name, 20) for device in run.per_device])

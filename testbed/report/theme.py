@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.transforms import ScaledTranslation
 
@@ -71,16 +73,20 @@ def dress(axes: Axes, theme: Theme, title: str) -> None:
         spine.set_color(theme.grid)
 
 
-def add_legend(axes: Axes, theme: Theme, columns: int) -> None:
+def add_legend(
+    axes: Axes, theme: Theme, columns: int, handles: Sequence[Artist] | None = None
+) -> None:
     """A legend below the axes, where it covers nothing.
 
     Args:
-        axes: Axes with labelled artists.
+        axes: Axes, with labelled artists if there are no handles.
         theme: Its colours.
         columns: Entries a row.
+        handles: What it names; None for the labelled artists.
     """
     below = ScaledTranslation(0, -_LEGEND_BELOW_IN, axes.figure.dpi_scale_trans)
     axes.legend(
+        **({} if handles is None else {"handles": handles}),
         loc="upper center",
         bbox_to_anchor=(0.5, 0),
         bbox_transform=axes.transAxes + below,

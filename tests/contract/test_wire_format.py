@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from msgspec import inspect
 
-from slfac.wire import manifest, messages, sockets
+from slfac.wire import costs, manifest, messages, sockets
 from slfac.wire.frame import (
     MAGIC,
     MAX_BODY_BYTES,
@@ -51,10 +51,11 @@ MANIFEST = [
     manifest.BackSpec,
     manifest.FileEntry,
 ]
+COSTS = [costs.Costs, costs.Layer]
 
 
 def number(value):
-    for power in (24, 31, 32, 63):
+    for power in (24, 31, 32, 53, 63):
         if value == 2**power:
             return f"2^{power}"
         if value == 2**power - 1:
@@ -134,7 +135,7 @@ def test_the_page_has_the_fields_of_each_struct_within(nested):
     assert [row[:3] for row in rows(nested.__name__)] == expected
 
 
-@pytest.mark.parametrize("part", MANIFEST, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("part", [*MANIFEST, *COSTS], ids=lambda cls: cls.__name__)
 def test_the_page_has_the_fields_of_the_manifest(part):
     expected = [[f"`{name}`", kind] for name, kind in fields(part)]
     assert [row[:2] for row in rows(part.__name__)] == expected
@@ -142,8 +143,8 @@ def test_the_page_has_the_fields_of_the_manifest(part):
 
 def test_the_page_has_no_table_of_anything_else():
     headings = re.findall(r"^### (\w+)", PAGE.partition("## Messages")[2], re.MULTILINE)
-    known = {cls.__name__ for cls in (*MESSAGES, *NESTED, *MANIFEST)}
-    assert set(headings) - known == {"Structs", "The"}
+    known = {cls.__name__ for cls in (*MESSAGES, *NESTED, *MANIFEST, *COSTS)}
+    assert set(headings) - known == {"Structs", "The", "What"}
     assert known <= set(headings)
 
 

@@ -13,12 +13,12 @@ import zmq
 
 from harness.offline import RUN, SESSION, kept_bundle, plan, request
 from slfac.server.events import Arrived, Left, Lost
-from slfac.server.gate import OTHERS, Gate
 from slfac.server.protocol import RunFacts
 from slfac.server.roster import Roster
 from slfac.server.service import Service
 from slfac.wire.errors import AddressError, KeyFileError
 from slfac.wire.frame import decode_header, encode_header
+from slfac.wire.gate import OTHERS, Gate
 from slfac.wire.keys import AllowList, device_keys, new_keys
 from slfac.wire.messages import Bye, Hello, Refusal, Reply, Summary, Timings, Welcome
 from slfac.wire.transfer import WINDOW_BYTES, cut_transfer

@@ -1,4 +1,4 @@
-"""Who may talk to the server: the allow-list, asked at the handshake and at every message."""
+"""Who may talk to a server: the allow-list, asked at the handshake and at every message."""
 
 from __future__ import annotations
 

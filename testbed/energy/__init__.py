@@ -1,0 +1,1 @@
+"""Shows what `slfac profile run` has measured: figures and one HTML page."""

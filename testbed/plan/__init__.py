@@ -1,0 +1,1 @@
+"""Tests predictions against measured times, and draws plans."""
