@@ -110,7 +110,11 @@ def add_parser(subparsers: Any) -> None:
     add("--batch-size", metavar="N,N", dest="batch_sizes", type=integers, help="samples (8,32)")
     add("--sweeps", type=int, metavar="N", help="how often everything is timed (5)")
     add("--bundles", type=Path, metavar="DIR", help="keep exported fronts there, and use them")
+    add("--times", type=Path, metavar="FILE", help="take the times of an earlier --json file")
     add("--json", type=Path, metavar="FILE", help="write all figures, and a page beside it")
+    add(
+        "--profile", type=Path, metavar="FILE", help="write this machine's profile for `slfac plan`"
+    )
     codec = add_command(
         actions,
         "codec",

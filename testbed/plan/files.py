@@ -12,7 +12,7 @@ from slfac.hw_profiles.predict import Prediction
 from slfac.testbed.collect import machine, versions
 from slfac.testbed.plan.plan import Candidate, Plan
 from slfac.testbed.plan.plot import plan_figure
-from slfac.testbed.plan.words import HEADER, explained, rows, sentences
+from slfac.testbed.plan.words import HEADER, explained, rows, sentences, subject
 from slfac.testbed.write import replace_file
 
 
@@ -143,7 +143,7 @@ def _six(number: float) -> float:
 
 
 def _page(plan: Plan, command: str, date: str) -> Iterator[str]:
-    yield f"# Plan for {plan.machine.profile.board.title}"
+    yield f"# Plan for {subject(plan)} on {plan.machine.profile.board.title}"
     yield ""
     for sentence in sentences(plan):
         yield f"- {_cell(sentence)}"

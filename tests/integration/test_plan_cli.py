@@ -67,7 +67,9 @@ def test_a_small_cnn_is_planned_from_end_to_end(board, tmp_path, capsys):
         assert row["run"]["joules"]["value"] == pytest.approx(
             3 * row["round"]["joules"]["value"], rel=1e-4
         )
-        assert row["step"]["ms"]["tier"] == "calibrated"
+        # What is encoded depends on data that are not the user's.
+        made_up = row["codec"].startswith("slfac")
+        assert row["step"]["ms"]["tier"] == ("spec" if made_up else "calibrated")
     times = [row["round"]["ms"]["value"] for row in found["candidates"]]
     assert times == sorted(times)
     explained = shown.partition("where each figure of a step is from")[2]
