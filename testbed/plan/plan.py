@@ -250,7 +250,7 @@ def _load(  # noqa: PLR0917 - all that a step's load is made of
     else:
         # This machine may be nothing like the server, and torch's optimiser comes on top.
         value = statistics.median(trial.back_ms) + payloads.codec_ms
-        said = "back half and codec, measured here on one thread; the server may be faster: --server-ms"
+        said = "back half and codec, measured here on one thread; or say --server-ms"
         ends = (value / _SERVER_SPREAD, value * _SERVER_SPREAD)
         server = between(value, *ends, "spec", said, SERVER)
     return Load(

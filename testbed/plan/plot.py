@@ -150,7 +150,8 @@ def _name_front(
         axes.annotate(
             plain_label(candidate.cut, 24),
             (candidate.round.bytes.value, scale * guess.value),
-            xytext=(7, 5 if number % 2 else -11),
+            xytext=(7, 5) if number % 2 else (-6, -11),
+            ha="left" if number % 2 else "right",
             textcoords="offset points",
             fontsize=7.5,
             color=theme.ink,
