@@ -26,7 +26,7 @@ def _attention_flop(
     query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...], *_: Any, **__: Any
 ) -> int:
     """Operations of attention, of shapes, as torch's own counter has them of accelerators alone."""
-    return int(sdpa_flop_count(query, key, value))
+    return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call]
 
 
 _MORE_FLOPS = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flop}
