@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from slfac.cli.image_build import add_build
 from slfac.cli.image_flash import add_flash, run_flash
 from slfac.cli.parsers import add_command
 
 _EPILOG = """\
 examples:
+  slfac image build --board rpi
   slfac image flash slfac-rpi.img.zst                 list the drives that can be written
   slfac image flash slfac-rpi.img.zst /dev/sdb
 """
@@ -28,4 +30,5 @@ def add_parser(subparsers: Any) -> None:
         run=run_flash,
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    add_build(actions)
     add_flash(actions)

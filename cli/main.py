@@ -36,6 +36,7 @@ examples:
   slfac device --server tcp://10.0.0.5:5555 --keys keys --data mnist
   slfac doctor --keys keys                say what is wrong with a machine, and what to do
   slfac profile sensors                   what measures this board's power, and what would
+  slfac profile run --out board.toml      let this board measure its own speed and power
   slfac profile show pi-4b                what is known about a board, and where it comes from
   slfac image flash slfac-rpi.img.zst     list the drives that an image can be written to
   slfac plan --model cnn --input 1x28x28 --classes 10 --board pi-4b --link wifi-20 --data 5000

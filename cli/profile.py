@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from slfac import __version__
 from slfac.cli.parsers import add_command, given
+from slfac.cli.profile_calibrate import add_profile_calibrate
 from slfac.cli.profile_files import add_profile_files
 from slfac.cli.profile_link import add_profile_link
 from slfac.cli.profile_run import add_profile_run
@@ -59,6 +60,7 @@ def add_parser(subparsers: Any) -> None:
     add_profile_run(actions)
     add_profile_files(actions)
     add_profile_link(actions)
+    add_profile_calibrate(actions)
 
 
 def _add_sensors(actions: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slfac.cli.parsers import add_command, given, integers
-from slfac.cli.profile_update import figure_fields, load_own_profile, with_entry
+from slfac.cli.profile_update import check_texts, figure_fields, load_own_profile, with_entry
 from slfac.cli.tables import aligned, print_line
 from slfac.wire.errors import SettingsError
 
@@ -163,6 +163,7 @@ def run_link(args: argparse.Namespace) -> int:
             f"--{'profile' if path else 'link'} is given alone",
             "give --profile FILE.toml and --link NAME to write it down, or neither",
         )
+    check_texts(values)
     if path is not None:
         load_own_profile(path)
     keys = take_peer_keys(values)

@@ -233,12 +233,12 @@ def _can_draw() -> bool:
 
 
 def _print_table(record: Record, notes: str) -> None:
-    from slfac.device.profiling.figures import INTERVALS, table
+    from slfac.device.profiling.figures import intervals, table
 
     rows = [("", "mean", "95 % interval", "runs"), *(row.cells for row in table(record))]
     for line in aligned(rows):
         print_line(line)
-    print_line(f"({INTERVALS})")
+    print_line(f"({intervals(record)})")
     for note in filter(None, notes.split("; ")):
         print_line(f"note: {note}")
 

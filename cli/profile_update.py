@@ -53,6 +53,24 @@ def load_own_profile(path: Path) -> Profile:
     return profile
 
 
+def check_texts(values: dict[str, Any]) -> None:
+    """Refuse a link's name or note that no profile may hold, before anything is measured.
+
+    Args:
+        values: What was given.
+
+    Raises:
+        SettingsError: ``link`` or ``note`` is empty, too long, or holds control characters.
+    """
+    for name in ("link", "note"):
+        text = values.get(name)
+        if text is not None and (plain_text(text) != text or not text.strip()):
+            raise SettingsError(
+                f"--{name} is {text[:60]!r}",
+                f"give 1 to {_MOST_TEXT} characters, none of which is a control character",
+            )
+
+
 def with_entry(profile: Profile, table: str, label: str, **fields: Any) -> Profile:
     """A profile with an entry changed, or added where there is none of that name.
 

@@ -64,7 +64,8 @@ class _Maker:
     def __init__(self, record: Record, costs: Sequence[Costs | None]) -> None:
         self._record = record
         self._costs = dict(enumerate(costs))
-        self._source = _plain(record.command)
+        # The whole command line stands in the provenance: some have dozens of bundles.
+        self._source = "slfac profile run"
         self._threads = int(record.settings.get("threads", "1"))
         self._fits = Fits(record, self._costs, self._source, self._threads)
 
@@ -93,7 +94,7 @@ class _Maker:
         return Provenance(
             origin="measured",
             date=record.date[:10],
-            command=self._source,
+            command=_plain(record.command),
             runs=int(record.settings["repetitions"]),
             throttled=any(known) if known else None,
             machine={name: _plain(text) for name, text in record.machine.items()},

@@ -13,3 +13,8 @@ def default_cache() -> Path:
 def default_journal() -> Path:
     """Where devices take down what they are: ``~/.cache/slfac/journal``."""
     return Path.home() / ".cache" / "slfac" / "journal"
+
+
+def image_cache() -> Path:
+    """Where bases of images are kept: ``~/.cache/slfac/image``."""
+    return Path.home() / ".cache" / "slfac" / "image"

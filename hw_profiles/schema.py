@@ -294,7 +294,8 @@ class Link(_Table, frozen=True):
         send_w: Drawn above idle while it sends as fast as it can; ``send_j_per_mb`` and
             ``j_per_frame`` say the same energy in another way.
         receive_w: The same of receiving.
-        send_j_per_mb: Above idle, for 10**6 bytes sent on TCP, beside what their frames cost.
+        send_j_per_mb: Above idle, for 10**6 bytes sent on TCP; without what their packets cost
+            where ``j_per_frame`` is known, else with it.
         receive_j_per_mb: The same of bytes received.
         j_per_frame: Above idle, for each network packet sent or received, however small. Packets
             are those that bytes on TCP fill, 1448 each (``slfac.wire.meter.packets``);

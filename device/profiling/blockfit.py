@@ -10,8 +10,9 @@ import numpy as np
 LEVEL: Final = 0.95
 _REPLICATES: Final = 2000
 # Beyond this ratio of singular values, what the smaller ones say is rounding and luck.
-_WORST_CONDITION: Final = 1e3
+_WORST_CONDITION: Final = 1e4
 _LEAST: Final = 1e-300
+_RIDGE: Final = 1e-12
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def fit_blocks(
     leverage = np.einsum("bp,pq,bq->b", x, fitted.inverse, x)
     shifted = fitted.left / np.maximum(1 - leverage, 1e-9)
     error = np.sqrt(np.sum((x @ fitted.inverse @ weights.T * shifted[:, None]) ** 2, axis=0))
-    half = _studentised(x, values, kinds, weights, seed) * error
+    half = _studentised(x, values, kinds, weights, seed) * np.maximum(error, _LEAST)
     condition = float(singular[0] / max(singular[-1], _LEAST))
     return BlockFit(
         np.where(known, value, np.nan), np.where(known, half, np.inf), fitted.left, condition
@@ -104,8 +105,14 @@ def _studentised(
         own = kinds == kind
         count = int(own.sum())
         drawn[:, own] = rng.multinomial(count, np.full(count, 1 / count), size=_REPLICATES)
+    # What is left of fewer blocks than that says nothing of the noise.
+    drawn = drawn[np.count_nonzero(drawn, axis=1) >= x.shape[1] + 2]
+    if not len(drawn):
+        return np.full(len(weights), np.inf)
     grams = np.einsum("rb,bp,bq->rpq", drawn, x, x, optimize=True)
-    inverses = np.linalg.inv(grams)
+    # Draws that tell a direction not at all would have no inverse.
+    ridge = _RIDGE * np.trace(x.T @ x) * np.eye(x.shape[1])
+    inverses = np.linalg.inv(grams + ridge)
     moments = drawn @ (x * values[:, None])
     fits = np.einsum("rpq,rq->rp", inverses, moments)
     left = values - fits @ x.T
@@ -115,5 +122,7 @@ def _studentised(
     count, size = x.shape
     errors *= np.sqrt(count / max(count - size, 1))
     truth = weights @ _Fitted.of(x, values).coefficients
-    off = np.abs(fits @ weights.T - truth) / np.maximum(errors, _LEAST)
+    # Draws of a few blocks a kind, around their own mean, scatter less than such blocks do.
+    few = np.sqrt(count / max(count - len(np.unique(kinds)), 1))
+    off = few * np.abs(fits @ weights.T - truth) / np.maximum(errors, _LEAST)
     return np.asarray(np.quantile(off, LEVEL, axis=0))

@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from slfac.device.profiling.record import LinkFacts, Record, Repetition, Section
 from slfac.device.profiling.spread import Figure, student
 
-#: How intervals came about, for people.
-INTERVALS = "mean and 95 % interval over repetitions, after Student; throttled ones are left out"
-
 
 @dataclass(frozen=True)
 class Row:
@@ -36,23 +33,30 @@ class Row:
         interval = ""
         if self.figure.low is not None and self.figure.high is not None:
             interval = f"{digits(self.figure.low)} to {digits(self.figure.high)}"
-        return (
-            self.what,
-            f"{digits(self.figure.value)} {self.unit}",
-            interval,
-            str(self.figure.runs),
-        )
+        runs = str(self.figure.runs) if self.figure.runs else ""
+        return (self.what, f"{digits(self.figure.value)} {self.unit}", interval, runs)
 
 
-def digits(value: float) -> str:
-    """Three digits that count.
+def intervals(record: Record) -> str:
+    """How intervals came about, for people.
+
+    Args:
+        record: The measurement.
+    """
+    joules = "; of millijoules, over steps, by a bootstrap" if record.sensor else ""
+    return f"mean and 95 % interval over runs, after Student{joules}"
+
+
+def digits(value: float, count: int = 4) -> str:
+    """A number for people.
 
     Args:
         value: The number.
+        count: How many digits count.
     """
-    if abs(value) >= 100:
+    if abs(value) >= 10 ** (count - 1):
         return f"{value:.0f}"
-    return f"{value:.3g}" if abs(value) >= 1e-3 or not value else f"{value:.2e}"
+    return f"{value:.{count}g}" if abs(value) >= 1e-3 or not value else f"{value:.{count - 1}e}"
 
 
 def counted(section: Section) -> list[Repetition]:
@@ -212,10 +216,11 @@ def _phases(section: Section) -> Iterator[Row]:
             continue
         joules = drawn[name].joules_per_step
         if joules is None:
-            yield Row(f"{label}, drawn", None, "J", drawn[name].unresolved)
+            yield Row(f"{label}, drawn", None, "mJ", drawn[name].unresolved)
         else:
-            found = Figure(joules.value, joules.low, joules.high, len(counted(section)))
-            yield Row(f"{label}, drawn", found, "J")
+            # Its interval is over steps, not over repetitions.
+            found = Figure(1e3 * joules.value, 1e3 * joules.low, 1e3 * joules.high, 0)
+            yield Row(f"{label}, drawn", found, "mJ")
 
 
 def _link(link: LinkFacts) -> Iterator[Row]:

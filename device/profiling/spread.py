@@ -20,7 +20,7 @@ class Figure:
         value: The mean.
         low: Lower end of its 95 % interval; None of a single repetition.
         high: Its upper end.
-        runs: How many repetitions.
+        runs: How many repetitions; 0 where the interval is not over repetitions.
     """
 
     value: float

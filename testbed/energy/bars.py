@@ -134,14 +134,14 @@ def _draw(axes: Axes, bar: Bar, row: float, theme: Theme, longest: float) -> Non
     # A step is all of its phases, and has the colour of none.
     colour = theme.colour(PHASE_COLOURS[bar.phase]) if bar.phase in PHASE_COLOURS else theme.ink
     axes.barh(row, figure.value, 0.72, color=colour, alpha=0.85)
-    said = digits(figure.value)
+    said = digits(figure.value, 3)
     if figure.low is not None and figure.high is not None:
         low, high = max(figure.low, 0.0), figure.high
         sides = np.array([[figure.value - low], [high - figure.value]])
         axes.errorbar(
             figure.value, row, xerr=sides, color=theme.ink, capsize=2.5, elinewidth=1.1, fmt="none"
         )
-        said += f"  [{digits(figure.low)}, {digits(figure.high)}]"
+        said += f"  [{digits(figure.low, 3)}, {digits(figure.high, 3)}]"
     axes.text(_end(figure) + 0.015 * longest, row, said, va="center", fontsize=8, color=theme.ink)
 
 

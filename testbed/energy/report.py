@@ -8,9 +8,9 @@ from pathlib import Path
 from slfac.device.energy.conditions import Conditions
 from slfac.device.energy.phases import OTHER
 from slfac.device.profiling.figures import (
-    INTERVALS,
     digits,
     idle_w,
+    intervals,
     of_kind,
     per_second,
     phase_ms,
@@ -76,7 +76,7 @@ def energy_page(record: Record) -> str:
             *(page.figures([image]) for image in drawn),
             page.heading("All figures"),
             page.table(["", "mean", "95 % interval", "runs"], (row.cells for row in table(record))),
-            page.note(f"{INTERVALS[0].upper()}{INTERVALS[1:]}."),
+            page.note(f"{intervals(record)}."),
             *([page.note(_ENERGY)] if record.sensor else []),
             *_left_out(record),
             *_fronts(record),
@@ -92,22 +92,22 @@ def _tiles(record: Record) -> Iterator[tuple[str, str]]:
     if record.sensor is None:
         yield "no sensor", "times only"
     elif idle := idle_w(record):
-        yield f"{digits(idle.value)} W", f"idle, {record.sensor.scope}"
+        yield f"{digits(idle.value, 3)} W", f"idle, {record.sensor.scope}"
     products = [s for s in of_kind(record, "gemm") if s.dtype == "fp32"]
     for section in products[-1:]:
         if speed := per_second(section, 1e9):
-            yield f"{digits(speed.value)} GFLOP/s", section.label
+            yield f"{digits(speed.value, 3)} GFLOP/s", section.label
     for section in of_kind(record, "copy"):
         if speed := per_second(section, 1e9):
-            yield f"{digits(speed.value)} GB/s", "memory copied"
+            yield f"{digits(speed.value, 3)} GB/s", "memory copied"
     for section in of_kind(record, "front")[:2]:
         name = record.fronts[section.front or 0].name
         phases = dict.fromkeys(phase for one in section.repetitions for phase in one.seconds)
         known = [figure for phase in phases if (figure := phase_ms(section, phase))]
         if known:
-            yield f"{digits(sum(f.value for f in known))} ms", f"a step of {name}"
+            yield f"{digits(sum(f.value for f in known), 3)} ms", f"a step of {name}"
         if section.step is not None and (joules := section.step.joules_per_step):
-            yield f"{digits(joules.value)} J", f"a step of {name}"
+            yield f"{digits(1e3 * joules.value, 3)} mJ", f"a step of {name}"
 
 
 def _left_out(record: Record) -> list[str]:

@@ -60,7 +60,7 @@ def test_the_wheel_says_who_it_is(wheel):
     assert "Requires-Python: >=3.10" in metadata
     for extra in (
         *("device", "images", "discovery", "server", "tensorboard"),
-        *("export", "testbed", "all"),
+        *("export", "report", "testbed", "all"),
     ):
         assert f"Provides-Extra: {extra}\n" in metadata
     # Nothing is installed without an extra.

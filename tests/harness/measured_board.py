@@ -24,6 +24,44 @@ def interval(value, half):
     return Interval(value=value, low=value - half, high=value + half)
 
 
+SENSOR = SensorFacts(
+    name="jetson",
+    kind="jetson",
+    scope="module",
+    total=("VDD_IN",),
+    place="ina3221 1-0040",
+    note="",
+    counted=False,
+    reads=970,
+    failures=2,
+    error="EIO",
+    lost_s=None,
+    cpu_s=0.4,
+)
+FRONT = FrontFacts(
+    name="cut1",
+    bundle="0123456789abcdef",
+    model="cnn",
+    cut="pool1",
+    input_shape=(1, 28, 28),
+    smashed_shapes=((16, 14, 14),),
+    parameters=160,
+    batch=32,
+    data="seeded noise",
+    peak_bytes=(90 << 20, 91 << 20, 90 << 20, 90 << 20, 91 << 20),
+)
+LINK = LinkFacts(
+    name="wifi",
+    peer="tcp://10.0.0.5:5566",
+    interface="wlan0",
+    runs=5,
+    note="",
+    up_mbits=interval(42.0, 3.0),
+    down_mbits=interval(51.0, 2.0),
+    rtt_ms=interval(3.1, 0.4),
+)
+
+
 def conditions(**changes):
     values = {
         "temperatures_c": {"cpu-thermal": 48.2},
@@ -154,37 +192,9 @@ def record(sensor=True, **changes):
         },
         "before": conditions(),
         "after": conditions(temperatures_c={"cpu-thermal": 61.0}),
-        "sensor": SensorFacts(
-            name="jetson",
-            kind="jetson",
-            scope="module",
-            total=("VDD_IN",),
-            place="ina3221 1-0040",
-            note="",
-            counted=False,
-            reads=970,
-            failures=2,
-            error="EIO",
-            lost_s=None,
-            cpu_s=0.4,
-        )
-        if sensor
-        else None,
+        "sensor": SENSOR if sensor else None,
         "notes": ("batches were seeded noise",) if sensor else ("no sensor: times only",),
-        "fronts": (
-            FrontFacts(
-                name="cut1",
-                bundle="0123456789abcdef",
-                model="cnn",
-                cut="pool1",
-                input_shape=(1, 28, 28),
-                smashed_shapes=((16, 14, 14),),
-                parameters=160,
-                batch=32,
-                data="seeded noise",
-                peak_bytes=(90 << 20, 91 << 20, 90 << 20, 90 << 20, 91 << 20),
-            ),
-        ),
+        "fronts": (FRONT,),
         "sections": sections(sensor),
         "readings": Readings(
             t_s=t,
@@ -193,15 +203,6 @@ def record(sensor=True, **changes):
         )
         if sensor
         else Readings(),
-        "link": LinkFacts(
-            name="wifi",
-            peer="tcp://10.0.0.5:5566",
-            interface="wlan0",
-            runs=5,
-            note="",
-            up_mbits=interval(42.0, 3.0),
-            down_mbits=interval(51.0, 2.0),
-            rtt_ms=interval(3.1, 0.4),
-        ),
+        "link": LINK,
     }
     return Record(**{**values, **changes})

@@ -1,6 +1,12 @@
 """What sending and receiving costs: blocks of traffic, held against what a power sensor saw."""
 
-from slfac.device.profiling.radio.blocks import BlockKind, BlockPlan, BlockRun, run_blocks
+from slfac.device.profiling.radio.blocks import (
+    BlockKind,
+    BlockPlan,
+    BlockRun,
+    Reconnecting,
+    run_blocks,
+)
 from slfac.device.profiling.radio.fit import LeftOut, RadioCost, Told, fit_radio
 
 __all__ = [
@@ -9,6 +15,7 @@ __all__ = [
     "BlockRun",
     "LeftOut",
     "RadioCost",
+    "Reconnecting",
     "Told",
     "fit_radio",
     "run_blocks",

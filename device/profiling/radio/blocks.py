@@ -47,7 +47,7 @@ class BlockKind:
 _SHAPES: Final = (
     (MAX_BODY_BYTES, 0.0),
     (_PACKET_BYTES, 0.005),
-    (_SMALL_BYTES, 0.005),
+    (_SMALL_BYTES, 0.002),
     (_SMALL_BYTES, 0.04),
 )
 KINDS: Final = tuple(

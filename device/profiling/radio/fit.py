@@ -75,7 +75,8 @@ class RadioCost:
     """What a link costs above idle.
 
     Attributes:
-        send_j_per_mb: For 10**6 bytes sent on TCP at full speed, beside what their frames cost.
+        send_j_per_mb: For 10**6 bytes sent on TCP at full speed; beside what their packets cost
+            where that is told, and with it where it is not.
         receive_j_per_mb: The same of bytes received.
         j_per_frame: For each network packet sent or received.
         send_w: Mean power while sending as fast as the link takes it.
@@ -139,22 +140,18 @@ def fit_radio(
     rows = np.array([block.row for block in blocks])
     watts = np.array([block.above_idle_w for block in blocks])
     kinds = np.array([block.kind for block in blocks])
-    speeds = [_full_speed(plan, rows, kinds, way) for way in _WAYS]
-    functions = np.array(
-        [
-            [1 / speeds[0] if speeds[0] else 0.0, 1.0, 0.0, 0.0],
-            [1 / speeds[1] if speeds[1] else 0.0, 0.0, 1.0, 0.0],
-            [0.0, 0.0, 0.0, 1.0],
-        ]
-    )
+    functions, fills = _functions(plan, rows, kinds)
     fit = fit_blocks(rows, watts, kinds, functions, seed=seed)
-    told = [_told(fit, i, _most(rows, watts, kinds, i + 1), len(blocks)) for i in range(3)]
-    for i, speed in enumerate(speeds):
-        if speed is None:
-            told[i] = Told(None, f"no block {_VERBS[i]} as fast as the link takes it")
+    scales = [_most(rows, watts, kinds, column) for column in (1, 2, 3, 1, 2)]
+    told = [_told(fit, i, scale, len(blocks)) for i, scale in enumerate(scales)]
+    apart = told[2].figure is not None
+    per_mb = told[:2] if apart else told[3:]
+    for i in (0, 1):
+        if not fills[i]:
+            per_mb[i] = Told(None, f"no block {_VERBS[i]} as fast as the link takes it")
     return RadioCost(
-        send_j_per_mb=told[0],
-        receive_j_per_mb=told[1],
+        send_j_per_mb=per_mb[0],
+        receive_j_per_mb=per_mb[1],
         j_per_frame=told[2],
         send_w=_drawn(plan, kinds, watts, "up"),
         receive_w=_drawn(plan, kinds, watts, "down"),
@@ -234,10 +231,27 @@ def _because(recording: Recording) -> str:
     return f" ({recording.error})" if recording.error else ""
 
 
-def _full_speed(plan: BlockPlan, rows: np.ndarray, kinds: np.ndarray, way: str) -> float | None:
-    """Megabytes a second that blocks carry which fill the link."""
-    own = _filling(plan, kinds, way)
-    return float(np.mean(rows[own, 1 + _WAYS.index(way)])) if own.any() else None
+def _functions(
+    plan: BlockPlan, rows: np.ndarray, kinds: np.ndarray
+) -> tuple[np.ndarray, tuple[bool, bool]]:
+    """A megabyte sent and received without their packets, a packet, and the first two with them.
+
+    Returns:
+        Weights of the coefficients in each, ``(5, 4)``, and whether there are blocks that fill the
+        link up and down.
+    """
+    functions = np.zeros((5, 4))
+    functions[2, 3] = 1.0
+    fills = [False, False]
+    for i, way in enumerate(_WAYS):
+        own = _filling(plan, kinds, way)
+        fills[i] = bool(own.any())
+        if fills[i]:
+            mean = rows[own].mean(axis=0)
+            # At full speed a megabyte keeps the radio awake for so long.
+            functions[i, [0, 1 + i]] = 1 / mean[1 + i], 1.0
+            functions[3 + i] = mean / mean[1 + i]
+    return functions, (fills[0], fills[1])
 
 
 def _filling(plan: BlockPlan, kinds: np.ndarray, way: str) -> np.ndarray:

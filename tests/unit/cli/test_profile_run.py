@@ -184,9 +184,10 @@ def test_every_figure_of_a_profile_is_measured_and_says_by_what(host, tmp_path):
     assert len(known) > 20
     assert {value.kind for value in known} == {"measured"}
     assert {value.date for value in known} == {"2026-11-23"}
-    assert all(value.source.startswith(record().command) for value in known)
+    assert all(value.source.startswith("slfac profile run: ") for value in known)
     assert all(value.runs for value in known)
     made = profile.provenance
+    assert made.command == record().command
     assert (made.origin, made.runs, made.throttled) == ("measured", 5, False)
     assert made.note.startswith("batches were seeded noise; this profile cannot predict fronts")
 
@@ -342,6 +343,26 @@ def test_too_few_fronts_or_no_costs_give_no_fits_and_it_is_said(host):
         (mode,) = profile.modes
         assert {phase.t0_ms for phase in mode.phases} == {None}
         assert mode.memories == ()
-        assert (
-            f"and {len(set(filter(None, costs)) and {1})} were measured" in profile.provenance.note
-        )
+        assert f"and {different} were measured" in profile.provenance.note
+
+
+def test_the_largest_measurement_there_is_can_be_read_back(host, tmp_path):
+    count = 64
+    first, front, codec = record().fronts[0], sections()[5], sections()[6]
+    fronts = tuple(
+        msgspec.structs.replace(first, name=f"{'n' * 60}{n}", model="m" * 200, cut=f"c{n}")
+        for n in range(count)
+    )
+    many = [msgspec.structs.replace(front, front=n) for n in range(count)]
+    specs = [f"uniform:bits={n + 1}" for n in range(8)]
+    many += [
+        msgspec.structs.replace(codec, front=n, codec=spec, amount=1e4 * (n + 1))
+        for n in range(count)
+        for spec in specs
+    ]
+    changed = record(fronts=fronts, sections=tuple(many), command="slfac " + "--bundle x " * 300)
+    write_profile(
+        profile_of(changed, host, [costs_of(n + 1) for n in range(count)]), tmp_path / "b.toml"
+    )
+    (mode,) = load_profile(tmp_path / "b.toml").modes
+    assert (len(mode.fronts), len(mode.codecs)) == (count, 8)

@@ -1,13 +1,18 @@
 """What is measured of a board whose true times and joules are known."""
 
+import dataclasses
+
 import msgspec
 import numpy as np
 import pytest
 
 from harness.drawing import IDLE_W, Drawing
+from slfac.device.energy.phases import Timeline, no_spans
+from slfac.device.energy.trace import PowerTrace
 from slfac.device.profiling.figures import counted, phase_ms, watts
 from slfac.device.profiling.idle import measure_idle
 from slfac.device.profiling.record import Section
+from slfac.device.profiling.recorder import Seen
 
 pytestmark = pytest.mark.device
 
@@ -193,3 +198,36 @@ def test_a_step_that_fails_is_not_hidden(drawing):
 def test_a_section_is_written_and_read_again(drawing):
     _, section = measured(drawing)
     assert msgspec.json.decode(msgspec.json.encode(section), type=Section) == section
+
+
+def seen(t, watts, *, counted=False):
+    """A section in which nothing was stamped."""
+    t = np.array(t, dtype=float)
+    trace = PowerTrace(t, np.full(len(t), 0.1), np.array(watts, dtype=float), counted)
+    timeline = Timeline(spans={}, steps=no_spans(), begin_s=0.0, end_s=10.0)
+    return Seen(timeline, trace, None, 0.0, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("t", "watts", "expected"),
+    [
+        (np.arange(0.5, 10, 0.5), [4.0] * 19, 4.0),
+        # Windows that reach over the edges say something of the neighbours.
+        ([0.05, *np.arange(1.0, 10, 1.0), 10.01], [90.0, *[4.0] * 9, 90.0], 4.0),
+        ([2.0, 4.0, 6.0, 8.0], [4.0] * 4, None),
+        # Lost after a quarter.
+        (np.arange(0.2, 2.5, 0.1), [4.0] * 23, None),
+        (np.arange(1.0, 10, 1.0), [4.0] * 8 + [np.nan], 4.0),
+        ([], [], None),
+    ],
+)
+def test_watts_need_readings_all_over_the_time(t, watts, expected):
+    assert seen(t, watts).watts(0.0, 10.0) == expected
+
+
+def test_what_a_counter_gained_is_weighed_by_its_windows():
+    found = seen([2.0, 4.0, 6.0, 8.0, 9.0], [1.0, 1.0, 1.0, 1.0, 11.0], counted=True)
+    weighed = dataclasses.replace(
+        found.trace, window_s=np.array([1.0, 1.0, 1.0, 1.0, 1.0]) * [2, 2, 2, 2, 1]
+    )
+    assert dataclasses.replace(found, trace=weighed).watts(0.0, 10.0) == pytest.approx(19 / 9)

@@ -59,13 +59,13 @@ def page():
 def test_the_page_says_what_was_measured_on_what_and_how_sure_it_is(page):
     for said in (
         *("NVIDIA Jetson Orin Nano Developer Kit", "jetson (module): VDD_IN, ina3221 1-0040"),
-        *("matrix product fp32, 4 threads 20 GFLOP/s 19.6 to 20.4 5", "memory copied 10 GB/s"),
+        *("matrix product fp32, 4 threads 20 GFLOP/s 19.61 to 20.4 5", "memory copied 10 GB/s"),
         *("front cut1: forward 30 ms", "2.5 W idle, module", "100 ms a step of cut1"),
-        *("0.7 J a step of cut1", "front cut1: forward, drawn 0.195 J 0.194 to 0.196 5"),
+        *("700 mJ a step of cut1", "front cut1: forward, drawn 195 mJ 194.4 to 195.6"),
         *("update not resolved its interval is too wide", "3 readings before the first stamp"),
         *("48.2 before, 61.0 after, degrees C", "2 (MAXN_SUPER)", "batches were seeded noise"),
         *("slfac profile run --bundle cut1", "numpy 2.2.6", "link wifi: up 42 Mbit/s 39 to 45 5"),
-        "95 % interval over repetitions, after Student",
+        "95 % interval over runs, after Student",
     ):
         assert said in page.text, said
     assert page.tags.count("img") == len(panels(record())) == 6
@@ -127,10 +127,24 @@ def test_every_panel_is_drawn(theme):
 
 def test_power_is_drawn_over_what_ran():
     (power,) = [panel for panel in panels(record()) if panel.name == "Power over time"]
-    still = record(readings=Readings(t_s=(1.0, 40.0), window_s=(0.1, 0.1), watts=(2.5, 2.5)))
-    (flat,) = [panel for panel in panels(still) if panel.name == "Power over time"]
-    differs = np.any(pixels(panel_image(power, LIGHT)) != pixels(panel_image(flat, LIGHT)), axis=2)
+    said = record().readings
+    # The same watts, the least first: axes and bands are the same.
+    sorted_ = msgspec.structs.replace(said, watts=tuple(sorted(said.watts)))
+    (rising,) = [p for p in panels(record(readings=sorted_)) if p.name == "Power over time"]
+    images = [pixels(panel_image(panel, LIGHT)) for panel in (power, rising)]
+    differs = np.any(images[0] != images[1], axis=2)
     assert differs.mean() > 0.01
+
+
+def test_readings_of_single_steps_are_drawn_as_long_as_they_average():
+    said = record().readings
+    longer = msgspec.structs.replace(said, window_s=(0.04,) * len(said.t_s))
+    images = []
+    for given in (record(), record(readings=longer)):
+        (zoom,) = [panel for panel in panels(given) if "some steps" in panel.name]
+        images.append(pixels(panel_image(zoom, LIGHT)))
+    # Lines of 40 ms instead of 10 ms, on an axis of half a second.
+    assert np.any(images[0] != images[1], axis=2).mean() > 5e-4
 
 
 @cache

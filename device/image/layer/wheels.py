@@ -1,0 +1,95 @@
+"""The wheels of a layer: those that the lock names, and slfac itself."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import slfac
+from slfac.device.image.needs import find_program
+from slfac.wire.errors import ImageError
+
+_LOCKS = Path(__file__).parent / "locks"
+#: Python of each layer, and the oldest C library of the systems that have it.
+ABIS = {
+    "cp310": ("3.10", "aarch64-manylinux_2_28"),
+    "cp311": ("3.11", "aarch64-manylinux_2_28"),
+    "cp312": ("3.12", "aarch64-manylinux_2_28"),
+    "cp313": ("3.13", "aarch64-manylinux_2_28"),
+}
+# Headers and tests that no program imports.
+_UNUSED = ("**/tests", "**/*.pyi", "**/include", "bin")
+
+
+def lock_file(abi: str) -> Path:
+    """The lock of a layer: each wheel with its version and hashes.
+
+    Args:
+        abi: Such as ``cp313``.
+
+    Raises:
+        ImageError: There is no such layer.
+    """
+    if abi not in ABIS:
+        raise ImageError(f"there is no layer for {abi!r}", f"choose one of {', '.join(ABIS)}")
+    return _LOCKS / f"{abi}.txt"
+
+
+def install_wheels(abi: str, target: Path, wheel: Path | None = None) -> None:
+    """Put the wheels of a layer into a folder.
+
+    Args:
+        abi: Such as ``cp313``.
+        target: The folder; made, and filled.
+        wheel: slfac's own; None to build it from the sources that are running, or to fetch this
+            release.
+
+    Raises:
+        ImageError: A wheel cannot be had, or is not what the lock says.
+    """
+    version, platform = ABIS[abi]
+    common = ("--target", str(target), "--python-version", version, "--python-platform", platform)
+    options = (*common, "--only-binary", ":all:", "--no-deps", "--link-mode", "copy")
+    _uv("pip", "install", *options, "--require-hashes", "-r", str(lock_file(abi)))
+    own = str(wheel) if wheel is not None else _own(target.with_name(f"{target.name}-wheel"))
+    _uv("pip", "install", *options, own)
+    for pattern in _UNUSED:
+        for found in target.glob(pattern):
+            if found.is_dir():
+                shutil.rmtree(found)
+            else:
+                found.unlink(missing_ok=True)
+    # They say when and from where a wheel came, and list files that are gone again.
+    for told in target.glob("*.dist-info/*"):
+        if told.name in {"direct_url.json", "INSTALLER", "RECORD", "REQUESTED", "uv_cache.json"}:
+            told.unlink()
+
+
+def _own(folder: Path) -> str:
+    """Own wheel, or what to ask the package index for."""
+    sources = Path(slfac.__file__).resolve().parents[2]
+    if not (sources / "pyproject.toml").is_file():
+        return f"slfac=={slfac.__version__}"
+    _uv("build", "--wheel", "--out-dir", str(folder), str(sources))
+    (wheel,) = folder.glob("*.whl")
+    return str(wheel)
+
+
+def _uv(*arguments: str) -> None:
+    program = find_program("uv")
+    if program is None:
+        raise ImageError(
+            "uv is not installed, which fetches wheels for other machines", "pip install uv"
+        )
+    done = subprocess.run(  # noqa: S603 - a list of arguments, no shell
+        [program, "--quiet", "--no-progress", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        raise ImageError(
+            f"uv {arguments[0]} failed: {' '.join(lines)[-400:]}", "check the network, and the lock"
+        )

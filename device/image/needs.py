@@ -1,0 +1,67 @@
+"""What a machine must have to build images, asked for once and all together."""
+
+from __future__ import annotations
+
+import getpass
+import shutil
+from pathlib import Path
+
+from slfac.wire.errors import ImageError
+
+# Program -> Debian's package of it.
+_PROGRAMS = {
+    "mmdebstrap": "mmdebstrap",
+    "depmod": "kmod",
+    "mke2fs": "e2fsprogs",
+    "debugfs": "e2fsprogs",
+    "mkfs.vfat": "dosfstools",
+    "mcopy": "mtools",
+    "newuidmap": "uidmap",
+    "tar": "tar",
+    "uv": "",
+}
+_BINFMT = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
+_SUBUID = Path("/etc/subuid")
+SYSTEM_PATHS = "/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def find_program(name: str) -> str | None:
+    """Where a program is, also of those that ordinary users do not have on their path."""
+    return shutil.which(name) or shutil.which(name, path=SYSTEM_PATHS)
+
+
+def require_tools(root: Path = Path("/")) -> None:
+    """Refuse to begin what could not be finished.
+
+    Args:
+        root: Where this machine's files are.
+
+    Raises:
+        ImageError: Something is missing; the line says how to get all of it.
+    """
+    missing = [name for name in _PROGRAMS if find_program(name) is None]
+    packages = sorted({_PROGRAMS[name] for name in missing if _PROGRAMS[name]})
+    remedies = [f"sudo apt install {' '.join(packages)}"] if packages else []
+    if "uv" in missing:
+        remedies.append("pip install uv")
+    if not (root / _BINFMT.relative_to("/")).exists():
+        missing.append("a way to run programs for arm64")
+        remedies.append("sudo apt install qemu-user-static binfmt-support")
+    user = getpass.getuser()
+    if not _has_range(root / _SUBUID.relative_to("/"), user):
+        missing.append(f"user numbers for {user}")
+        remedies.append(
+            f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
+        )
+    if missing:
+        raise ImageError(
+            f"this machine lacks what builds images: {', '.join(missing)}", "; ".join(remedies)
+        )
+
+
+def _has_range(path: Path, user: str) -> bool:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return False
+    return any(line.split(":")[0] == user for line in lines)
