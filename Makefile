@@ -36,11 +36,11 @@ demo: .venv/.installed
 
 test: test-main test-others
 
-test-main: .venv/.dev
+test-main: .venv/.dev .venv/.tools
 	$(BIN)/python -m pytest $(PYTEST)
 
 # The wheel, not the tree: what a board would install, on each Python a board may have.
-test-others: .venv/.dev
+test-others: .venv/.dev .venv/.tools
 	rm -rf dist && $(BIN)/python -m build --wheel --outdir dist . >/dev/null
 	@for version in $(OTHER_PYTHONS); do \
 		for python in python$$version $$HOME/.pyenv/versions/$$version.*/bin/python; do \
@@ -176,6 +176,15 @@ install: .venv/.dev
 
 .venv/.dev: .venv/.installed
 	$(BIN)/python -m $(PIP_INSTALL) --group dev
+	@touch $@
+
+# mtools, for tests of images: the system's, or else unpacked below .venv, which needs no root
+# where apt knows its packages.
+.venv/.tools: .venv/.installed
+	@command -v mcopy >/dev/null || { mkdir -p .venv/tools && cd .venv/tools \
+		&& { apt-get download -qq mtools || { apt-get update -qq && apt-get download -qq mtools; }; } \
+		&& dpkg -x mtools_*.deb . ; } || { echo "tests of images need mtools: sudo apt install mtools"; \
+		exit 1; }
 	@touch $@
 
 clean:

@@ -6,13 +6,19 @@ from typing import Any
 
 from slfac.cli.image_build import add_build
 from slfac.cli.image_flash import add_flash, run_flash
+from slfac.cli.image_inject import add_inject
+from slfac.cli.image_verify import add_verify
 from slfac.cli.parsers import add_command
 
 _EPILOG = """\
 examples:
   slfac image build --board rpi
-  slfac image flash slfac-rpi.img.zst                 list the drives that can be written
+  slfac image verify images/slfac-rpi-0.1.0.img.zst
+  slfac image flash slfac-rpi.img.zst
   slfac image flash slfac-rpi.img.zst /dev/sdb
+  slfac image inject /dev/sdb --hostname pi-1 --discover --server-key keys/server.key --data mnist
+
+Without a drive, flash lists those that can be written.
 """
 
 
@@ -32,3 +38,5 @@ def add_parser(subparsers: Any) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     add_build(actions)
     add_flash(actions)
+    add_inject(actions)
+    add_verify(actions)

@@ -57,6 +57,7 @@ class Caller:
         sent: Counts what is sent.
         received: Counts what is received.
         wake: A descriptor that ends a wait of the connections while it is readable.
+        on_alive: Called again and again while they wait.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Caller:
         sent: Meter,
         received: Meter,
         wake: int,
+        on_alive: Callable[[], None] | None = None,
     ) -> None:
         self._context = context
         self._where = Whereabouts(where)
@@ -79,6 +81,7 @@ class Caller:
         self._sent = sent
         self._received = received
         self._wake = wake
+        self._on_alive = on_alive
         self._said_s = 0.0
 
     @property
@@ -138,6 +141,7 @@ class Caller:
             sent=self._sent,
             received=self._received,
             wake=self._wake,
+            on_alive=self._on_alive,
         )
         try:
             connection.open(

@@ -23,6 +23,10 @@ _HANGUPS_TO_BLAME_THE_KEY = 3
 _FAILED = (zmq.Event.HANDSHAKE_FAILED_NO_DETAIL, zmq.Event.HANDSHAKE_FAILED_PROTOCOL)
 
 
+def _nobody() -> None:
+    """Called while a connection waits, where nobody wants to know."""
+
+
 class Disconnected(Exception):  # noqa: N818 - a condition that the link handles, not an error
     """The connection broke; a fresh one may succeed."""
 
@@ -68,6 +72,7 @@ class Connection:
         sent: Counts what is sent.
         received: Counts what is received.
         wake: A descriptor that ends a wait in :meth:`receive` while it is readable.
+        on_alive: Called whenever it has waited for a while.
 
     Attributes:
         address: As given.
@@ -82,11 +87,13 @@ class Connection:
         sent: Meter,
         received: Meter,
         wake: int | None = None,
+        on_alive: Callable[[], None] | None = None,
     ) -> None:
         self.address = address
         self._keys = keys
         self._sent = sent
         self._received = received
+        self._on_alive = on_alive or _nobody
         self._broken = False
         self._socket = connect_device(context, address, keys)
         self._monitor = self._socket.get_monitor_socket()
@@ -124,6 +131,7 @@ class Connection:
         status_s = time.monotonic() + _SLOW_S / 2
         connected, hangups = False, 0
         while True:
+            self._on_alive()
             event = self._next_event(min(0.25, max(leave_s - time.monotonic(), 0.0)))
             if event == zmq.Event.HANDSHAKE_SUCCEEDED:
                 return
@@ -201,6 +209,7 @@ class Connection:
             ProtocolError: What came is no message of two frames.
         """
         self._poller.poll(0 if self._broken else int(timeout_s * 1e3))
+        self._on_alive()
         # What came before the break may still lie in the socket: a refusal, say.
         self._notice_break()
         try:

@@ -106,17 +106,24 @@ class Discovered:
     Args:
         keys: The device's keys; None on loopback without keys.
         on_status: Told what it is waiting for, and what was found.
+        on_alive: Called each time that it looks.
 
     Attributes:
         text: What to call that place, for people.
         at_most_s: How long to try an address before the server is looked for again.
     """
 
-    def __init__(self, keys: DeviceKeys | None, on_status: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        keys: DeviceKeys | None,
+        on_status: Callable[[str], None],
+        on_alive: Callable[[], None] | None = None,
+    ) -> None:
         self.text = "on this network"
         self.at_most_s: float | None = _TRY_S
         self._wanted = Wanted(keys)
         self._on_status = on_status
+        self._on_alive = on_alive
         self._address: str | None = None
         self._tried = False
         self._run = ""
@@ -165,6 +172,8 @@ class Discovered:
                 time.sleep(min(left_s, _PAUSE_S))
 
     def _look(self, timeout_s: float) -> str:
+        if self._on_alive is not None:
+            self._on_alive()
         offers = browse(timeout_s, self._wanted)
         wanted = [offer for offer in offers if self._wanted(offer)]
         wanted = [offer for offer in wanted if offer.run == self._run] or wanted

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,9 +13,11 @@ from msgspec import Meta, Struct
 
 from slfac.device.places import default_cache, default_journal
 from slfac.wire.addresses import check_server_address
-from slfac.wire.errors import SettingsError
+from slfac.wire.errors import AddressError, SettingsError
 
-_FIELD = re.compile(r"(.*) - at `\$\.(\w+)`")
+_FIELD = re.compile(r"(.*) - at `\$\.(\w+).*`")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(\w+)`")
 
 
 class DeviceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,6 +43,10 @@ class DeviceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         low_memory: Hold less memory, at the cost of time.
         provider: What computes the front: the CPU, an Nvidia GPU, or the GPU where it
             passes a self-test and else the CPU.
+        energy: Measure where the joules of the run go.
+        energy_report: JSON file for the whole account of that; None for none.
+        sensors: Which sensor is read: fields of
+            :class:`slfac.device.energy.SensorSettings`; empty for the best there is.
     """
 
     data: Path
@@ -56,6 +64,9 @@ class DeviceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     threads: Annotated[int, Meta(ge=1, le=64)] = 1
     low_memory: bool = False
     provider: Literal["cpu", "cuda", "auto"] = "cpu"
+    energy: bool = False
+    energy_report: Path | None = None
+    sensors: dict[str, Any] = {}
 
 
 def device_settings(**values: Any) -> DeviceSettings:
@@ -71,10 +82,27 @@ def device_settings(**values: Any) -> DeviceSettings:
         SettingsError: A field is unknown, missing or out of range.
         AddressError: ``server`` is malformed.
     """
+    return checked_settings(values, {})
+
+
+def checked_settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> DeviceSettings:
+    """Validate settings that come from several places.
+
+    Args:
+        values: Fields of :class:`DeviceSettings`.
+        origins: What errors say before a field's name, such as the file that it comes from.
+
+    Returns:
+        The settings.
+
+    Raises:
+        SettingsError: A field is unknown, missing or out of range.
+        AddressError: ``server`` is malformed.
+    """
     try:
         settings = msgspec.convert(values, DeviceSettings, dec_hook=_path)
     except msgspec.ValidationError as error:
-        raise _readable(error, values) from error
+        raise _readable(error, values, origins) from error
     if settings.keys is None and not settings.insecure:
         raise SettingsError(
             "setting keys is missing",
@@ -82,20 +110,40 @@ def device_settings(**values: Any) -> DeviceSettings:
         )
     if settings.keys is not None and "name" in values:
         raise SettingsError(
-            f"setting name is {settings.name!r}, but keys are given",
+            f"{origins.get('name', '')}setting name is {settings.name!r}, but keys are given",
             "leave it out: the server knows this device by the name its key is enrolled under",
         )
     if settings.discover and settings.server is not None:
         raise SettingsError(
-            f"setting server is {settings.server!r}, but discover is set", "leave one of them out"
+            f"{origins.get('server', '')}setting server is {settings.server!r}, "
+            "but discover is set",
+            "leave one of them out",
         )
     if not settings.discover and settings.server is None:
         raise SettingsError(
             "setting server is missing", "pass --server ADDRESS, or --discover to find it"
         )
     if settings.server is not None:
-        check_server_address(settings.server, insecure=settings.keys is None)
+        try:
+            check_server_address(settings.server, insecure=settings.keys is None)
+        except (AddressError, SettingsError) as error:
+            raise type(error)(origins.get("server", "") + error.what, error.remedy) from error
+    _check_energy(settings)
     return settings
+
+
+def _check_energy(settings: DeviceSettings) -> None:
+    """Check what is said about sensors, without which nothing of them is imported."""
+    if settings.energy:
+        from slfac.device.energy.settings import sensor_settings  # noqa: PLC0415
+
+        sensor_settings(**settings.sensors)
+    elif settings.sensors or settings.energy_report is not None:
+        name = "energy_report" if settings.energy_report is not None else min(settings.sensors)
+        value = settings.sensors.get(name, str(settings.energy_report))
+        raise SettingsError(
+            f"setting {name} is {value!r}, but energy is not set", "pass --energy to measure it"
+        )
 
 
 def _path(kind: type, value: Any) -> Any:
@@ -105,9 +153,22 @@ def _path(kind: type, value: Any) -> Any:
     raise TypeError(f"Expected a path, got {type(value).__name__}")
 
 
-def _readable(error: msgspec.ValidationError, values: dict[str, Any]) -> SettingsError:
+def _readable(
+    error: msgspec.ValidationError, values: Mapping[str, Any], origins: Mapping[str, str]
+) -> SettingsError:
     remedy = "`slfac device --help` lists what is allowed"
+    if match := _MISSING.fullmatch(str(error)):
+        name = match[1]
+        return SettingsError(
+            f"setting {name} is missing", f"pass --{name}, or put it into the file of --config"
+        )
+    if match := _UNKNOWN.fullmatch(str(error)):
+        name = match[1]
+        near = difflib.get_close_matches(name, DeviceSettings.__struct_fields__, n=1, cutoff=0.0)
+        what = f"{origins.get(name, '')}setting {name} is {values.get(name)!r}"
+        return SettingsError(f"{what}, but there is no such setting", f"the nearest is {near[0]}")
     match = _FIELD.fullmatch(str(error))
     if match is None:
         return SettingsError(f"settings: {error}", remedy)
-    return SettingsError(f"setting {match[2]} is {values.get(match[2])!r}: {match[1]}", remedy)
+    what = f"{origins.get(match[2], '')}setting {match[2]} is {values.get(match[2])!r}"
+    return SettingsError(f"{what}: {match[1]}", remedy)

@@ -130,11 +130,35 @@ def device_keys(folder: Path) -> DeviceKeys:
     Raises:
         KeyFileError: A file is missing, malformed, or readable by others.
     """
-    own = _own(folder, "device", f"`slfac keys new device --dir {folder}` makes them")
+    own = own_keys(folder)
     server = folder / "server.key"
     if not server.is_file():
         raise KeyFileError(f"{server} is missing", "copy server.key from the server's key folder")
     return DeviceKeys(own=own, server=read_public(server))
+
+
+def is_key(key: bytes) -> bool:
+    """Whether this is the Z85 form of a key's 32 bytes.
+
+    Args:
+        key: What is to be one.
+    """
+    try:
+        return len(key) == 40 and len(z85.decode(key)) == 32
+    except (KeyError, struct.error):
+        return False
+
+
+def own_keys(folder: Path) -> KeyPair:
+    """A device's own key pair alone.
+
+    Args:
+        folder: Its key folder.
+
+    Raises:
+        KeyFileError: A file is missing, malformed, or readable by others.
+    """
+    return _own(folder, "device", f"`slfac keys new device --dir {folder}` makes them")
 
 
 def check_server_folder(folder: Path) -> Path:
@@ -315,7 +339,7 @@ def _load(path: Path) -> tuple[bytes, bytes | None]:
     except (OSError, ValueError, IndexError) as error:
         raise KeyFileError(f"{path} is no readable key certificate") from error
     for key in (public, secret):
-        if key is not None and not _is_z85_key(key):
+        if key is not None and not is_key(key):
             raise KeyFileError(f"{path} holds a malformed key")
     return public, secret
 
@@ -325,13 +349,6 @@ def _not_permitted(path: Path) -> KeyFileError:
         f"{path} may not be read by this user",
         f"run as its owner, or give it to this user: sudo chown -R $USER {path.parent}",
     )
-
-
-def _is_z85_key(key: bytes) -> bool:
-    try:
-        return len(key) == 40 and len(z85.decode(key)) == 32
-    except (KeyError, struct.error):
-        return False
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -115,8 +115,11 @@ def test_the_server_is_not_there_yet(keys, lines, monkeypatch):
 
     monkeypatch.setattr(discovery, "browse", late)
     address = "tcp://127.0.0.1:5"
+    alive = []
     with announced(address, run=new_run(), key=keys.server):
-        assert Discovered(keys, lines.append).find(20.0) == address
+        where = Discovered(keys, lines.append, lambda: alive.append(0))
+        assert where.find(20.0) == address
+    assert len(alive) == 3
     assert [line.split(" for ")[0] for line in lines[:3]] == ["looking"] * 3
     assert lines[-1].endswith(f"at {address}")
 

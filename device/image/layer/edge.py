@@ -7,19 +7,13 @@ import tempfile
 from pathlib import Path
 
 from slfac import __version__
+from slfac.device.image.board import BOARD_FILES, ENABLED
 from slfac.device.image.layer.tree import Tree
 from slfac.device.image.layer.wheels import install_wheels, lock_file
 
-BOARD_FILES = Path(__file__).parents[1] / "board"
 HOME = "opt/slfac"
-# Where each kind of file of ours belongs, and who may run it.
-_PLACES = {
-    ".py": ("usr/lib/slfac", 0o755),
-    ".service": ("usr/lib/systemd/system", 0o644),
-    ".rules": ("usr/lib/udev/rules.d", 0o644),
-    ".sysusers": ("usr/lib/sysusers.d", 0o644),
-    ".tmpfiles": ("usr/lib/tmpfiles.d", 0o644),
-}
+# Releases of systemd where that Python is the system's: Ubuntu 22.04 and 24.04, Debian 12 and 13.
+_SYSTEMD = {"cp310": 249, "cp311": 252, "cp312": 255, "cp313": 257}
 _LAUNCHER = """\
 #!/usr/bin/python3 -s
 import sys
@@ -68,18 +62,24 @@ def edge_tree(abi: str, wheel: Path | None = None) -> Tree:
     tree.file(f"{home}/bin/slfac", _LAUNCHER, 0o755)
     tree.link(f"{HOME}/current", f"versions/{version}")
     tree.link("usr/bin/slfac", f"../../{HOME}/current/bin/slfac")
-    for source in sorted(BOARD_FILES.iterdir()):
-        if source.suffix in _PLACES:
-            folder, mode = _PLACES[source.suffix]
-            place = f"{folder}/{_installed_name(source)}"
-            tree.file(place, source.read_bytes(), mode)
-    for unit in ("slfac-firstboot.service", "slfac-device.service"):
-        wants = f"etc/systemd/system/multi-user.target.wants/{unit}"
-        tree.link(wants, f"/usr/lib/systemd/system/{unit}")
+    tree.entries |= board_tree(abi).entries
     return tree
 
 
-def _installed_name(source: Path) -> str:
-    if source.suffix in {".sysusers", ".tmpfiles"}:
-        return f"{source.stem}.conf"
-    return source.name
+def board_tree(abi: str) -> Tree:
+    """What stands beside the wheels: units, rules, and what runs before the wheels do.
+
+    Args:
+        abi: The layer's Python, such as ``cp313``, which tells the release of the system.
+
+    Returns:
+        Its files.
+    """
+    tree = Tree()
+    for file in BOARD_FILES:
+        if _SYSTEMD[abi] >= file.least_systemd:
+            tree.file(file.place.lstrip("/"), file.read(), file.mode)
+    for unit in ENABLED:
+        wants = f"etc/systemd/system/multi-user.target.wants/{unit}"
+        tree.link(wants, f"/usr/lib/systemd/system/{unit}")
+    return tree

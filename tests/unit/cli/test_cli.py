@@ -16,7 +16,7 @@ from slfac.wire.keys import AllowList, device_keys, read_public
 
 COMMANDS = [
     *("demo", "export", "server", "device", "keys", "doctor", "profile", "bench"),
-    "experiment",
+    *("experiment", "image"),
 ]
 SERVER = ["server", "--bundle", "b", "--out", "o", "--insecure", "--devices", "a"]
 DEVICE = ["device", "--server", "tcp://127.0.0.1:1", "--data", "d", "--insecure"]
@@ -177,8 +177,8 @@ def test_a_missing_package_is_one_line_that_names_the_extra(package, arguments, 
         [],
         ["fly"],
         ["demo", "--bogus"],
-        ["device"],
         ["device", "--server"],
+        ["device", "--server", "tcp://a:1", "--discover"],
         ["server", "--bundle"],
         ["demo", "--devices", "many"],
         ["demo", "--codec", "none", "--compare", "none,fp16"],
@@ -207,6 +207,8 @@ def test_a_wrong_command_line_exits_with_2_and_shows_the_usage(arguments, capsys
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
+        (["device"], 2, "setting data is missing; pass --data, or put it into the file of"),
+        (["device", "--config", "nowhere.toml"], 2, "cannot read nowhere.toml: No such file"),
         ([*DEVICE, "--threads", "0"], 2, "setting threads is 0"),
         ([*DEVICE, "--connect-timeout-s", "-1"], 2, "setting connect_timeout_s is -1.0"),
         ([*DEVICE, "--provider", "cuda"], 2, "has no CUDAExecutionProvider, only"),
@@ -323,8 +325,9 @@ def test_a_secret_key_is_not_enrolled_by_mistake(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("command", "wanted"),
     [
-        (("device", "--server", "tcp://127.0.0.1:1", "--data", "x"), ("1", "1")),
-        (("device", "--server", "tcp://127.0.0.1:1", "--data", "x", "--threads", "3"), ("3", "3")),
+        ((*DEVICE, "--connect-timeout-s", "0"), ("1", "1")),
+        ((*DEVICE, "--connect-timeout-s", "0", "--threads", "3"), ("3", "3")),
+        (("device", "--config", "board.toml"), ("2", "2")),
         (("server", "--bundle", "x", "--out", "y"), ("1", "unset")),
         (("bench", "codec", "--repeat", "0"), ("1", "1")),
     ],
@@ -338,6 +341,8 @@ main(sys.argv[1:])
 assert "numpy" in sys.modules
 print(*(os.environ.get(f"{n}_NUM_THREADS", "unset") for n in ("OPENBLAS", "OMP")))
 """
+    board = 'server = "tcp://127.0.0.1:1"\ndata = "x"\ninsecure = true\n'
+    (tmp_path / "board.toml").write_text(board + "connect_timeout_s = 0\nthreads = 2\n")
     clean = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
     done = subprocess.run(
         [sys.executable, "-c", code, *command],

@@ -32,7 +32,7 @@ def link(port):
         def make(
             connect_timeout_s=20.0, reconnect_timeout_s=20.0, enrolled_s=0.0, host="127.0.0.1"
         ):
-            lines = []
+            lines, alive = [], []
             device = Link(
                 where=Fixed(f"tcp://{host}:{port}"),
                 keys=None,
@@ -40,8 +40,9 @@ def link(port):
                 bundle_id="",
                 patience=Patience(connect_timeout_s, reconnect_timeout_s, enrolled_s),
                 on_status=lines.append,
+                on_alive=lambda: alive.append(threading.current_thread()),
             )
-            device.lines = lines
+            device.lines, device.alive = lines, alive
             made.callback(device.close)
             return device
 
@@ -171,6 +172,18 @@ def test_a_reply_beyond_what_was_asked_for_is_refused(port, link):
         device.join()
         with pytest.raises(ProtocolError, match="100001 bytes exceeds the 100000 allowed"):
             device.request("join", max_reply_bytes=100_000)
+
+
+def test_a_device_says_that_it_is_alive_in_each_wait(port, link):
+    device = link()
+    with Answers(port):
+        device.join()
+        greeted = len(device.alive)
+        assert greeted > 0
+        device.request("join", max_reply_bytes=0)
+        assert len(device.alive) > greeted
+    # The clock is measured on a thread of its own, which does not speak for this one.
+    assert set(device.alive) == {threading.current_thread()}
 
 
 def test_a_stranger_that_hangs_up_is_told_apart_at_once(port, link):

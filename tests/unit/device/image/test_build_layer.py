@@ -6,10 +6,11 @@ import tarfile
 
 import pytest
 
+from slfac.device.image.board import BOARD_FILES, ENABLED
 from slfac.device.image.build.base import run_lines, sha256_of
 from slfac.device.image.build.recipe import HOOKS, trixie
 from slfac.device.image.build.system import system_tree
-from slfac.device.image.layer.edge import BOARD_FILES, layer_version
+from slfac.device.image.layer.edge import board_tree, layer_version
 from slfac.device.image.layer.tree import Tree
 from slfac.device.image.layer.wheels import ABIS, lock_file
 from slfac.wire.errors import ImageError
@@ -92,11 +93,23 @@ def test_another_recipe_makes_another_base(tmp_path):
     assert recipe.digest == trixie().digest != other.digest
 
 
-def test_hooks_and_board_files_can_run():
+def test_hooks_can_run():
     for script in HOOKS.iterdir():
         assert script.stat().st_mode & 0o111
         assert script.read_text().startswith("#!/bin/sh\n")
-    assert BOARD_FILES.is_dir()
+
+
+@pytest.mark.parametrize("abi", sorted(ABIS))
+def test_every_layer_has_what_stands_beside_the_wheels(abi):
+    entries = board_tree(abi).entries
+    backoff = "usr/lib/systemd/system/slfac-device.service.d/10-backoff.conf"
+    # Older releases of systemd warn about what they do not know.
+    assert (backoff in entries) == (abi in {"cp312", "cp313"})
+    assert {file.place.lstrip("/") for file in BOARD_FILES} - {backoff} <= set(entries)
+    assert entries["usr/lib/slfac/firstboot.py"].mode == 0o755
+    for unit in ENABLED:
+        link = entries[f"etc/systemd/system/multi-user.target.wants/{unit}"]
+        assert link.target.lstrip("/") in entries
 
 
 def test_a_program_that_fails_is_quoted(tmp_path):

@@ -1,0 +1,1 @@
+"""Looks into an image, and starts it in QEMU."""

@@ -1,0 +1,1 @@
+"""Images under QEMU, in training against a server of this machine."""
