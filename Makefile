@@ -11,7 +11,9 @@
 #   then results-test
 # make results-link  time to a target accuracy at 5 Mbit/s; results-ablation: the paper's;
 #   results-resnet18: the test set again, with another model; results-finetune;
-#   results-modes: ways of split learning beside torch; results-energy: simulated power traces
+#   results-modes: ways of split learning beside torch; results-energy: simulated power traces;
+#   results-predict: predicted and measured times of fronts, and the profile that plans are carried
+#   over from; results-plan: the plans of docs/plan.md
 
 # The CPU build of torch that constraints.txt pins is found most surely on 3.11.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
@@ -26,7 +28,7 @@ FASHION ?= /usr/share/datasets/fashion-mnist
 
 .PHONY: results results-codec results-front results-overlap results-rate results-test \
 	results-rivals results-link results-ablation results-resnet18 results-finetune results-modes \
-	results-server results-chaos results-energy \
+	results-server results-chaos results-energy results-predict results-plan \
 	demo test test-main test-others lint bench chaos screenshot install clean
 
 demo: .venv/.installed
@@ -73,6 +75,25 @@ results-chaos: .venv/.dev
 # Nothing else should be running; some minutes on two cores.
 results-server: .venv/.dev
 	cd tests && ../$(BIN)/python -m harness.load --json ../docs/results/server-load.json $(LOAD)
+
+# Exporting 44 fronts takes most of the time; fronts/ keeps them for another one.
+results-predict: .venv/.dev
+	$(BIN)/slfac bench predict --bundles fronts --json docs/results/predict.json \
+		--profile hw_profiles/reference/x86-xeon.toml
+
+PLAN := $(BIN)/slfac plan --classes 10 --data 5000 --codec none,fp16,slfac,slfac-rd
+RESNET18 := --model resnet18 --input 3x32x32 \
+	--cuts relu,layer1.0,layer1,layer2.0,layer2,layer3.0,layer3,layer4.0,layer4
+MOBILENET := --model mobilenet_v2 --input 3x64x64 --cuts features.0,features.1,features.2,$\
+features.3,features.5,features.8,features.11,features.14,features.17,features.18
+
+results-plan: .venv/.dev
+	$(PLAN) $(RESNET18) --board pi-4b --link wifi-20/5ms --out docs/results/plan-resnet18-pi-4b
+	$(PLAN) $(MOBILENET) --board pi-4b --link wifi-20/5ms --out docs/results/plan-mobilenet-pi-4b
+	$(PLAN) $(RESNET18) --board orin-nano --link ethernet-100/1ms \
+		--out docs/results/plan-resnet18-orin-nano
+	$(PLAN) $(MOBILENET) --board orin-nano --link ethernet-100/1ms \
+		--out docs/results/plan-mobilenet-orin-nano
 
 bench: .venv/.dev
 	$(BIN)/python -m pytest tests/bench --benchmark-enable --benchmark-only $(PYTEST)

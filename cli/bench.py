@@ -81,36 +81,8 @@ def add_parser(subparsers: Any) -> None:
     add("--batch-size", type=int, metavar="N", help="samples of a step (16)")
     add("--repeat", type=int, metavar="N", help="take the best of N timings (30)")
     add("--json", type=Path, metavar="FILE", help="also write all figures to a JSON file")
-    overlap = add_command(
-        actions,
-        "overlap",
-        summary="time of a step in parts over a slow link, beside what it may take",
-        epilog=_OVERLAP_EPILOG,
-        run=run_overlap,
-    )
-    add = overlap.add_argument
-    add("--link", metavar="A,B", dest="links", type=_names, help="rates (2Mbit,5Mbit,20Mbit)")
-    add("--codec", metavar="A,B", dest="codecs", type=split_specs, help="codecs both ways (slfac)")
-    add("--parts", type=integers, metavar="N,N", help="numbers of micro-batches (2,4,8)")
-    add("--blocks", type=integers, metavar="N,N", help="numbers of blocks (4)")
-    add("--delay-ms", type=float, metavar="MS", help="of the link, one way (10)")
-    add("--batch-size", type=int, metavar="N", help="samples of a step (32)")
-    add("--steps", type=int, metavar="N", help="steps of a run (25)")
-    add("--seed", type=int, metavar="N", help="seed of weights, images and batches (0)")
-    add("--json", type=Path, metavar="FILE", help="also write all figures to a JSON file")
-    predict = add_command(
-        actions,
-        "predict",
-        summary="how well times of fronts are predicted that were not measured",
-        epilog=_PREDICT_EPILOG,
-        run=run_predict,
-    )
-    add = predict.add_argument
-    add("--model", metavar="A,B", dest="models", type=_names, help="models to cut (all three)")
-    add("--batch-size", metavar="N,N", dest="batch_sizes", type=integers, help="samples (8,32)")
-    add("--sweeps", type=int, metavar="N", help="how often everything is timed (5)")
-    add("--bundles", type=Path, metavar="DIR", help="keep exported fronts there, and use them")
-    add("--json", type=Path, metavar="FILE", help="write all figures, and a page beside it")
+    _add_overlap(actions)
+    _add_predict(actions)
     codec = add_command(
         actions,
         "codec",
@@ -133,6 +105,46 @@ def add_parser(subparsers: Any) -> None:
     add("--batch-size", type=int, metavar="N", help="samples of a step (64)")
     add("--keep", type=int, metavar="N", help="samples of a step to write, 0 for all (0)")
     add("--seed", type=int, metavar="N", help="seed of weights and batches (0)")
+
+
+def _add_overlap(actions: Any) -> None:
+    overlap = add_command(
+        actions,
+        "overlap",
+        summary="time of a step in parts over a slow link, beside what it may take",
+        epilog=_OVERLAP_EPILOG,
+        run=run_overlap,
+    )
+    add = overlap.add_argument
+    add("--link", metavar="A,B", dest="links", type=_names, help="rates (2Mbit,5Mbit,20Mbit)")
+    add("--codec", metavar="A,B", dest="codecs", type=split_specs, help="codecs both ways (slfac)")
+    add("--parts", type=integers, metavar="N,N", help="numbers of micro-batches (2,4,8)")
+    add("--blocks", type=integers, metavar="N,N", help="numbers of blocks (4)")
+    add("--delay-ms", type=float, metavar="MS", help="of the link, one way (10)")
+    add("--batch-size", type=int, metavar="N", help="samples of a step (32)")
+    add("--steps", type=int, metavar="N", help="steps of a run (25)")
+    add("--seed", type=int, metavar="N", help="seed of weights, images and batches (0)")
+    add("--json", type=Path, metavar="FILE", help="also write all figures to a JSON file")
+
+
+def _add_predict(actions: Any) -> None:
+    predict = add_command(
+        actions,
+        "predict",
+        summary="how well times of fronts are predicted that were not measured",
+        epilog=_PREDICT_EPILOG,
+        run=run_predict,
+    )
+    add = predict.add_argument
+    add("--model", metavar="A,B", dest="models", type=_names, help="models to cut (all three)")
+    add("--batch-size", metavar="N,N", dest="batch_sizes", type=integers, help="samples (8,32)")
+    add("--sweeps", type=int, metavar="N", help="how often everything is timed (5)")
+    add("--bundles", type=Path, metavar="DIR", help="keep exported fronts there, and use them")
+    add("--times", type=Path, metavar="FILE", help="take the times of an earlier --json file")
+    add("--json", type=Path, metavar="FILE", help="write all figures, and a page beside it")
+    add(
+        "--profile", type=Path, metavar="FILE", help="write this machine's profile for `slfac plan`"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

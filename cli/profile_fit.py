@@ -100,4 +100,5 @@ def _timed(record: Record, section: Section, costs: Costs | None) -> Timed | Non
         backward_ms=backward.value,
         update_ms=update.value,
         peak_mib=peak.value if peak else None,
+        model=front.model,
     )

@@ -148,8 +148,7 @@ def export_bundle(
         **fields,
     )
     state = {} if parts.head is None else _numpy_state(parts.head)
-    place = find_cut(graph, cut)
-    costs = front_costs(graph, place, shape, recompute=recompute)
+    costs = front_costs(graph, find_cut(graph, cut), shape, recompute=recompute)
     files[COSTS_FILE] = encode_costs(costs)
     files[FRONT_FILE] = pack_state({**state, **_numpy_state(parts.front)})
     files[BACK_FILE] = pack_state(_numpy_state(parts.back))

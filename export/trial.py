@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,8 @@ class Trial:
         cut: The cut, and what it costs.
         smashed: For each batch the tensors that cross, ``(B, ...) float32``.
         gradients: For each batch their gradients.
-        back_ms: For each batch how long the back half took: both passes, and the loss.
+        back_ms: For each batch how long the back half took, of the processor: both passes, and the
+            loss.
         front_bytes: Of the front's state: parameters and buffers.
     """
 
@@ -103,6 +104,7 @@ def bundle_source(bundle: Bundle) -> Source:
         seed=0,
         say=_silent,
     )
+    source = replace(source, name=manifest.model)
     tensors = {**_back_state(bundle), **bundle.front_state()}
     state = {name: torch.from_numpy(value) for name, value in tensors.items()}
     try:
@@ -158,9 +160,9 @@ def _try(graph: ModelGraph, place: Place, cut: Cut, batches: Sequence[Batch], lo
             crossing = front(torch.from_numpy(x))
         crossing = crossing if isinstance(crossing, tuple) else (crossing,)
         leaves = [tensor.detach().clone().requires_grad_() for tensor in crossing]
-        begin = time.perf_counter()
+        begin = time.process_time()
         found = _gradients(back, leaves, torch.from_numpy(y), loss)
-        took_ms = 1e3 * (time.perf_counter() - begin)
+        took_ms = 1e3 * (time.process_time() - begin)
         if index:
             smashed.append([tensor.detach().numpy() for tensor in leaves])
             gradients.append([tensor.numpy() for tensor in found])

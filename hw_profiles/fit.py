@@ -44,6 +44,7 @@ class Timed:
         backward_ms: Backward pass of a batch.
         update_ms: The optimiser's step.
         peak_mib: Memory of the process at its peak; None where not known.
+        model: Which model it is a front of; empty where not known.
     """
 
     costs: Costs
@@ -52,6 +53,7 @@ class Timed:
     backward_ms: float
     update_ms: float
     peak_mib: float | None = None
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class PhaseFit:
         ms: Of :data:`SPEEDS`, what a unit takes; zero where the fronts cannot tell.
         residuals: Logarithm of measured over predicted, of each front: predicted by a fit that has
             not seen it, in any batch size.
+        unseen: The same by a fit that has seen no front of its model; none of a single model.
     """
 
     phase: FrontPhase
@@ -72,11 +75,17 @@ class PhaseFit:
     layer_ms: float
     ms: tuple[float, ...]
     residuals: tuple[float, ...]
+    unseen: tuple[float, ...] = ()
 
     @property
     def spread(self) -> float:
         """How far a prediction may be off; see :func:`spread_of`."""
         return spread_of(self.residuals)
+
+    @property
+    def unseen_spread(self) -> float | None:
+        """How far one of another model may be off; None where that was not tried."""
+        return spread_of(self.unseen) if self.unseen else None
 
     def predict_ms(self, work: Work) -> float:
         """The time of some work.
@@ -111,13 +120,11 @@ def fit_phase(fronts: Sequence[Timed], phase: FrontPhase) -> PhaseFit:
         )
     if not (np.isfinite(times).all() and (times > 0).all()):
         raise SettingsError(f"a time of the phase {phase} is not above zero", "measure longer")
-    found = _solve(rows, times)
-    unseen = np.zeros(len(fronts))
-    for name in set(names):
-        same = names == name
-        unseen[same] = np.log(times[same] / _predicted(rows, times, same))
-    t0_ms, layer_ms, *ms = found.tolist()
-    return PhaseFit(phase, t0_ms, layer_ms, tuple(ms), tuple(unseen.tolist()))
+    models = np.array([front.model for front in fronts])
+    t0_ms, layer_ms, *ms = _solve(rows, times).tolist()
+    residuals = _left_out(rows, times, names)
+    unseen = _left_out(rows, times, models) if len(set(models)) > 1 else ()
+    return PhaseFit(phase, t0_ms, layer_ms, tuple(ms), residuals, unseen)
 
 
 def fit_phases(
@@ -168,6 +175,7 @@ def fit_phases(
                 t0_ms=value(fit.t0_ms),
                 layer_ms=value(fit.layer_ms) if fit.layer_ms else None,
                 spread=value(fit.spread),
+                unseen_spread=None if fit.unseen_spread is None else value(fit.unseen_spread),
                 conv_gflops=speeds.get("conv_gflops"),
                 depthwise_gflops=speeds.get("depthwise_gflops"),
                 matmul_gflops=speeds.get("matmul_gflops"),
@@ -195,10 +203,6 @@ def fit_memory(fronts: Sequence[Timed], *, source: str, date: str = "") -> Memor
     rows = np.array([[1.0, *memory_mib(f.costs, f.batch)] for f, _ in known])
     peaks = np.array([peak for _, peak in known], dtype=float)
     found = _solve(rows, peaks)
-    unseen = np.zeros(len(peaks))
-    for name in set(names):
-        same = names == name
-        unseen[same] = np.log(peaks[same] / _predicted(rows, peaks, same))
 
     def value(number: float) -> Value:
         said = f"{source}: fit over {len(set(names))} fronts"
@@ -214,7 +218,7 @@ def fit_memory(fronts: Sequence[Timed], *, source: str, date: str = "") -> Memor
         base_mib=value(max(float(found[0]), 1e-3)),
         per_weight=value(float(found[1])),
         per_residual=value(float(found[2])),
-        spread=value(spread_of(unseen.tolist())),
+        spread=value(spread_of(_left_out(rows, peaks, names))),
     )
 
 
@@ -250,11 +254,15 @@ def _row(work: Work) -> tuple[float, ...]:
     return (1.0, work.layers, *products, work.gb)
 
 
-def _predicted(rows: Array, times: Array, unseen: Array) -> Array:
-    """What a fit to the other rows says of some; never nothing, which nothing could be held to."""
-    found = rows[unseen] @ _solve(rows[~unseen], times[~unseen])
-    least: Array = np.maximum(found, 1e-3 * times[unseen])
-    return least
+def _left_out(rows: Array, times: Array, groups: Array) -> tuple[float, ...]:
+    """Logarithm of measured over predicted of each row, by a fit without any row of its group."""
+    found = np.zeros(len(times))
+    for group in dict.fromkeys(groups.tolist()):
+        same = groups == group
+        predicted = rows[same] @ _solve(rows[~same], times[~same])
+        # Never nothing, which nothing could be held to.
+        found[same] = np.log(times[same] / np.maximum(predicted, 1e-3 * times[same]))
+    return tuple(found.tolist())
 
 
 def _solve(rows: Array, times: Array) -> Array:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from slfac.hw_profiles.estimate import (
+    FLOORS,
     Estimate,
     Guess,
     Term,
@@ -75,13 +76,15 @@ class Machine:
         """Whether the profile was measured on the very board."""
         return self.profile.provenance.origin == "measured"
 
-    def front_ms(self, costs: Costs, batch: int, phase: FrontPhase) -> Guess:
+    def front_ms(self, costs: Costs, batch: int, phase: FrontPhase, model: str) -> Guess:
         """The time of a phase that a front computes.
 
         Args:
             costs: What the front costs.
             batch: Samples in a batch.
             phase: Which phase.
+            model: Which model it is a front of. One of which no front was measured is predicted
+                less well, and its interval is wider.
         """
         front = self._front(costs, batch)
         value = None if front is None else getattr(front, f"{phase}_ms")
@@ -92,8 +95,9 @@ class Machine:
         work = work_of(costs, batch, phase)
         own = _phase(self.mode, phase, self.device, self.threads)
         if own is not None:
-            return _fitted(own, work, "calibrated", "", lambda _: 1.0)
-        return self._carried_front(work, phase)
+            spread, said = _spread(own, self.mode, model)
+            return _fitted(own, work, "calibrated", said, spread, lambda _: 1.0)
+        return self._carried_front(work, phase, model)
 
     def codec_ms(self, spec: str, way: str, tensor_bytes: int) -> Guess:
         """The time of a codec.
@@ -153,7 +157,7 @@ class Machine:
                 return front
         return None
 
-    def _carried_front(self, work: Work, phase: FrontPhase) -> Guess:
+    def _carried_front(self, work: Work, phase: FrontPhase, model: str) -> Guess:
         found = self._ratios()
         if isinstance(found, Unknown):
             return found
@@ -164,10 +168,13 @@ class Machine:
                 f"phase {phase} was not measured on {self._name()} with {self.threads} threads "
                 f"on {self.device}"
             )
-        said = f"carried over by {computing.source}, and bytes by {memory.source}:"
-        return _fitted(
-            theirs, work, "spec", said, lambda name: (memory if name == "gb" else computing).value
-        )
+        spread, unseen = _spread(theirs, mode, model)
+        said = f"{unseen} carried over by {computing.source}, and bytes by {memory.source}:".strip()
+
+        def faster(name: str) -> float:
+            return (memory if name == "gb" else computing).value
+
+        return _fitted(theirs, work, "spec", said, spread, faster)
 
     def _ratios(self) -> tuple[Ratio, Ratio, Mode] | Unknown:
         """Of computing and of memory, to the reference; and what that is in."""
@@ -282,8 +289,24 @@ def _whole(estimate: Estimate, what: str, unit: str) -> Estimate:
     ).of(term)
 
 
-def _fitted(
-    cost: PhaseCost, work: Work, tier: Tier, said: str, faster: Callable[[str], float]
+def _spread(cost: PhaseCost, mode: Mode, model: str) -> tuple[float, str]:
+    """How far a phase may be off, and what must be said of it."""
+    spread = cost.spread.value if cost.spread is not None else 0.0
+    # Of bundles of one model that differ in its arguments, each is named behind it.
+    if any(front.model == model or front.model.startswith(f"{model} (") for front in mode.fronts):
+        return spread, ""
+    # Where only one model was measured, nothing tells what another does.
+    unseen = cost.unseen_spread.value if cost.unseen_spread is not None else FLOORS["spec"]
+    return max(spread, unseen), f"no front of {model} was measured;"
+
+
+def _fitted(  # noqa: PLR0917 - a fit, and how it is carried over
+    cost: PhaseCost,
+    work: Work,
+    tier: Tier,
+    said: str,
+    spread: float,
+    faster: Callable[[str], float],
 ) -> Estimate:
     """A phase by its fit; ``faster`` says how much faster this board does something."""
     parts = [("whatever there is to do", 1.0, cost.t0_ms, "t0")]
@@ -308,7 +331,6 @@ def _fitted(
             what = f"{cost.name}: {amount:.4g} {unit} at {here:.4g}/s"
             source = " ".join(filter(None, (said, rate.source)))
             terms.append(Term(what, 1e3 * amount / here, "ms", tier, source))
-    spread = cost.spread.value if cost.spread is not None else 0.0
     value = sum(term.value for term in terms)
     return within(value, spread, tier, said or terms[0].source, COMPUTING).of(*terms)
 

@@ -32,6 +32,7 @@ class Load:
     """What a board is to do: one cut with one codec.
 
     Attributes:
+        model: Which model it is a front of.
         costs: What the front costs.
         batch: Samples in a batch.
         codec: The codec, as it calls itself.
@@ -42,6 +43,7 @@ class Load:
         front_bytes: Bytes of the front's state, which is sent and received once a round.
     """
 
+    model: str
     costs: Costs
     batch: int
     codec: str
@@ -110,13 +112,13 @@ def predict_step(machine: Machine, path: Path, load: Load) -> Prediction:
         server = _named(server, "server")
     waits = (path.rtt_ms, server, path.receive_ms(load.down_bytes))
     times: dict[str, Guess] = {
-        "forward": machine.front_ms(load.costs, load.batch, "forward"),
+        "forward": machine.front_ms(load.costs, load.batch, "forward", load.model),
         "encode": machine.codec_ms(load.codec, "encode", load.tensor_bytes),
         "send": path.send_ms(load.up_bytes),
         "wait": _sum_but_round_trip(waits),
         "decode": machine.codec_ms(load.codec, "decode", load.tensor_bytes),
-        "backward": machine.front_ms(load.costs, load.batch, "backward"),
-        "update": machine.front_ms(load.costs, load.batch, "update"),
+        "backward": machine.front_ms(load.costs, load.batch, "backward", load.model),
+        "update": machine.front_ms(load.costs, load.batch, "update", load.model),
     }
     radio = {"send": path.send_j(load.up_bytes), "wait": path.receive_j(load.down_bytes)}
     phases = tuple(

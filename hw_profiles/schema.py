@@ -110,6 +110,8 @@ class PhaseCost(_Table, frozen=True):
         gbs: 10**9 bytes a second that are read and written; in the phase ``update``, of weights.
         spread: What is predicted with these may be off by a factor of one and this, either way,
             with 95 %: each front was left out once and predicted from the others.
+        unseen_spread: The same of a model of which no front was measured: each model was left out
+            once, with all its fronts. None of a single model.
         dynamic_w: Drawn above the idle power.
     """
 
@@ -123,6 +125,7 @@ class PhaseCost(_Table, frozen=True):
     matmul_gflops: Value | None = None
     gbs: Value | None = None
     spread: Value | None = None
+    unseen_spread: Value | None = None
     dynamic_w: Power | None = None
 
     @property

@@ -12,8 +12,10 @@ from slfac.hw_profiles.predict import Prediction
 from slfac.testbed.collect import machine, versions
 from slfac.testbed.plan.plan import Candidate, Plan
 from slfac.testbed.plan.plot import plan_figure
-from slfac.testbed.plan.words import HEADER, explained, rows, sentences
+from slfac.testbed.plan.words import HEADER, explained, rows, sentences, subject
 from slfac.testbed.write import replace_file
+
+Sources = dict[str, int]
 
 
 def plan_document(plan: Plan, *, command: str, date: str) -> dict[str, Any]:
@@ -25,6 +27,7 @@ def plan_document(plan: Plan, *, command: str, date: str) -> dict[str, Any]:
         date: When it was made.
     """
     settings, board = plan.settings, plan.machine.profile.board
+    sources: dict[str, int] = {}
     return {
         "command": command,
         "date": date,
@@ -42,7 +45,7 @@ def plan_document(plan: Plan, *, command: str, date: str) -> dict[str, Any]:
         "batch_size": settings.batch_size,
         "rounds": settings.rounds,
         "seed": settings.seed,
-        "candidates": [_candidate(candidate) for candidate in plan.candidates],
+        "candidates": [_candidate(candidate, sources) for candidate in plan.candidates],
         "least": {
             verdict.goal: {
                 "separated": verdict.separated,
@@ -52,6 +55,8 @@ def plan_document(plan: Plan, *, command: str, date: str) -> dict[str, Any]:
             for verdict in plan.verdicts
         },
         "said": list(sentences(plan)),
+        # What `source` counts from 0 in: each text once, in the order in which they came up.
+        "sources": list(sources),
     }
 
 
@@ -82,7 +87,7 @@ def write_plan(plan: Plan, folder: Path, *, command: str, date: str) -> list[Pat
     return [folder / name for name in contents]
 
 
-def _candidate(candidate: Candidate) -> dict[str, Any]:
+def _candidate(candidate: Candidate, sources: Sources) -> dict[str, Any]:
     load = candidate.load
     return {
         "cut": candidate.cut,
@@ -90,28 +95,28 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
         "on_front": candidate.on_front,
         "tensor_bytes": load.tensor_bytes,
         "front_bytes": load.front_bytes,
-        "server_ms": _guess(load.server_ms),
+        "server_ms": _guess(load.server_ms, sources),
         "phases": {
-            phase.name: {"ms": _guess(phase.ms), "joules": _guess(phase.joules)}
+            phase.name: {"ms": _guess(phase.ms, sources), "joules": _guess(phase.joules, sources)}
             for phase in candidate.step.phases
         },
-        "step": _prediction(candidate.step),
-        "round": _prediction(candidate.round),
-        "run": _prediction(candidate.run),
+        "step": _prediction(candidate.step, sources),
+        "round": _prediction(candidate.round, sources),
+        "run": _prediction(candidate.run, sources),
     }
 
 
-def _prediction(prediction: Prediction) -> dict[str, Any]:
+def _prediction(prediction: Prediction, sources: Sources) -> dict[str, Any]:
     return {
-        "ms": _guess(prediction.ms, terms=False),
-        "joules": _guess(prediction.joules, terms=False),
-        "up_bytes": _guess(prediction.up_bytes),
-        "down_bytes": _guess(prediction.down_bytes),
-        "peak_mib": _guess(prediction.peak_mib),
+        "ms": _guess(prediction.ms, sources, terms=False),
+        "joules": _guess(prediction.joules, sources, terms=False),
+        "up_bytes": _guess(prediction.up_bytes, sources),
+        "down_bytes": _guess(prediction.down_bytes, sources),
+        "peak_mib": _guess(prediction.peak_mib, sources),
     }
 
 
-def _guess(guess: Guess, *, terms: bool = True) -> dict[str, Any]:
+def _guess(guess: Guess, sources: Sources, *, terms: bool = True) -> dict[str, Any]:
     if isinstance(guess, Unknown):
         return {"unknown": guess.why}
     found: dict[str, Any] = {
@@ -129,13 +134,17 @@ def _guess(guess: Guess, *, terms: bool = True) -> dict[str, Any]:
                 "value": _six(term.value),
                 "unit": term.unit,
                 "tier": term.tier,
-                "source": term.source,
+                "source": _number(term.source, sources),
             }
             for term in guess.terms
         ]
     elif terms:
-        found["source"] = guess.source
+        found["source"] = _number(guess.source, sources)
     return found
+
+
+def _number(source: str, sources: Sources) -> int:
+    return sources.setdefault(source, len(sources))
 
 
 def _six(number: float) -> float:
@@ -143,7 +152,7 @@ def _six(number: float) -> float:
 
 
 def _page(plan: Plan, command: str, date: str) -> Iterator[str]:
-    yield f"# Plan for {plan.machine.profile.board.title}"
+    yield f"# Plan for {subject(plan)} on {plan.machine.profile.board.title}"
     yield ""
     for sentence in sentences(plan):
         yield f"- {_cell(sentence)}"

@@ -161,7 +161,7 @@ def make_plan(settings: PlanSettings, say: Callable[[str], None]) -> Plan:
             say(f"{subject.prefix}{trial.cut.name}")
             costs = subject.costs or trial.cut.costs
             for spec in specs:
-                load = _load(settings, trial, costs, spec, given)
+                load = _load(settings, trial, costs, spec, given, subject.source.name)
                 name = f"{subject.prefix}{trial.cut.name}"
                 found.append(_candidate(settings, machine, path, name, load, given.samples))
     if given is None:
@@ -241,17 +241,20 @@ def _subjects(settings: PlanSettings) -> Iterator[_Subject]:
         )
 
 
-def _load(settings: PlanSettings, trial: Trial, costs: Costs, spec: str, given: Input) -> Load:
+def _load(  # noqa: PLR0917 - all that a step's load is made of
+    settings: PlanSettings, trial: Trial, costs: Costs, spec: str, given: Input, model: str
+) -> Load:
     payloads = measure_payloads(trial, given.batches, spec, given)
     if settings.server_ms is not None:
         server: Estimate = exact(settings.server_ms, "as --server-ms says")
     else:
         # This machine may be nothing like the server, and torch's optimiser comes on top.
         value = statistics.median(trial.back_ms) + payloads.codec_ms
-        said = "back half and codec, measured here; the server may be another machine: --server-ms"
+        said = "back half and codec, measured here on one thread; or say --server-ms"
         ends = (value / _SERVER_SPREAD, value * _SERVER_SPREAD)
         server = between(value, *ends, "spec", said, SERVER)
     return Load(
+        model=model,
         costs=costs,
         batch=settings.batch_size,
         codec=spec,
@@ -279,7 +282,7 @@ def _candidate(  # noqa: PLR0917 - all that a prediction depends on
 def _refuse_unmeasured(machine: Machine, batch: int) -> None:
     """Say before minutes have passed that there is nothing to predict from."""
     nothing = Costs(layers=(), residual_bytes=0)
-    guess = machine.front_ms(nothing, batch, "forward")
+    guess = machine.front_ms(nothing, batch, "forward", "")
     if isinstance(guess, Unknown) and not (machine.at_home and machine.mode.fronts):
         raise SettingsError(f"no time can be predicted: {guess.why}")
 

@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from slfac.hw_profiles.estimate import Estimate, Guess
 from slfac.testbed.plan.plan import Candidate, Plan
+from slfac.testbed.plan.words import subject
 from slfac.testbed.report.panels import byte_ticks
 from slfac.testbed.report.theme import LIGHT, Theme, dress, plain_label
 
@@ -74,9 +75,10 @@ def plan_figure(plan: Plan, *, kind: str = "png", theme: Theme = LIGHT) -> bytes
 
 
 def _title(plan: Plan) -> str:
-    settings = plan.settings
-    what = settings.model or ", ".join(path.name for path in settings.bundles)
-    return f"{what} on {plan.machine.profile.board.title}, {plan.path.name}"
+    return (
+        f"{subject(plan)} on {plan.machine.profile.board.title}, {plan.path.name}; bars: 95 %; "
+        "large: on the Pareto front"
+    )
 
 
 def _unit(plan: Plan, pick: Pick, unit: str) -> str:
@@ -97,6 +99,7 @@ def _panel(  # noqa: PLR0917 - what one panel shows
     axes.set_yscale("log")
     axes.set_xlabel("bytes of a round on the network, both directions")
     axes.margins(x=0.1, y=0.08)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     byte_ticks(axes.xaxis, axes.get_xlim())
@@ -147,7 +150,8 @@ def _name_front(
         axes.annotate(
             plain_label(candidate.cut, 24),
             (candidate.round.bytes.value, scale * guess.value),
-            xytext=(7, 5 if number % 2 else -11),
+            xytext=(7, 5) if number % 2 else (-6, -11),
+            ha="left" if number % 2 else "right",
             textcoords="offset points",
             fontsize=7.5,
             color=theme.ink,

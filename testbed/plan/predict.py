@@ -16,22 +16,29 @@ import numpy as np
 from msgspec import Struct
 from rich.console import Console
 
+from slfac.hw_profiles import write_profile
 from slfac.hw_profiles.estimate import Estimate, Guess, total
 from slfac.hw_profiles.fit import Timed, fit_phases
 from slfac.hw_profiles.machine import Machine
-from slfac.hw_profiles.schema import SCHEMA, Board, Mode, Profile, Provenance
+from slfac.hw_profiles.schema import SCHEMA, Board, FrontCost, Mode, Profile, Provenance
 from slfac.hw_profiles.work import FRONT_PHASES, FrontPhase
 from slfac.testbed.bench.progress import moving_bar
 from slfac.testbed.collect import machine, versions
 from slfac.testbed.plan.candidates import CANDIDATES, Fit
 from slfac.testbed.plan.fronts import MODELS, TimedFront, export_fronts, time_fronts
 from slfac.testbed.plan.predict_page import predict_page
+from slfac.testbed.plan.reference import reference_profile
 from slfac.testbed.write import replace_file
-from slfac.wire.costs import costs_id
+from slfac.wire.bundle import open_bundle
+from slfac.wire.costs import costs_id, read_costs
 from slfac.wire.errors import SettingsError
 
 _MAX_BATCH = 1024
 _MAX_SWEEPS = 1000
+_FACTS = (
+    *("command", "date", "machine", "versions", "threads", "seed", "batch_sizes", "sweeps"),
+    "models",
+)
 PARTS = (*FRONT_PHASES, "step")
 
 
@@ -85,7 +92,11 @@ class PredictSettings:
         batch_sizes: Samples of a step.
         sweeps: How often everything is timed.
         bundles: Where exported fronts are kept for another time; None keeps none.
+        times: A JSON file of an earlier run, whose times are taken; None to measure. Settings of
+            what is measured are then that run's.
         json: File to write all figures to, beside it one for people (.md); None for neither.
+        profile: File to write a profile of this machine to, for others to be carried over from;
+            None for none.
         command: The command line, for that file.
     """
 
@@ -93,7 +104,9 @@ class PredictSettings:
     batch_sizes: tuple[int, ...] = (8, 32)
     sweeps: int = 5
     bundles: Path | None = None
+    times: Path | None = None
     json: Path | None = None
+    profile: Path | None = None
     command: str = ""
 
 
@@ -112,26 +125,11 @@ def run_predict_bench(settings: PredictSettings, console: Console) -> list[Score
         ExportError: A front cannot be exported.
         RunError: The files cannot be written.
     """
-    names = _checked(settings)
-    date = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    with tempfile.TemporaryDirectory(prefix="slfac-predict-") as temporary:
-        folder = settings.bundles or Path(temporary)
-        with moving_bar(console, "export", total=0) as say:
-            folders = export_fronts(names, folder, say)
-        count = len(folders) * len(settings.batch_sizes) * settings.sweeps
-        with moving_bar(console, "time", total=count) as say:
-            timed = time_fronts(folders, settings.batch_sizes, settings.sweeps, say)
+    measured = _measured_now(settings, console) if settings.times is None else _earlier(settings)
+    facts, timed, folders = measured
     scores, choices = evaluate(timed)
     result = {
-        "command": settings.command,
-        "date": date,
-        "machine": machine(),
-        "versions": versions(),
-        "threads": 1,
-        "seed": 0,
-        "batch_sizes": list(settings.batch_sizes),
-        "sweeps": settings.sweeps,
-        "models": {name: msgspec.to_builtins(MODELS[name]) for name in names},
+        **facts,
         "scores": [msgspec.to_builtins(score) for score in scores],
         "choices": [msgspec.to_builtins(choice) for choice in choices],
         "phases": [msgspec.to_builtins(p) for p in fit_phases(_all(timed), source="all fronts")],
@@ -142,7 +140,73 @@ def run_predict_bench(settings: PredictSettings, console: Console) -> list[Score
     if settings.json is not None:
         replace_file(settings.json, json.dumps(result, indent=1).encode() + b"\n")
         replace_file(settings.json.with_suffix(".md"), page.encode())
+    if settings.profile is not None:
+        front_times = [(front, _timed(front)) for front in timed]
+        write_profile(
+            reference_profile(
+                front_times,
+                folders,
+                name=settings.profile.stem,
+                command=settings.command,
+                date=facts["date"],
+            ),
+            settings.profile,
+        )
+        console.print(f"profile: {settings.profile}", highlight=False, soft_wrap=True)
     return scores
+
+
+Facts = tuple[dict[str, Any], list[TimedFront], list[Path]]
+
+
+def _measured_now(settings: PredictSettings, console: Console) -> Facts:
+    names = _checked(settings)
+    date = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    if settings.bundles is None and settings.profile is not None:
+        raise SettingsError("--profile needs the fronts", "keep them: --bundles DIR")
+    with tempfile.TemporaryDirectory(prefix="slfac-predict-") as temporary:
+        folder = settings.bundles or Path(temporary)
+        with moving_bar(console, "export", total=0) as say:
+            folders = export_fronts(names, folder, say)
+        count = len(folders) * len(settings.batch_sizes) * settings.sweeps
+        with moving_bar(console, "time", total=count) as say:
+            timed = time_fronts(folders, settings.batch_sizes, settings.sweeps, say)
+    facts = {
+        "command": settings.command,
+        "date": date,
+        "machine": machine(),
+        "versions": versions(),
+        "threads": 1,
+        "seed": 0,
+        "batch_sizes": list(settings.batch_sizes),
+        "sweeps": settings.sweeps,
+        "models": {name: msgspec.to_builtins(MODELS[name]) for name in names},
+    }
+    return facts, timed, folders
+
+
+def _earlier(settings: PredictSettings) -> Facts:
+    """What an earlier run measured, of fronts that are still there."""
+    if settings.times is None or settings.bundles is None:
+        raise SettingsError("--times needs the fronts of that run", "name them: --bundles DIR")
+    try:
+        found = json.loads(settings.times.read_bytes())
+        timed, folders = [], []
+        for entry in found["fronts"]:
+            path = settings.bundles / f"{entry['model']}-{entry['cut']}"
+            costs = read_costs(open_bundle(path))
+            if costs is None or costs_id(costs) != entry["costs"]:
+                raise SettingsError(f"{path} is not the front that was timed", "time it again")
+            fields = {name: entry[name] for name in ("model", "cut", "index", "batch", "times_ms")}
+            timed.append(TimedFront(costs=costs, **fields))
+            folders.append(path)
+        facts = {name: found[name] for name in _FACTS}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SettingsError(
+            f"--times is {str(settings.times)!r}, which is no result: {error}",
+            "name the --json file of an earlier run",
+        ) from error
+    return facts, timed, list(dict.fromkeys(folders))
 
 
 def evaluate(timed: Sequence[TimedFront]) -> tuple[list[Score], list[Choice]]:
@@ -208,16 +272,21 @@ def _scores(test: str, seen: Sequence[TimedFront], unseen: Sequence[TimedFront])
 
 
 def _board(seen: Sequence[TimedFront]) -> Machine:
-    """A board whose profile has nothing but these fronts' fit."""
-    mode = Mode(name="default", phases=fit_phases(_all(seen), source="bench"))
+    """A board whose profile has these fronts' fit, and knows of which models they are."""
+    phases = fit_phases(_all(seen), source="bench")
+    mode = Mode(name="default", phases=phases, fronts=tuple(map(_named, seen)))
     made = Provenance(origin="measured", date="2026")
     board = Board(name="here", title="here")
     return Machine(Profile(schema=SCHEMA, board=board, provenance=made, modes=(mode,)), mode)
 
 
+def _named(front: TimedFront) -> FrontCost:
+    return FrontCost(model=front.model, cut=front.cut, device="cpu", batch=front.batch, threads=1)
+
+
 def _predicted(board: Machine, front: TimedFront, part: str) -> Guess:
     def guess(phase: FrontPhase) -> Guess:
-        return board.front_ms(front.costs, front.batch, phase)
+        return board.front_ms(front.costs, front.batch, phase, front.model)
 
     phases = [phase for phase in FRONT_PHASES if part in {phase, "step"}]
     return total(guess(phase) for phase in phases)
@@ -268,7 +337,7 @@ def _all(fronts: Sequence[TimedFront]) -> list[Timed]:
 
 def _timed(front: TimedFront) -> Timed:
     forward, backward, update = (front.median_ms(phase) for phase in FRONT_PHASES)
-    return Timed(front.costs, front.batch, forward, backward, update)
+    return Timed(front.costs, front.batch, forward, backward, update, model=front.model)
 
 
 def _plain(front: TimedFront) -> dict[str, Any]:

@@ -69,6 +69,16 @@ def rows(plan: Plan) -> Iterator[tuple[str, ...]]:
         )
 
 
+def subject(plan: Plan) -> str:
+    """What is trained.
+
+    Args:
+        plan: The plan.
+    """
+    settings = plan.settings
+    return settings.model or ", ".join(path.name for path in settings.bundles)
+
+
 def sentences(plan: Plan) -> Iterator[str]:
     """What the plan comes to: what was assumed, what is best, what is not known.
 

@@ -7,6 +7,7 @@ from slfac.hw_profiles.schema import (
     Board,
     CodecCost,
     Compute,
+    FrontCost,
     Hardware,
     Link,
     MemoryCost,
@@ -109,6 +110,7 @@ def measured_board(**more):
         base_mib=value(50.0), per_weight=value(4.0), per_residual=value(2.0), spread=value(0.2)
     )
     fields = {
+        "fronts": (FrontCost(model="x", cut="z", device="cpu", batch=1, threads=1),),
         "phases": phases(forward=power(2.0, 1.8, 2.2), backward=power(2.5, 2.3, 2.7)),
         "codecs": codecs(),
         "memories": (memory,),

@@ -67,7 +67,9 @@ def test_a_small_cnn_is_planned_from_end_to_end(board, tmp_path, capsys):
         assert row["run"]["joules"]["value"] == pytest.approx(
             3 * row["round"]["joules"]["value"], rel=1e-4
         )
-        assert row["step"]["ms"]["tier"] == "calibrated"
+        # What is encoded depends on data that are not the user's.
+        made_up = row["codec"].startswith("slfac")
+        assert row["step"]["ms"]["tier"] == ("spec" if made_up else "calibrated")
     times = [row["round"]["ms"]["value"] for row in found["candidates"]]
     assert times == sorted(times)
     explained = shown.partition("where each figure of a step is from")[2]
@@ -86,7 +88,7 @@ def test_sizes_come_from_the_users_data_where_there_is_some(board, data, capsys)
         size = row["step"]["up_bytes"]
         assert size["tier"] == "measured"
         assert size["low"] < size["value"] < size["high"]
-        assert "back half and codec, measured here" in row["server_ms"]["source"]
+        assert "back half and codec, measured here" in found["sources"][row["server_ms"]["source"]]
 
 
 def test_a_bundle_is_planned_as_its_model_is(board, tmp_path, capsys):
@@ -105,7 +107,8 @@ def test_a_bundle_is_planned_as_its_model_is(board, tmp_path, capsys):
     options = (*where(board), "--codec", "slfac", "--server-ms", "2", "--json")
     for subject in (("--bundle", str(bundle)), (*MODEL, "--cuts", "pool1")):
         assert plan(*subject, *options) == 0
-        found.append(json.loads(capsys.readouterr().out)["candidates"])
+        shown = json.loads(capsys.readouterr().out)
+        found.append((shown["candidates"], shown["sources"]))
     assert found[0] == found[1]
 
 

@@ -154,6 +154,21 @@ def test_a_time_of_nothing_is_refused(ms):
         fit_phases(fronts, source="a test")
 
 
+def test_models_are_left_out_whole_where_there_are_several():
+    alone = [timed(front, 8) for front in FRONTS]
+    assert fit_phase(alone, "forward").unseen_spread is None
+    slower = [
+        Timed(f.costs, 8, 2 * f.forward_ms, f.backward_ms, f.update_ms, model="slow")
+        for f in alone[::2]
+    ]
+    both = [*alone[1::2], *slower]
+    fit = fit_phase(both, "forward")
+    assert fit.unseen_spread > fit.spread > 0
+    assert fit.unseen_spread == pytest.approx(3.6, rel=0.1)
+    (forward, *_) = fit_phases(both, source="a test")
+    assert forward.unseen_spread.value == pytest.approx(fit.unseen_spread, rel=1e-5)
+
+
 def test_memory_is_a_process_its_weights_and_its_residuals():
     fronts = []
     for i in range(1, 8):

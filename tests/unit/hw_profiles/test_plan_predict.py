@@ -40,7 +40,7 @@ def machine(board=None, reference=None, **more):
 def load(batch=10, codec="none", up=100_000.0, server=None, front=FRONT):
     size = exact(up, "counted")
     server = server or exact(3.0, "given")
-    return Load(front, batch, codec, 1_000_000, size, size, server, 50_000)
+    return Load("x", front, batch, codec, 1_000_000, size, size, server, 50_000)
 
 
 def published(gflops=8.0, dtype="fp64", threads=4, workload="hpl", **more):
@@ -50,7 +50,7 @@ def published(gflops=8.0, dtype="fp64", threads=4, workload="hpl", **more):
 
 
 def test_a_fitted_phase_is_the_sum_of_its_parts():
-    guess = machine().front_ms(FRONT, 10, "forward")
+    guess = machine().front_ms(FRONT, 10, "forward", "x")
     # t0, 0.1 GFLOP at 10 a second, and a megabyte with the weights at a gigabyte a second.
     assert guess.value == pytest.approx(1 + 10 + 1e3 * 1e-9 * (10 * 100_000 + 4_000))
     assert guess.tier == "calibrated"
@@ -60,8 +60,24 @@ def test_a_fitted_phase_is_the_sum_of_its_parts():
 
 def test_a_narrow_fit_is_no_narrower_than_15_percent():
     board = measured_board(phases=phases(spread=0.01))
-    guess = machine(board).front_ms(FRONT, 10, "forward")
+    guess = machine(board).front_ms(FRONT, 10, "forward", "x")
     assert guess.high / guess.value == pytest.approx(1.15)
+
+
+def test_a_model_of_which_no_front_was_measured_has_a_wider_interval():
+    known = machine().front_ms(FRONT, 10, "forward", "x")
+    other = machine().front_ms(FRONT, 10, "forward", "y")
+    assert other.value == known.value
+    # Only one model was measured: nothing tells what another does.
+    assert other.high == pytest.approx(2 * other.value)
+    assert "no front of y was measured" in other.terms[0].source
+    told = tuple(
+        msgspec.structs.replace(phase, unseen_spread=value(2.0)) for phase in phases(spread=0.5)
+    )
+    wide = machine(measured_board(phases=told)).front_ms(FRONT, 10, "forward", "y")
+    assert wide.high == pytest.approx(3 * wide.value)
+    carried = machine(published(gflops=160.0, memcpy=4.0), measured_board(memcpy=4.0, phases=told))
+    assert carried.front_ms(FRONT, 10, "forward", "y").high == pytest.approx(3 * wide.value)
 
 
 def front_cost(**more):
@@ -73,25 +89,28 @@ def front_cost(**more):
 
 def test_the_very_front_that_was_measured_has_its_own_interval():
     board = machine(measured_board(fronts=(front_cost(peak_mib=value(99.0, 98.0, 100.0)),)))
-    guess = board.front_ms(FRONT, 10, "forward")
+    guess = board.front_ms(FRONT, 10, "forward", "x")
     assert (guess.value, guess.low, guess.high, guess.tier) == (7.0, 6.5, 7.5, "measured")
     assert board.peak_mib(FRONT, 10).value == 99.0
-    for other in (board.front_ms(FRONT, 11, "forward"), board.front_ms(FRONT, 10, "backward")):
+    for other in (
+        board.front_ms(FRONT, 11, "forward", "x"),
+        board.front_ms(FRONT, 10, "backward", "x"),
+    ):
         assert other.tier == "calibrated"
     wider = costs(layer("conv", 10_000_001, 100_000, 4_000), residual=1_000_000)
-    assert board.front_ms(wider, 10, "forward").tier == "calibrated"
-    assert machine(board.profile, threads=2).front_ms(FRONT, 10, "forward") != guess
+    assert board.front_ms(wider, 10, "forward", "x").tier == "calibrated"
+    assert machine(board.profile, threads=2).front_ms(FRONT, 10, "forward", "x") != guess
 
 
 def test_what_others_measured_of_a_front_is_not_this_board():
     board = machine(profile("published", fronts=(front_cost(),)))
-    assert isinstance(board.front_ms(FRONT, 10, "forward"), Unknown)
+    assert isinstance(board.front_ms(FRONT, 10, "forward", "x"), Unknown)
 
 
 def test_a_board_of_half_the_speed_takes_twice_as_long():
     board = machine(published(gflops=80.0, memcpy=2.0), REFERENCE)
-    guess = board.front_ms(FRONT, 10, "forward")
-    same = machine(REFERENCE).front_ms(FRONT, 10, "forward")
+    guess = board.front_ms(FRONT, 10, "forward", "x")
+    same = machine(REFERENCE).front_ms(FRONT, 10, "forward", "x")
     assert guess.value == pytest.approx(2 * same.value)
     assert (guess.low, guess.high) == pytest.approx((guess.value / 2, guess.value * 2))
     assert guess.tier == "spec"
@@ -111,21 +130,21 @@ def test_a_board_of_half_the_speed_takes_twice_as_long():
     ],
 )
 def test_nothing_is_predicted_from_what_cannot_be_compared(board, why):
-    guess = machine(board, REFERENCE).front_ms(FRONT, 10, "forward")
+    guess = machine(board, REFERENCE).front_ms(FRONT, 10, "forward", "x")
     assert why in guess.why
     assert "slfac profile run" in guess.why
 
 
 def test_what_is_missing_is_unknown():
     bare = machine(published())
-    assert "no fitted phases" in bare.front_ms(FRONT, 10, "forward").why
+    assert "no fitted phases" in bare.front_ms(FRONT, 10, "forward", "x").why
     no_memory = msgspec.structs.replace(published(), hardware=published().hardware.__class__())
     board = machine(no_memory, REFERENCE)
-    assert isinstance(board.front_ms(FRONT, 10, "forward"), Unknown)
+    assert isinstance(board.front_ms(FRONT, 10, "forward", "x"), Unknown)
     two = machine(published(), REFERENCE, threads=2)
-    assert "2 threads" in two.front_ms(FRONT, 10, "forward").why
+    assert "2 threads" in two.front_ms(FRONT, 10, "forward", "x").why
     cuda = machine(published(), REFERENCE, device="cuda")
-    assert "cuda were measured on no machine" in cuda.front_ms(FRONT, 10, "forward").why
+    assert "cuda were measured on no machine" in cuda.front_ms(FRONT, 10, "forward", "x").why
     assert (
         "codec fast was not measured"
         in machine(published(), REFERENCE).codec_ms("fast", "encode", 1).why
@@ -261,14 +280,14 @@ def test_boards_of_slfac_are_predicted_or_say_why_not():
         mode = choose_mode(board)
         guess = mode
         if not isinstance(mode, Unknown):
-            guess = Machine(board, mode, REFERENCE).front_ms(FRONT, 8, "forward")
+            guess = Machine(board, mode, REFERENCE).front_ms(FRONT, 8, "forward", "x")
         if isinstance(guess, Unknown):
             assert "nothing to predict from" in guess.why
         else:
             assert guess.tier == "spec"
     for name in ("pi-4b", "pi-5", "orin-nano"):
         board = load_profile(name)
-        guess = Machine(board, choose_mode(board), REFERENCE).front_ms(FRONT, 8, "forward")
+        guess = Machine(board, choose_mode(board), REFERENCE).front_ms(FRONT, 8, "forward", "x")
         assert isinstance(guess, Estimate)
 
 

@@ -179,7 +179,7 @@ def test_every_figure_of_the_schema_has_a_unit():
     for name in names:
         unit = unit_of(name)
         # Of those without a unit, all are counts or ratios.
-        assert unit.name or name in {"cores", "gain", "spread"}
+        assert unit.name or name in {"cores", "gain", "spread", "unseen_spread"}
     assert unit_of("sensor.pi5.offset_w").signed
     assert not unit_of("mode.default.idle_w").signed
 
