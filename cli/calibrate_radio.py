@@ -60,7 +60,7 @@ def run_radio(args: argparse.Namespace) -> int:
     route = _checked_route(values["peer"], values["link"], local="allow_loopback" in values)
     host = host_at(Path("/"))
     with contextlib.closing(open_sensor(host, settings)) as sensor:
-        _check_radio(sensor, profile)
+        _check_radio(sensor, profile, values["link"])
         say(f"{len(plan.order())} blocks, {plan.seconds / 60:.0f} minutes; leave the board alone")
         with sampling(sensor, host, plan.seconds) as sampler:
             runs = _run_blocks(values["peer"], keys, plan, host)
@@ -100,13 +100,15 @@ def _checked_route(address: str, link: str, *, local: bool) -> Route:
     return route
 
 
-def _check_radio(sensor: PowerSensor, profile: Profile) -> None:
+def _check_radio(sensor: PowerSensor, profile: Profile, link: str) -> None:
     from slfac.hw_profiles.entries import planned_powers
 
     info = sensor.info
     if info.gives == "nothing":
         raise SensorError("there is no power sensor, and so no joules of a radio", _NO_SENSOR)
-    others = {entry.scope for entry in planned_powers(profile)} - {str(info.scope)}
+    # This link's own powers are replaced.
+    kept = [e for e in planned_powers(profile) if not e.field.startswith(f"link.{link}.")]
+    others = {entry.scope for entry in kept} - {str(info.scope)}
     if others:
         raise SettingsError(
             f"sensor {info.name} measures the {info.scope}, and the profile's powers are of the "

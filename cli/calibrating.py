@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _MOST_HZ: Final = 100.0
 _LEAST_READINGS: Final = 1 << 16
+# A hundred megabytes, and half a day of the fastest sensor.
+_MOST_READINGS: Final = 1 << 22
 # A slow link takes longer than its plan says.
 _LONGER: Final = 3.0
 
@@ -29,7 +31,7 @@ def sampling(sensor: PowerSensor, host: Host, seconds: float) -> Sampler:
     from slfac.device.energy.throttle import ThrottleWatch
 
     rate_hz = min(sensor.info.max_hz or _MOST_HZ, _MOST_HZ)
-    room = max(_LEAST_READINGS, round(_LONGER * seconds * rate_hz))
+    room = min(max(_LEAST_READINGS, round(_LONGER * seconds * rate_hz)), _MOST_READINGS)
     return Sampler(sensor, throttled=ThrottleWatch(host), capacity=room, clock=host.clock)
 
 

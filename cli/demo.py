@@ -54,6 +54,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="[HOST:]PORT",
         help="show the runs on a web page, until Ctrl-C (no; 127.0.0.1:8080)",
     )
+    add("--energy", action="store_true", help="let devices measure where their joules go")
     add("--result", type=Path, metavar="FILE", help="also write all figures to a JSON file")
 
 

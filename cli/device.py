@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slfac.cli.parsers import add_command, given
+from slfac.cli.sensors import add_sensor_options, take_sensor_options
+from slfac.cli.tables import aligned
 from slfac.cli.threads import limit_threads
 
 if TYPE_CHECKING:
     from slfac.device import DeviceSettings
+    from slfac.device.energy.outcome import RunEnergy
 
 _EPILOG = """\
 examples:
@@ -19,10 +22,12 @@ examples:
   slfac device --server tcp://10.0.0.5:5555 --keys keys --data mnist --provider auto
   slfac device --discover --keys keys --data mnist --wait-enrolled-s 3600
   slfac device --config device.toml
+  slfac device --server tcp://10.0.0.5:5555 --keys keys --data mnist --energy
 
 The bundle is fetched from the server unless --bundle holds it already. Data is an IDX
 folder, a .npz file or an image folder (docs/data.md). A GPU needs another build of
 onnxruntime (docs/gpu.md). Addresses, IPv6 and --discover: docs/network.md.
+Sensors, and what --energy says: docs/energy.md.
 """
 
 
@@ -70,6 +75,9 @@ def add_parser(subparsers: Any) -> None:
         choices=("cpu", "cuda", "auto"),
         help="what computes the front; auto: an Nvidia GPU if it passes a self-test (cpu)",
     )
+    add("--energy", action="store_true", help="measure where the joules of the run go")
+    add("--energy-report", type=Path, metavar="FILE", help="write all of that to a JSON file")
+    add_sensor_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -108,6 +116,8 @@ def run(args: argparse.Namespace) -> int:
         f"{result.sent_bytes / 1e6:.2f} MB sent, {result.received_bytes / 1e6:.2f} MB received, "
         f"{result.peak_rss_bytes / 1e6:.0f} MB peak memory, no torch, no onnx"
     )
+    if result.energy is not None:
+        _say_energy(result.energy)
     return 0
 
 
@@ -116,8 +126,18 @@ def _settings(values: dict[str, Any]) -> DeviceSettings:
     from slfac.device.config import configured_settings
     from slfac.device.settings import device_settings
 
+    sensors = take_sensor_options(values)
+    if sensors:
+        values["sensors"] = sensors
     file = values.pop("config", None)
     return configured_settings(file, **values) if file is not None else device_settings(**values)
+
+
+def _say_energy(energy: RunEnergy) -> None:
+    from slfac.device.energy.words import closing_lines, phase_rows
+
+    for line in (*aligned(phase_rows(energy)), *closing_lines(energy)):
+        _say(line)
 
 
 def _say(line: str) -> None:

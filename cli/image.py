@@ -7,11 +7,13 @@ from typing import Any
 from slfac.cli.image_build import add_build
 from slfac.cli.image_flash import add_flash, run_flash
 from slfac.cli.image_inject import add_inject
+from slfac.cli.image_verify import add_verify
 from slfac.cli.parsers import add_command
 
 _EPILOG = """\
 examples:
   slfac image build --board rpi
+  slfac image verify images/slfac-rpi-0.1.0.img.zst
   slfac image flash slfac-rpi.img.zst
   slfac image flash slfac-rpi.img.zst /dev/sdb
   slfac image inject /dev/sdb --hostname pi-1 --discover --server-key keys/server.key --data mnist
@@ -37,3 +39,4 @@ def add_parser(subparsers: Any) -> None:
     add_build(actions)
     add_flash(actions)
     add_inject(actions)
+    add_verify(actions)

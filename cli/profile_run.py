@@ -36,6 +36,9 @@ _REPORT_EPILOG = """\
 examples:
   slfac profile report board.json
   slfac profile report board.json --out reports
+  slfac profile report energy.json
+
+FILE is what `slfac profile run` wrote, or `slfac device --energy-report`.
 """
 _HOW = "pip install 'slfac[report]', or copy {} to a machine that has it and run there: {}"
 _ON_THIS_MACHINE = "the peer was on the same machine: no radio and no cable was measured"
@@ -92,7 +95,7 @@ def add_profile_run(actions: Any) -> None:
         epilog=_REPORT_EPILOG,
         run=run_report,
     )
-    report.add_argument("record", metavar="FILE", type=Path, help=".json file of `run`")
+    report.add_argument("record", metavar="FILE", type=Path, help=".json file of a measurement")
     report.add_argument("--out", type=Path, metavar="DIR", help="where to write it (beside FILE)")
 
 
@@ -173,15 +176,29 @@ def run_report(args: argparse.Namespace) -> int:
         MissingExtraError: matplotlib is not installed.
         RunError: The report cannot be written.
     """
-    from slfac.device.profiling.record import read_record
-
     values = given(args)
     path: Path = values["record"]
-    record = read_record(path)
+    record = _read(path)
     if not _can_draw():
         raise MissingExtraError("matplotlib is missing", "pip install 'slfac[report]'")
     _draw(record, values.get("out", path.parent), path.stem)
     return 0
+
+
+def _read(path: Path) -> Record:
+    """A measurement's record, or that of a run's energy."""
+    from slfac.cli.energy_record import record_of
+    from slfac.device.energy.report import decode_report
+    from slfac.device.profiling.record import read_record
+
+    try:
+        return read_record(path)
+    except SettingsError as error:
+        try:
+            report = decode_report(path.read_bytes(), str(path))
+        except (OSError, SettingsError):
+            raise error from None
+    return record_of(report, str(path))
 
 
 def _measure_link(peer: dict[str, Any], repetitions: int) -> LinkFacts | None:

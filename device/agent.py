@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import onnxruntime
 
@@ -25,9 +26,14 @@ from slfac.device.stay import Stay
 from slfac.wire.bundle import Bundle, open_bundle
 from slfac.wire.errors import LinkError
 from slfac.wire.keys import device_keys
-from slfac.wire.messages import Summary, Timings, Welcome
+from slfac.wire.messages import Energy, Summary, Timings, Welcome
 from slfac.wire.providers import CUDA
 from slfac.wire.runtime import require_provider
+
+if TYPE_CHECKING:
+    from slfac.device.energy.host import Host
+    from slfac.device.energy.outcome import RunEnergy
+    from slfac.device.measuring import Measuring
 
 Status = Callable[[str], None]
 Alive = Callable[[], None]
@@ -47,6 +53,7 @@ class DeviceResult:
         received_bytes: Bytes its socket handed back.
         peak_rss_bytes: Highest resident memory of its process.
         torch_imported: Whether torch was found in its process.
+        energy: What it has spent; None where nobody asked for that.
     """
 
     name: str
@@ -58,10 +65,15 @@ class DeviceResult:
     received_bytes: int
     peak_rss_bytes: int
     torch_imported: bool
+    energy: RunEnergy | None = None
 
 
 def run_device(
-    settings: DeviceSettings, on_status: Status | None = None, on_alive: Alive | None = None
+    settings: DeviceSettings,
+    on_status: Status | None = None,
+    on_alive: Alive | None = None,
+    *,
+    host: Host | None = None,
 ) -> DeviceResult:
     """Take part in a run until the server says stop.
 
@@ -69,6 +81,7 @@ def run_device(
         settings: What to do.
         on_status: Called with a line for people whenever something happens.
         on_alive: Called at each step, and again and again while the agent waits.
+        host: Where power sensors are looked for; None for this machine.
 
     Returns:
         What was done.
@@ -76,7 +89,7 @@ def run_device(
     Raises:
         SlfacError: A branch of it, which says what is wrong and what to do.
     """
-    agent = _Agent(settings, on_status or _silent, on_alive or _idle)
+    agent = _Agent(settings, on_status or _silent, on_alive or _idle, host)
     try:
         return agent.run()
     finally:
@@ -92,7 +105,9 @@ def _idle() -> None:
 
 
 class _Agent:
-    def __init__(self, settings: DeviceSettings, on_status: Status, on_alive: Alive) -> None:
+    def __init__(
+        self, settings: DeviceSettings, on_status: Status, on_alive: Alive, host: Host | None
+    ) -> None:
         self._settings = settings
         self._on_status = on_status
         self._on_alive = on_alive
@@ -103,6 +118,8 @@ class _Agent:
         keys = device_keys(settings.keys) if settings.keys is not None else None
         address = settings.server
         where = Fixed(address) if address is not None else Discovered(keys, on_status, on_alive)
+        # Before anything is opened that would have to be closed.
+        self._measuring = _measuring(settings, on_status, host)
         self._link = Link(
             where=where,
             keys=keys,
@@ -148,10 +165,16 @@ class _Agent:
                 if welcome.run != before:
                     # Another run may share the data out differently.
                     samples = self._samples(welcome, bundle)
-        return self._result(welcome)
+        energy = self._measuring.finish(welcome) if self._measuring is not None else None
+        return self._result(welcome, energy)
 
     def close(self) -> None:
-        self._link.bye(finished=self._finished, timings=self._last, summary=self._summary())
+        energy: tuple[Energy, ...] = ()
+        if self._measuring is not None:
+            self._measuring.watch.close()
+            energy = self._measuring.watch.told()
+        summary = self._summary()
+        self._link.bye(finished=self._finished, timings=self._last, summary=summary, energy=energy)
         self._link.close()
 
     def _stay(self, welcome: Welcome, bundle: Bundle, samples: Samples, front: Front) -> Stay:
@@ -171,6 +194,7 @@ class _Agent:
             front=front,
             head=self._head,
             journal=journal,
+            energy=self._measuring.watch if self._measuring is not None else None,
             on_status=self._on_status,
         )
 
@@ -233,7 +257,8 @@ class _Agent:
             going = stay.finish_round(self._last)
             self._last = Timings()
             self._rounds.add(done)
-            self._on_status(f"round {done} of {stay.rounds}: training loss {mean:.4f}")
+            spent = self._measuring.last_round() if self._measuring is not None else ""
+            self._on_status(f"round {done} of {stay.rounds}: training loss {mean:.4f}{spent}")
         self._finished = True
 
     def _summary(self) -> Summary:
@@ -250,7 +275,7 @@ class _Agent:
             provider=self._provider,
         )
 
-    def _result(self, welcome: Welcome) -> DeviceResult:
+    def _result(self, welcome: Welcome, energy: RunEnergy | None) -> DeviceResult:
         summary = self._summary()
         return DeviceResult(
             name=welcome.device,
@@ -262,4 +287,14 @@ class _Agent:
             received_bytes=summary.received_bytes,
             peak_rss_bytes=summary.peak_rss_bytes,
             torch_imported=summary.torch_imported,
+            energy=energy,
         )
+
+
+def _measuring(settings: DeviceSettings, on_status: Status, host: Host | None) -> Measuring | None:
+    """What measures energy, which is imported only where somebody asks for it."""
+    if not settings.energy:
+        return None
+    from slfac.device.measuring import Measuring  # noqa: PLC0415
+
+    return Measuring(settings, on_status, host)

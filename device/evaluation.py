@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from slfac.data import Dataset, apply, has_classes, make_targets
-from slfac.device.link import UNSCORED, Scores
+from slfac.device.asking import UNSCORED, Scores
 from slfac.device.losses import loss_sum
+from slfac.device.stopwatch import Stopwatch
 from slfac.wire.bundle import Bundle, State
 from slfac.wire.errors import BundleError
 from slfac.wire.runtime import open_infer_session, open_session
@@ -33,7 +34,13 @@ class Score:
 
 
 def evaluate(
-    bundle: Bundle, state: State, data: Dataset | None, *, batch_size: int, middle: Middle
+    bundle: Bundle,
+    state: State,
+    data: Dataset | None,
+    *,
+    batch_size: int,
+    middle: Middle,
+    watch: Stopwatch,
 ) -> Score:
     """Evaluate front and head here, with the middle elsewhere.
 
@@ -43,6 +50,7 @@ def evaluate(
         data: The test samples; None for none.
         batch_size: Samples that are sent at once.
         middle: Sends them.
+        watch: Times it.
 
     Returns:
         The score.
@@ -60,11 +68,14 @@ def evaluate(
     total, predicted = 0.0, np.zeros(len(data), np.int64)
     for start in range(0, len(data), batch_size):
         part = slice(start, start + batch_size)
-        x = apply(manifest.preprocessing, data.images[part])
-        smashed = front.run(list(manifest.graphs.infer.outputs), {manifest.input.name: x})
+        with watch.phase("load"):
+            x = apply(manifest.preprocessing, data.images[part])
+        with watch.phase("forward"):
+            smashed = front.run(list(manifest.graphs.infer.outputs), {manifest.input.name: x})
         given = middle(smashed)
         fed = {spec.name: value for spec, value in zip(head.inputs, given, strict=True)}
-        output: np.ndarray = last.run(None, fed)[0]
+        with watch.phase("forward"):
+            output: np.ndarray = last.run(None, fed)[0]
         target = make_targets(manifest.loss, data.labels[part], manifest.num_outputs)
         total += loss_sum(manifest.loss, output, target)
         predicted[part] = output.argmax(1)

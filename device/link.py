@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import zmq
 
 from slfac import __version__
+from slfac.device.asking import UNSCORED, WHOLE, Asked, Exchanged, Scores, Share, Span
 from slfac.device.caller import Caller, Patience
 from slfac.device.clock_meter import ClockMeter
 from slfac.device.connection import Connection, Disconnected
@@ -25,6 +23,7 @@ from slfac.wire.messages import (
     Chunk,
     Clock,
     Credit,
+    Energy,
     Hello,
     Kind,
     Message,
@@ -37,7 +36,7 @@ from slfac.wire.messages import (
     Welcome,
 )
 from slfac.wire.meter import Meter
-from slfac.wire.transfer import WINDOW_BYTES, Frames, Inbox, Outbox, Part, Transfer, cut_transfer
+from slfac.wire.transfer import WINDOW_BYTES, Inbox, Outbox, Part, cut_transfer
 
 _POLL_S = 0.25
 _FULL_POLL_S = 0.002
@@ -46,64 +45,6 @@ _CLOCK_WAIT_S = 1.0
 
 class SessionLost(Exception):  # noqa: N818 - a condition that the agent handles, not an error
     """The server no longer knows this session; the device has to join again."""
-
-
-@dataclass(frozen=True)
-class Exchanged:
-    """A request that was answered.
-
-    Attributes:
-        reply: The reply with its payload.
-        send_ms: Time spent handing bytes to the socket, and waiting until it takes them.
-        wait_ms: Time spent waiting for the reply with nothing left to hand over.
-    """
-
-    reply: Transfer[Reply]
-    send_ms: float
-    wait_ms: float
-
-
-class Share(NamedTuple):
-    """Which part of a step a request holds.
-
-    Attributes:
-        part: Counts them from 0.
-        parts: How many there are.
-        step_samples: Samples of all of them.
-    """
-
-    part: int = 0
-    parts: int = 1
-    step_samples: int = 0
-
-
-class Scores(NamedTuple):
-    """How good the model is on the samples behind a request.
-
-    Attributes:
-        loss: Mean loss; NaN where it was not computed here.
-        accuracy: Share of samples classified correctly; likewise.
-        balanced_accuracy: Mean of the classes' recalls; likewise.
-    """
-
-    loss: float = math.nan
-    accuracy: float = math.nan
-    balanced_accuracy: float = math.nan
-
-
-WHOLE = Share()
-UNSCORED = Scores()
-
-
-@dataclass
-class _Asked:
-    """A request that its device still counts on an answer to."""
-
-    kind: Kind
-    frames: Frames
-    max_reply_bytes: int
-    send_s: float = 0.0
-    reply: Transfer[Reply] | None = None
 
 
 class Link:
@@ -147,7 +88,7 @@ class Link:
         self._seq = 0
         self._run = ""
         self._boot = ""
-        self._asked: dict[int, _Asked] = {}
+        self._asked: dict[int, Asked] = {}
         self._repeated_bytes = 0
         self._pump = Pump(self._move)
         self._clock = ClockMeter(self._context, keys, sent=self.sent, received=self.received)
@@ -191,6 +132,7 @@ class Link:
         samples: int = 0,
         timings: Timings | None = None,
         scores: Scores = UNSCORED,
+        energy: tuple[Energy, ...] = (),
     ) -> Exchanged:
         """Send a request until it is answered, over as many connections as it takes.
 
@@ -203,6 +145,7 @@ class Link:
             samples: Samples behind the payload.
             timings: Phases of the step before.
             scores: Of those samples, where they were computed here.
+            energy: What this device has spent, where it is to be told.
 
         Returns:
             The reply and how long it took.
@@ -221,6 +164,7 @@ class Link:
             samples=samples,
             timings=timings,
             scores=scores,
+            energy=energy,
         )
         return self.collect(seq)
 
@@ -236,6 +180,7 @@ class Link:
         timings: Timings | None = None,
         share: Share = WHOLE,
         scores: Scores = UNSCORED,
+        energy: tuple[Energy, ...] = (),
     ) -> int:
         """Begin a request, and leave its answer for :meth:`collect`.
 
@@ -252,6 +197,7 @@ class Link:
             timings: Phases of the step before.
             share: Which part of the step it holds.
             scores: Of those samples, where they were computed here.
+            energy: What this device has spent, where it is to be told.
 
         Returns:
             The request's number.
@@ -274,15 +220,16 @@ class Link:
             loss=scores.loss,
             accuracy=scores.accuracy,
             balanced_accuracy=scores.balanced_accuracy,
+            energy=energy,
         )
-        asked = _Asked(kind, cut_transfer(header, parts), max_reply_bytes)
-        started_s = time.perf_counter()
+        asked = Asked(kind, cut_transfer(header, parts), max_reply_bytes)
+        asked.begun_ns = begun_ns = time.monotonic_ns()
         self._asked[self._seq] = asked
         self._expect()
         self._outbox.put_frames(asked.frames)
         if self._connection is not None:
             self._flush(self._connection)
-        asked.send_s = time.perf_counter() - started_s
+        asked.posted_ns = time.monotonic_ns() - begun_ns
         return self._seq
 
     def collect(self, seq: int) -> Exchanged:
@@ -300,23 +247,32 @@ class Link:
             LinkError: The server did not come back in time.
         """
         asked = self._asked[seq]
-        started_s, sent_s = time.perf_counter(), 0.0
+        started_ns, sent_ns = time.monotonic_ns(), 0
+        broken: list[Span] = []
         while asked.reply is None:
             try:
                 drained = self._drain()
-                if drained and not sent_s:
-                    sent_s = time.perf_counter()
+                if drained and not sent_ns:
+                    sent_ns = time.monotonic_ns()
                     self._measure(asked)
                 self._receive(drained=drained)
             except Disconnected:
+                broken_ns = time.monotonic_ns()
                 self._resume()
-                sent_s = 0.0
-        done_s = time.perf_counter()
-        sent_s = sent_s or done_s
+                broken.append((broken_ns, time.monotonic_ns()))
+                sent_ns = 0
+        done_ns = time.monotonic_ns()
+        sent_ns = sent_ns or done_ns
         del self._asked[seq]
         self._expect()
-        send_s = asked.send_s + sent_s - started_s
-        return Exchanged(asked.reply, send_s * 1e3, (done_s - sent_s) * 1e3)
+        return Exchanged(
+            asked.reply,
+            send_ms=(asked.posted_ns + sent_ns - started_ns) * 1e-6,
+            wait_ms=(done_ns - sent_ns) * 1e-6,
+            sending_ns=(asked.begun_ns, asked.sent_ns or done_ns),
+            waiting_ns=(sent_ns, done_ns),
+            without_link_ns=tuple(broken),
+        )
 
     def moving(self) -> AbstractContextManager[None]:
         """Let what was posted, and its answers, move on during a block that only computes.
@@ -332,19 +288,33 @@ class Link:
             return nullcontext()
         return self._pump.running()
 
-    def bye(self, *, finished: bool, timings: Timings, summary: Summary) -> None:
+    def bye(
+        self,
+        *,
+        finished: bool,
+        timings: Timings,
+        summary: Summary,
+        energy: tuple[Energy, ...] = (),
+    ) -> None:
         """Say goodbye, if there is a connection to say it on.
 
         Args:
             finished: Whether the server said stop.
             timings: Phases of the last step.
             summary: About this process.
+            energy: What it has spent, where that is measured.
         """
         if self._connection is None:
             return
         self._outbox = Outbox(WINDOW_BYTES)
         self._outbox.put(
-            Bye(session=self._session, finished=finished, timings=timings, summary=summary)
+            Bye(
+                session=self._session,
+                finished=finished,
+                timings=timings,
+                summary=summary,
+                energy=energy,
+            )
         )
         self._flush(self._connection)
 
@@ -414,7 +384,15 @@ class Link:
             if not connection.send(*message):
                 return False
             self._outbox.pop()
-        return not len(self._outbox)
+        drained = not len(self._outbox)
+        if drained:
+            self._note_sent()
+        return drained
+
+    def _note_sent(self) -> None:
+        now_ns = time.monotonic_ns()
+        for asked in self._asked.values():
+            asked.sent_ns = asked.sent_ns or now_ns
 
     def _resume(self) -> None:
         """Connect again and take the session up where it was."""
@@ -427,10 +405,11 @@ class Link:
         self._repeated_bytes = max(asked.max_reply_bytes for asked in again)
         self._expect()
         for asked in again:
+            asked.begun_ns, asked.sent_ns = time.monotonic_ns(), 0
             self._outbox.put_frames(asked.frames)
         self._on_status("connected again")
 
-    def _measure(self, asked: _Asked) -> None:
+    def _measure(self, asked: Asked) -> None:
         """Measure the clock while all fronts come in: nothing else crosses the link then."""
         if asked.kind == "front" and self._connection is not None:
             self._clock.begin(self._connection.address, self._session)

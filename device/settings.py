@@ -43,6 +43,10 @@ class DeviceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         low_memory: Hold less memory, at the cost of time.
         provider: What computes the front: the CPU, an Nvidia GPU, or the GPU where it
             passes a self-test and else the CPU.
+        energy: Measure where the joules of the run go.
+        energy_report: JSON file for the whole account of that; None for none.
+        sensors: Which sensor is read: fields of
+            :class:`slfac.device.energy.SensorSettings`; empty for the best there is.
     """
 
     data: Path
@@ -60,6 +64,9 @@ class DeviceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     threads: Annotated[int, Meta(ge=1, le=64)] = 1
     low_memory: bool = False
     provider: Literal["cpu", "cuda", "auto"] = "cpu"
+    energy: bool = False
+    energy_report: Path | None = None
+    sensors: dict[str, Any] = {}
 
 
 def device_settings(**values: Any) -> DeviceSettings:
@@ -121,7 +128,22 @@ def checked_settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> D
             check_server_address(settings.server, insecure=settings.keys is None)
         except (AddressError, SettingsError) as error:
             raise type(error)(origins.get("server", "") + error.what, error.remedy) from error
+    _check_energy(settings)
     return settings
+
+
+def _check_energy(settings: DeviceSettings) -> None:
+    """Check what is said about sensors, without which nothing of them is imported."""
+    if settings.energy:
+        from slfac.device.energy.settings import sensor_settings  # noqa: PLC0415
+
+        sensor_settings(**settings.sensors)
+    elif settings.sensors or settings.energy_report is not None:
+        name = "energy_report" if settings.energy_report is not None else min(settings.sensors)
+        value = settings.sensors.get(name, str(settings.energy_report))
+        raise SettingsError(
+            f"setting {name} is {value!r}, but energy is not set", "pass --energy to measure it"
+        )
 
 
 def _path(kind: type, value: Any) -> Any:

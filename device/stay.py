@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from slfac.codec.schedule import make_schedule
 from slfac.device.evaluation import evaluate
@@ -19,8 +20,11 @@ from slfac.device.stopwatch import Stopwatch
 from slfac.device.u_shaped import UShapedSteps
 from slfac.wire.bundle import Bundle, pack_state, unpack_state
 from slfac.wire.errors import ProtocolError, SlfacError, TrainingError
-from slfac.wire.messages import Reply, Timings, Welcome
+from slfac.wire.messages import Energy, Reply, Timings, Welcome
 from slfac.wire.transfer import Part, Transfer
+
+if TYPE_CHECKING:
+    from slfac.device.energy.watch import EnergyWatch
 
 
 class Stay:
@@ -34,6 +38,7 @@ class Stay:
         front: The front to train.
         head: The head to train; None where the bundle has none.
         journal: Where the beginning of each round is taken down.
+        energy: Measures what it takes; None where nobody asked for that.
         on_status: Told what people should know.
 
     Attributes:
@@ -52,6 +57,7 @@ class Stay:
         front: Front,
         head: Head | None = None,
         journal: Journal,
+        energy: EnergyWatch | None = None,
         on_status: Callable[[str], None],
     ) -> None:
         plan = welcome.plan
@@ -73,6 +79,8 @@ class Stay:
             plan.schedule, rounds=plan.rounds, steps_per_round=plan.steps_per_round
         )
         self._journal = journal
+        self._energy = energy
+        self._meter = energy.meter if energy is not None else None
         self._on_status = on_status
         self._begin_afresh()
         self._round_samples = 0
@@ -83,12 +91,19 @@ class Stay:
         Returns:
             Whether to train.
         """
-        if self._resume():
-            return True
+        if self._energy is not None:
+            self._energy.ask_in()
+        going = self._resume() or self._join()
+        if self._energy is not None:
+            self._energy.let_in()
+        return going
+
+    def _join(self) -> bool:
         self._begin_afresh()
-        return self._take_front(
-            self._link.request("join", max_reply_bytes=self._max_front_bytes).reply
-        )
+        exchanged = self._link.request("join", max_reply_bytes=self._max_front_bytes)
+        if self._meter is not None:
+            self._meter.record("idle", *exchanged.waiting_ns)
+        return self._take_front(exchanged.reply)
 
     def _begin_afresh(self) -> None:
         self._step = 0
@@ -159,7 +174,7 @@ class Stay:
             TrainingError: Something is no longer finite.
             LinkError: The server refused, or did not come back.
         """
-        watch = Stopwatch()
+        watch = Stopwatch(self._meter)
         with watch.phase("load"):
             x, target = self._samples.next_batch()
         at = At(self.round, self._step)
@@ -173,7 +188,10 @@ class Stay:
             raise TrainingError(
                 f"the loss of step {self._step} is not finite", "lower the learning rate"
             )
-        return loss, watch.timings()
+        timings = watch.timings()
+        if self._energy is not None:
+            self._energy.step_made()
+        return loss, timings
 
     def finish_round(self, last: Timings) -> bool:
         """Send the front, and take over what the server made of all of them.
@@ -185,6 +203,10 @@ class Stay:
             Whether to go on.
         """
         part = Part("front", "front", pack_state(self._front.state()), "safetensors")
+        energy: tuple[Energy, ...] = ()
+        if self._energy is not None:
+            self._energy.round_made(self.round)
+            energy = self._energy.told()
         exchanged = self._link.request(
             "front",
             [part],
@@ -193,7 +215,9 @@ class Stay:
             step=self._step,
             samples=self._round_samples,
             timings=last,
+            energy=energy,
         )
+        Stopwatch(self._meter).exchange(exchanged)
         self._round_samples = 0
         return self._take_front(exchanged.reply)
 
@@ -217,12 +241,14 @@ class Stay:
 
     def _evaluate(self, steps: UShapedSteps) -> Reply:
         """Score the front that came, and hear how to go on."""
+        watch = Stopwatch(self._meter)
         at = At(self.round, self._step)
         score = evaluate(
             self._bundle,
             self._front.state(),
             self._samples.test(),
             batch_size=self._plan.batch_size,
-            middle=lambda smashed: steps.middle(smashed, at),
+            middle=lambda smashed: steps.middle(smashed, at, watch),
+            watch=watch,
         )
-        return steps.report(score, at)
+        return steps.report(score, at, watch)

@@ -9,9 +9,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from slfac.codec import Codec, StreamKey, make_codec
+from slfac.device.asking import Share
 from slfac.device.draws import draw
 from slfac.device.front import Front
-from slfac.device.link import Link, Share
+from slfac.device.link import Link
 from slfac.device.sections import decode_tensors, encode_tensors, most_bytes
 from slfac.device.stopwatch import Stopwatch
 from slfac.wire.bundle import State
@@ -163,8 +164,7 @@ class Steps:
     def _collect(self, posted: _Posted, watch: Stopwatch) -> tuple[float, Arrays]:
         """Loss and gradients of one part, once they are in."""
         exchanged = self._link.collect(posted.seq)
-        watch.add("send", exchanged.send_ms)
-        watch.add("wait", exchanged.wait_ms)
+        watch.exchange(exchanged)
         with watch.phase("decode"), self._link.moving():
             smashed = self._manifest.smashed
             gradients = decode_tensors(exchanged.reply, "gradient", smashed, posted.samples)

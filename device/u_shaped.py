@@ -9,11 +9,12 @@ from dataclasses import replace
 import numpy as np
 
 from slfac.codec import Codec, StreamKey, make_codec
+from slfac.device.asking import UNSCORED, Scores
 from slfac.device.draws import draw
 from slfac.device.evaluation import Score
 from slfac.device.front import Front
 from slfac.device.head import Head
-from slfac.device.link import UNSCORED, Link, Scores
+from slfac.device.link import Link
 from slfac.device.sections import decode_tensors, encode_tensors, most_bytes
 from slfac.device.steps import At
 from slfac.device.stopwatch import Stopwatch
@@ -112,7 +113,7 @@ class UShapedSteps:
         self._front.buffers.update(made.buffers)
         return made.loss, {**gradients, **made.gradients}
 
-    def middle(self, smashed: list[np.ndarray], at: At) -> list[np.ndarray]:
+    def middle(self, smashed: list[np.ndarray], at: At, watch: Stopwatch) -> list[np.ndarray]:
         """Let the server evaluate the middle.
 
         Nothing is compressed, so that no stream of codecs moves on.
@@ -120,6 +121,7 @@ class UShapedSteps:
         Args:
             smashed: ``(B, ...) float32`` a smashed tensor.
             at: The present round, and the next step.
+            watch: Times it.
 
         Returns:
             What the middle gives.
@@ -130,7 +132,8 @@ class UShapedSteps:
         """
         key = StreamKey(round=at.round, step=at.step)
         codecs = [self._plain] * len(smashed)
-        parts = encode_tensors("smashed", self._smashed, smashed, codecs, key)
+        with watch.phase("encode"):
+            parts = encode_tensors("smashed", self._smashed, smashed, codecs, key)
         samples = len(smashed[0])
         exchanged = self._link.request(
             "evaluate",
@@ -140,14 +143,17 @@ class UShapedSteps:
             step=at.step,
             samples=samples,
         )
-        return decode_tensors(exchanged.reply, "smashed", self._given, samples)
+        watch.exchange(exchanged)
+        with watch.phase("decode"):
+            return decode_tensors(exchanged.reply, "smashed", self._given, samples)
 
-    def report(self, score: Score, at: At) -> Reply:
+    def report(self, score: Score, at: At, watch: Stopwatch) -> Reply:
         """Say how good the model is on this device's test samples.
 
         Args:
             score: What the evaluation came to.
             at: The present round, and the next step.
+            watch: Times it.
 
         Returns:
             Header of the reply, which says how to go on.
@@ -163,6 +169,7 @@ class UShapedSteps:
             samples=score.samples,
             scores=score.scores,
         )
+        watch.exchange(exchanged)
         return exchanged.reply.header
 
     def _ask(  # noqa: PLR0917 - what a request is made of
@@ -187,6 +194,5 @@ class UShapedSteps:
             timings=timings,
             scores=scores,
         )
-        watch.add("send", exchanged.send_ms)
-        watch.add("wait", exchanged.wait_ms)
+        watch.exchange(exchanged)
         return exchanged.reply

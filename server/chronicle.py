@@ -105,6 +105,7 @@ class Chronicle:
         *,
         begun_s: float,
         devices: int,
+        own: Iterable[int],
         score: Score | None = None,
     ) -> bool:
         """Evaluate a round and write it into the metrics.
@@ -114,6 +115,7 @@ class Chronicle:
             training: What was trained in it.
             begun_s: Monotonic time at which the round began.
             devices: Devices whose fronts went into it.
+            own: Which of them are served here.
             score: What the devices make of it, where these evaluate.
 
         Returns:
@@ -124,6 +126,7 @@ class Chronicle:
         bytes_up = sum(t.up.bytes for t in traffic)
         bytes_down = sum(t.down.bytes for t in traffic)
         totals = self._ledger.totals.values()
+        energy, unknown = self._ledger.round_energies(own)
         result = RoundResult(
             round=len(self.rounds),
             train_loss=training.loss,
@@ -135,6 +138,8 @@ class Chronicle:
             float32_bytes_down=bytes_down + sum(t.saved_bytes_down for t in totals),
             devices=devices,
             participation=training.participation,
+            energy=energy,
+            energy_unknown=unknown,
         )
         self.rounds.append(result)
         is_best = self._watch.look(result.round, score)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import msgspec
 
 from slfac.server.back import Outcome
+from slfac.server.energy import DeviceEnergy, RoundEnergies, ScopeEnergy
 from slfac.server.exchange import Answer, Decoded
 from slfac.server.metrics import Metrics
-from slfac.wire.messages import Clock, Timings
+from slfac.wire.messages import Clock, Energy, Timings
 
 PHASES = ("load", "forward", "encode", "send", "wait", "decode", "backward", "update")
 
@@ -32,6 +33,7 @@ class DeviceTotals:
         front_bytes_up: Fronts received, with their messages' headers.
         front_bytes_down: Fronts sent, likewise.
         late: Trainings that were made without it, because its batch was not in.
+        energy: What it has spent, as far as it said.
     """
 
     steps: int = 0
@@ -45,6 +47,7 @@ class DeviceTotals:
     front_bytes_up: int = 0
     front_bytes_down: int = 0
     late: int = 0
+    energy: DeviceEnergy = field(default_factory=DeviceEnergy)
 
     @property
     def saved_bytes_up(self) -> int:
@@ -73,6 +76,7 @@ class Ledger:
         self._metrics = metrics
         self._open: dict[int, dict[str, Any]] = {}
         self._clocks: dict[str, Clock] = {}
+        self._round_energies = RoundEnergies()
         self.totals = {name: DeviceTotals() for name in names}
 
     def step(
@@ -179,6 +183,56 @@ class Ledger:
     def clocks(self) -> dict[str, dict[str, float] | None]:
         """What each device last said of the server's clock, by name."""
         return {name: self.clock(index) for index, name in enumerate(self._names)}
+
+    def energy(self, index: int, energy: Sequence[Energy], *, round_: int | None = None) -> None:
+        """Take note of what a device says that it has spent.
+
+        Args:
+            index: The device.
+            energy: What it says; empty where it does not measure.
+            round_: The round that it has made; None when it leaves.
+        """
+        name = self._names[index]
+        known = self.totals[name].energy
+        for one in energy:
+            gained = known.take(one, last=round_ is None)
+            self._round_energies.add(name, gained)
+            self._metrics.write(
+                "energy",
+                round=round_,
+                device=name,
+                scope=gained.scope,
+                joules=gained.joules,
+                covered_s=gained.spent.covered_s,
+                missing_s=gained.spent.missing_s,
+                total={scope: asdict(spent) for scope, spent in known.spent.items()},
+                lost=known.lost,
+                steps=known.steps,
+                phases=known.phases,
+            )
+
+    def gone(self, index: int) -> None:
+        """Take note that a device's process may have ended without a word.
+
+        Args:
+            index: The device.
+        """
+        name = self._names[index]
+        known = self.totals[name].energy
+        known.gone()
+        if known.meter is not None:
+            self._round_energies.miss(name)
+
+    def round_energies(self, devices: Iterable[int]) -> tuple[dict[str, ScopeEnergy], int]:
+        """What was spent since the last time.
+
+        Args:
+            devices: Those whose fronts went into the round.
+
+        Returns:
+            Sums by scope, and of how many devices it is unknown.
+        """
+        return self._round_energies.close(self._names[index] for index in devices)
 
     def timings(self, index: int, timings: Timings | None) -> None:
         """Write a device's last step, now that its timings are known, or never will be.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from slfac.server.best import Best
+from slfac.server.energy import ScopeEnergy, total_energies
 from slfac.server.evaluate import SCORES, Score
 from slfac.server.ledger import DeviceTotals
 from slfac.wire.bundle import State
@@ -31,6 +32,9 @@ class RoundResult:
         devices: Devices whose fronts went into it.
         participation: Of the devices that a training was for, the mean share whose batches
             were in when it was made; below 1 where a deadline let the others be late.
+        energy: What devices have spent in it, by what their sensors measure: those of which it
+            is known.
+        energy_unknown: Devices of which it is not.
     """
 
     round: int
@@ -43,6 +47,8 @@ class RoundResult:
     float32_bytes_down: int
     devices: int
     participation: float = 1.0
+    energy: dict[str, ScopeEnergy] = field(default_factory=dict)
+    energy_unknown: int = 0
 
     def as_event(self) -> dict[str, Any]:
         """Fields of the ``round`` event in the metrics."""
@@ -129,6 +135,16 @@ class RunResult:
     seconds: float
     refused_keys: int
     refused: dict[str, int]
+
+    @property
+    def energy(self) -> dict[str, ScopeEnergy]:
+        """What devices have spent, by what their sensors measure; different scopes do not add."""
+        return total_energies(device.totals.energy for device in self.devices)
+
+    @property
+    def energy_unknown(self) -> int:
+        """Devices that have not said what they spent."""
+        return sum(not device.totals.energy.seen for device in self.devices)
 
     @property
     def accuracy(self) -> float | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from slfac.server.energy import ScopeEnergy, energy_words, total_energies
+
 if TYPE_CHECKING:
     from slfac.server.result import RunResult
 
@@ -60,7 +62,7 @@ class Says:
                 f"training loss {event['train_loss']:.4f}{scored}, "
                 f"{event['devices']} devices, {event['seconds']:.1f} s, "
                 f"{event['bytes_up'] / 1e6:.2f} MB up, "
-                f"{event['bytes_down'] / 1e6:.2f} MB down so far"
+                f"{event['bytes_down'] / 1e6:.2f} MB down so far" + _after_comma(_spent(event))
             )
 
     def result(self, result: RunResult) -> None:
@@ -79,7 +81,10 @@ class Says:
                 f"  {device.name}: {device.totals.steps} steps, "
                 f"{device.bytes_up / 1e6:.2f} MB up ({up} of float32), "
                 f"{device.bytes_down / 1e6:.2f} MB down ({down})"
+                + _after_comma(energy_words(total_energies([device.totals.energy])))
             )
+        if spent := energy_words(result.energy, result.energy_unknown):
+            print(f"energy of devices: {spent}")
         if result.accuracy is not None and self._is_first:
             print(f"accuracy {result.accuracy:.2%}")
         if result.best is not None and self._is_first:
@@ -115,6 +120,16 @@ def _restarted(event: dict[str, Any]) -> str:
     if event["revoked"]:
         line += f"; without {', '.join(event['revoked'])}, not enrolled any more"
     return line
+
+
+def _spent(event: dict[str, Any]) -> str:
+    energies = {scope: ScopeEnergy(**fields) for scope, fields in event["energy"].items()}
+    words = energy_words(energies, event["energy_unknown"])
+    return f"{words} in this round" if words else ""
+
+
+def _after_comma(words: str) -> str:
+    return f", {words}" if words else ""
 
 
 def _score(measure: str, value: float) -> str:

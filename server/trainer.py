@@ -172,11 +172,13 @@ class Trainer:
                 cause = cause_of_error(error)
                 self._refuse(event.index, event.session, error.what, error.remedy, cause)
         elif isinstance(event, Lost):
+            self.ledger.gone(event.index)
             self._remove(event.index, event.reason)
         elif isinstance(event, Restarted):
             self._await_return(event.index)
         elif isinstance(event, Left):
             self.ledger.timings(event.index, event.bye.timings)
+            self.ledger.energy(event.index, event.bye.energy)
             self.summaries[event.index] = event.bye.summary
             reason = "finished" if event.bye.finished else "left before the end"
             self._remove(event.index, reason)
@@ -264,6 +266,8 @@ class Trainer:
 
     def _await_return(self, index: int) -> None:
         """Keep the place of a device that opened another session."""
+        if index in self._here.members:
+            self.ledger.gone(index)
         if not self._training.is_amid(index):
             self.ledger.timings(index, None)
         self._training.drop(index)
@@ -295,6 +299,7 @@ class Trainer:
                 self._finished[index] = front
                 self.front = self._mode.hand_on(self.front, front)
         self.ledger.front(index, bytes_up=arrived.request_bytes)
+        self.ledger.energy(index, header.energy, round_=header.round)
         # Else what the front went into was made before its device, or this server, started again.
         self._waiting[index] = arrived
 
@@ -423,6 +428,7 @@ class Trainer:
             self._training,
             begun_s=self._round_start_s,
             devices=self._merged,
+            own=self._finished.keys(),
             score=self._scores.close(),
         )
         self._save(is_best=is_best)

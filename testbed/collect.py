@@ -150,4 +150,9 @@ def _device(event: dict[str, Any]) -> DeviceReport:
         phase_ms={phase: round(value, 3) for phase, value in event["phase_ms"].items()},
         # Runs that are reused may be of an older release.
         provider=summary.get("provider", ""),
+        joules={
+            scope: round(spent["joules"], 3)
+            for scope, spent in event.get("energy", {}).get("spent", {}).items()
+            if spent["covered_s"] > 0
+        },
     )

@@ -44,6 +44,7 @@ class DemoSettings:
         command: The command line, for that file.
         page: ``[HOST:]PORT`` of a web page that shows the runs while they go on, and stays
             until Ctrl-C; empty for none.
+        energy: Whether devices measure where their joules go, with the best sensor there is.
     """
 
     out: Path = Path("runs/demo")
@@ -61,6 +62,7 @@ class DemoSettings:
     result: Path | None = None
     command: str = ""
     page: str = ""
+    energy: bool = False
 
 
 def run_demo(settings: DemoSettings, console: Console) -> list[RunReport]:
@@ -128,6 +130,7 @@ def _train(settings: DemoSettings, console: Console, live: Live) -> list[RunRepo
                 codec_down=codec,
                 partition=settings.partition,
                 seed=seed,
+                energy=settings.energy,
             )
             reports.append(_run(run, dataset, console, live))
     _finish(settings, reports, console)

@@ -50,6 +50,7 @@ class LocalRun:
         stream_blocks: Parts of a step that are trained as one.
         links: Bit rates that the devices' connections are held to, the last one serving
             all further devices; empty for full speed.
+        energy: Whether devices measure where their joules go.
     """
 
     bundle: Path
@@ -69,6 +70,7 @@ class LocalRun:
     micro_batches: int = 1
     stream_blocks: int = 1
     links: tuple[LinkRate, ...] = ()
+    energy: bool = False
 
 
 def run_local(run: LocalRun, on_event: Callable[[Event], None]) -> list[Event]:
@@ -239,7 +241,7 @@ def _server(run: LocalRun, keys: Path) -> list[str]:
 def _device(run: LocalRun, keys: Path, address: str, cache: Path) -> list[str]:
     arguments = {"--server": address, "--keys": keys, "--data": run.data, "--cache": cache}
     arguments["--journal"] = run.out / "journal"
-    return _command("device", arguments)
+    return [*_command("device", arguments), *["--energy"] * run.energy]
 
 
 def _command(name: str, arguments: dict[str, Any]) -> list[str]:

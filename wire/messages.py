@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 
 MAX_SECTIONS = 16
 MAX_PARTS = 16
+MAX_PHASES = 16
 
 U63 = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 U32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
@@ -28,6 +29,24 @@ Parts = Annotated[int, Meta(ge=1, le=MAX_PARTS)]
 Role = Literal["smashed", "gradient", "target", "front", "bundle"]
 Kind = Literal["bundle", "join", "resume", "step", "head", "front", "evaluate", "score"]
 Directive = Literal["train", "stop", "join", "evaluate"]
+Scope = Literal["soc", "module", "board", "wall"]
+Phase = Literal[
+    "load",
+    "forward",
+    "encode",
+    "send",
+    "wait",
+    "decode",
+    "backward",
+    "update",
+    "idle",
+    "other",
+    "step",
+]
+Joules = Annotated[float, Meta(ge=0, le=1e15)]
+# An estimate, or a side of its interval, may lie below zero.
+Bound = Annotated[float, Meta(ge=-1e15, le=1e15)]
+Seconds = Annotated[float, Meta(ge=0, le=1e12)]
 
 
 class Section(Struct, array_like=True, frozen=True):
@@ -91,6 +110,49 @@ class Clock(Struct, array_like=True, frozen=True):
 
     offset_ms: Annotated[float, Meta(ge=-1e15, le=1e15)]
     round_trip_ms: Millis
+
+
+class PhaseEnergy(Struct, array_like=True, frozen=True):
+    """What one phase of a device's step takes, in the mean of its steps.
+
+    Attributes:
+        phase: A phase; ``other`` for what no phase accounts for, ``step`` for all of a step.
+        ms: How long it runs in a step.
+        joules: Its energy in a step; None where that is not resolved.
+        low: Lower side of its 95 % interval; likewise.
+        high: Upper side; likewise.
+    """
+
+    phase: Phase
+    ms: Millis
+    joules: Bound | None = None
+    low: Bound | None = None
+    high: Bound | None = None
+
+
+class Energy(Struct, array_like=True, frozen=True):
+    """What a device has spent since its process was first let in.
+
+    All of it goes on counting until the process ends, so that what is told twice, or never
+    comes, does no harm: the next one says it all again.
+
+    Attributes:
+        meter: Random number of the process that counts.
+        scope: What its sensor measures the power of.
+        joules: Energy of the time that readings cover; None where they cover nothing.
+        covered_s: How long that time is.
+        missing_s: The rest, of which nothing is known.
+        steps: Steps that the phases are the mean of.
+        phases: What phases take; empty where that is not known yet.
+    """
+
+    meter: U63
+    scope: Scope
+    joules: Joules | None
+    covered_s: Seconds
+    missing_s: Seconds
+    steps: U63 = 0
+    phases: Annotated[tuple[PhaseEnergy, ...], Meta(max_length=MAX_PHASES)] = ()
 
 
 class Partition(Struct, array_like=True, frozen=True):
@@ -240,6 +302,7 @@ class Request(Struct, array_like=True, frozen=True, tag=3):
         loss: Mean loss of those samples where the device computes it; else NaN.
         accuracy: Share of them classified correctly, with ``score``; else NaN.
         balanced_accuracy: Mean of the classes' recalls on them, with ``score``; else NaN.
+        energy: What the device has spent, with ``front``; nothing where it does not measure.
     """
 
     session: U63
@@ -258,6 +321,7 @@ class Request(Struct, array_like=True, frozen=True, tag=3):
     loss: float = math.nan
     accuracy: float = math.nan
     balanced_accuracy: float = math.nan
+    energy: Annotated[tuple[Energy, ...], Meta(max_length=1)] = ()
 
 
 class Reply(Struct, array_like=True, frozen=True, tag=4):
@@ -351,12 +415,14 @@ class Bye(Struct, array_like=True, frozen=True, tag=9):
         finished: Whether it leaves because the server said stop.
         timings: Phases of its last step.
         summary: What it says about itself.
+        energy: What it has spent; nothing where it does not measure.
     """
 
     session: U63
     finished: bool
     timings: Timings
     summary: Summary
+    energy: Annotated[tuple[Energy, ...], Meta(max_length=1)] = ()
 
 
 class Probe(Struct, array_like=True, frozen=True, tag=10):

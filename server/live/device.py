@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from slfac.server.energy import DeviceEnergy, Spent
 from slfac.server.ledger import PHASES, DeviceTotals
 
 SERVER_PHASES = ("decode", "train", "encode")
@@ -96,6 +98,7 @@ class DevicePicture:
         staleness: Trainings between what its smashed data were made from and their use, in
             modes that have it.
         rate: Samples a second.
+        energy: What it said that it has spent.
     """
 
     name: str
@@ -115,6 +118,7 @@ class DevicePicture:
     whole: Sums = field(default_factory=Sums)
     staleness: Sums = field(default_factory=Sums)
     rate: Rate = field(default_factory=Rate)
+    energy: DeviceEnergy = field(default_factory=DeviceEnergy)
 
     def take_up(self, totals: DeviceTotals) -> None:
         """Go on from what a checkpoint knows.
@@ -125,11 +129,22 @@ class DevicePicture:
         self.steps, self.samples = totals.steps, totals.samples
         self.saved_up, self.saved_down = totals.saved_bytes_up, totals.saved_bytes_down
         self.bytes_up, self.bytes_down = totals.smashed_bytes, totals.gradient_bytes
+        # The trainer goes on changing its own.
+        self.energy = copy.deepcopy(totals.energy)
         for phase, total_ms in totals.phase_ms.items():
             spent = self.phases.get(phase)
             if spent is not None and totals.steps:
                 spent.count, spent.sum = totals.steps, total_ms
                 spent.recent = total_ms / totals.steps
+
+    def on_energy(self, event: dict[str, Any]) -> None:
+        """Take note of what it has spent.
+
+        Args:
+            event: The ``energy`` event.
+        """
+        spent = {scope: Spent(**fields) for scope, fields in event["total"].items()}
+        self.energy = DeviceEnergy(spent=spent, lost=event["lost"])
 
     def on_step(self, event: dict[str, Any], at_s: float) -> None:
         """Take note of a step.

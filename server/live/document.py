@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from slfac.server.energy import total_energies
 from slfac.server.ledger import PHASES
 from slfac.server.live.curve import Curve
 from slfac.server.live.device import DevicePicture, Sums
@@ -57,6 +58,7 @@ def document(picture: Picture, links: Links | None, now_s: float) -> dict[str, A
             **_times(picture, now_s),
             "samples_per_s": _short(_speed(picture, now_s)),
             **_bytes(picture, links),
+            **_joules(devices),
             "by_round": _columns(picture.by_round),
             "by_step": _columns(picture.by_step),
             "by_time": _columns(picture.by_time),
@@ -111,6 +113,18 @@ def _bytes(picture: Picture, links: Links | None) -> dict[str, int]:
     }
 
 
+def _joules(devices: list[DevicePicture]) -> dict[str, Any]:
+    """Sums by what sensors measure, and how many devices are in none of them."""
+    sums = total_energies(device.energy for device in devices)
+    return {
+        "joules": [
+            {"scope": scope, "joules": _short(one.joules), "at_least": one.is_partial}
+            for scope, one in sums.items()
+        ],
+        "joules_unknown": sum(not device.energy.seen for device in devices),
+    }
+
+
 def _device(device: DevicePicture, links: Links | None, now_s: float) -> dict[str, Any]:
     up, down = device.bytes_up, device.bytes_down
     if links is not None:
@@ -132,6 +146,7 @@ def _device(device: DevicePicture, links: Links | None, now_s: float) -> dict[st
         "bytes_down": down,
         "float32_bytes_up": up + device.saved_up,
         "float32_bytes_down": down + device.saved_down,
+        "joules": _joules([device])["joules"],
         "phase_ms": _spent(device.phases),
         "server_ms": _spent(device.server),
         "step_ms": _short(device.whole.recent) if device.whole.count else None,

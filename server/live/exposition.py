@@ -68,6 +68,7 @@ class RunCollector(Collector):
                 *_links(links, devices),
                 *_counts(devices),
                 *_phases(devices),
+                *_energy(devices),
             ]
         yield from families
 
@@ -168,6 +169,24 @@ def _phases(devices: list[DevicePicture]) -> Iterable[Metric]:
     for phase in SERVER_PHASES:
         pairs = [(device.name, device.server[phase]) for device in devices]
         yield _summary(f"slfac_server_{phase}_seconds", f"A step on the server: {phase}", pairs)
+
+
+def _energy(devices: list[DevicePicture]) -> Iterable[Metric]:
+    """What is known; adding up different scopes would mean nothing, so each is labelled."""
+    joules = CounterMetricFamily(
+        "slfac_joules", "Energy that readings cover", labels=("device", "scope")
+    )
+    missing = CounterMetricFamily(
+        "slfac_joules_missing_seconds",
+        "Seconds of which no energy is known",
+        labels=("device", "scope"),
+    )
+    for device in devices:
+        for scope, spent in device.energy.spent.items():
+            missing.add_metric([device.name, scope], spent.missing_s)
+        for scope, spent in device.energy.seen.items():
+            joules.add_metric([device.name, scope], spent.joules)
+    yield from (family for family in (joules, missing) if family.samples)
 
 
 def _summary(name: str, what: str, pairs: Iterable[tuple[str, Sums]], unit: float = 1e-3) -> Metric:

@@ -57,6 +57,7 @@ class Picture:
             "resumed": self._on_resumed,
             "restarted": self._on_restarted,
             "step": self._on_step,
+            "energy": self._on_energy,
             "round": self._on_round,
             "left": self._on_left,
             "early_stop": self._on_early_stop,
@@ -171,6 +172,11 @@ class Picture:
         if rate:
             self._rated_s = at_s
             self.by_time.add(at_s - self.began_s, rate)
+
+    def _on_energy(self, event: Event, _: float) -> None:
+        device = self.devices.get(event["device"])
+        if device is not None:
+            device.on_energy(event)
 
     def _on_joined(self, event: Event, _: float) -> None:
         self._enter(event)

@@ -80,6 +80,13 @@ class TensorBoard:
         elif event["event"] == "round":
             values = {f"round/{name}": event.get(name) for name in _ROUND}
             values |= {f"bytes/{name}": event.get(name) for name in _ROUND_BYTES}
+            values |= {
+                f"round/joules_{scope}": one["joules"]
+                for scope, one in event.get("energy", {}).items()
+            }
+            self._write(self._by_round, values, event["round"], event)
+        elif event["event"] == "energy" and event["round"] is not None:
+            values = {f"joules/{event['device']}": event["joules"]}
             self._write(self._by_round, values, event["round"], event)
 
     def close(self) -> None:

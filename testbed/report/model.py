@@ -52,6 +52,7 @@ class DeviceReport(Struct, frozen=True, kw_only=True):
         steps: Training steps it took.
         phase_ms: Phase -> milliseconds, summed over all its steps; see :data:`PHASES`.
         provider: What computed its front; empty where it did not say.
+        joules: Scope -> energy that readings of its sensor cover; empty without one.
     """
 
     name: str
@@ -63,6 +64,7 @@ class DeviceReport(Struct, frozen=True, kw_only=True):
     steps: int
     phase_ms: dict[str, float]
     provider: str = ""
+    joules: dict[str, float] = {}
 
 
 class RunReport(Struct, frozen=True, kw_only=True):

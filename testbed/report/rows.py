@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from slfac.testbed.report.model import DeviceReport, RunReport, labels_of, phases_of
-from slfac.testbed.report.units import human_bytes, human_ratio, human_seconds, percent
+from slfac.testbed.report.units import (
+    human_bytes,
+    human_joules,
+    human_ratio,
+    human_seconds,
+    percent,
+)
 
 BYTES_NOTE = (
     "Bytes are those of every frame and header at the socket API, all devices together; "
@@ -51,12 +57,15 @@ def run_table(runs: Sequence[RunReport]) -> tuple[list[str], list[list[str]]]:
 def device_table(devices: Sequence[DeviceReport]) -> tuple[list[str], list[list[str]]]:
     """One row a device: samples, steps, bytes, memory, and whether it imported torch.
 
+    Energy has a column where some device measured it.
+
     Args:
         devices: The devices of one run.
 
     Returns:
         Headings and rows.
     """
+    measured = any(device.joules for device in devices)
     rows = [
         [
             device.name,
@@ -67,10 +76,12 @@ def device_table(devices: Sequence[DeviceReport]) -> tuple[list[str], list[list[
             f"{device.peak_rss_mb:.0f} MB",
             "imported" if device.torch_imported else "no",
             device.provider or "-",
+            *([human_joules(device.joules)] if measured else []),
         ]
         for device in devices
     ]
-    return ["device", "samples", "steps", "up", "down", "peak memory", "torch", "provider"], rows
+    columns = ["device", "samples", "steps", "up", "down", "peak memory", "torch", "provider"]
+    return [*columns, *["energy"] * measured], rows
 
 
 def class_table(run: RunReport) -> tuple[list[str], list[list[str]]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 def human_bytes(count: float) -> str:
     """``1234567`` as ``1.23 MB``; a kB is 1000 bytes.
@@ -50,3 +52,16 @@ def percent(share: float) -> str:
 def _three_digits(value: float) -> str:
     decimals = 2 if value < 9.995 else 1 if value < 99.95 else 0
     return f"{value:.{decimals}f}"
+
+
+def human_joules(joules: Mapping[str, float]) -> str:
+    """Energies as people read them; different scopes are listed, and never added up.
+
+    Args:
+        joules: Scope -> energy.
+    """
+    values = (
+        f"{value:.3g} J {scope}" if value < 999.5 else f"{value / 1e3:.4g} kJ {scope}"
+        for scope, value in joules.items()
+    )
+    return ", ".join(values) or "unknown"

@@ -33,6 +33,8 @@ NESTED = [
     messages.Section,
     messages.Timings,
     messages.Clock,
+    messages.Energy,
+    messages.PhaseEnergy,
     messages.Plan,
     messages.Partition,
     messages.Summary,
@@ -91,6 +93,8 @@ WORDS = {
     ),
     inspect.VarTupleType: lambda kind: f"array{length(kind)}: {described(kind.item_type)}",
     inspect.DictType: pairs,
+    inspect.NoneType: lambda _: "nil",
+    inspect.UnionType: lambda kind: ", or ".join(described(one) for one in kind.types),
     inspect.StructType: lambda kind: kind.cls.__name__,
 }
 
@@ -223,8 +227,8 @@ class Reader:
             return byte
         if byte in self.SIZES:
             return self.unpack(self.SIZES[byte])
-        if byte in (0xC2, 0xC3):
-            return byte == 0xC3
+        if byte in (0xC0, 0xC2, 0xC3):
+            return None if byte == 0xC0 else byte == 0xC3
         array = 0x90 <= byte < 0xA0 or byte == 0xDC
         count = self.unpack(self.COUNTS[byte]) if byte in self.COUNTS else byte & 31
         if array:

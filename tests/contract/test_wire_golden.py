@@ -21,8 +21,10 @@ from slfac.wire.messages import (
     Clock,
     Credit,
     Echo,
+    Energy,
     Hello,
     Partition,
+    PhaseEnergy,
     Ping,
     Plan,
     Probe,
@@ -48,6 +50,19 @@ MIDDLE_GRADIENT = Section("gradient", "middle", "slfac", (32, 64), "float32", 34
 FILE = Section("bundle", "manifest.json", "", (), "", 4096, 0)
 PLAN = Plan(
     10, 32, 0, "sgd:lr=0.05,momentum=0.9", "slfac", "none", 7, Partition(), "cosine:warmup=2", 4, 1
+)
+ENERGY = Energy(
+    2**63 - 1,
+    "module",
+    812.25,
+    165.5,
+    0.5,
+    299,
+    (
+        PhaseEnergy("forward", 80.5, 0.5, 0.4375, 0.5625),
+        PhaseEnergy("update", 0.125),
+        PhaseEnergy("step", 265.25, 1.25, -0.125, 2.625),
+    ),
 )
 CASES = {
     "hello": Hello(SESSION, False, 1 << 20, "0.1.0", "pi-1", ""),
@@ -86,6 +101,30 @@ CASES = {
         TIMINGS,
         (Section("front", "front", "safetensors", (), "", 70000, 5),),
         clock=(Clock(-1234.5, 0.75),),
+    ),
+    "request-front-energy": Request(
+        SESSION,
+        300,
+        "r",
+        "front",
+        9,
+        299,
+        9600,
+        TIMINGS,
+        (Section("front", "front", "safetensors", (), "", 70000, 5),),
+        energy=(ENERGY,),
+    ),
+    "request-front-energy-unknown": Request(
+        SESSION,
+        301,
+        "r",
+        "front",
+        10,
+        310,
+        320,
+        TIMINGS,
+        (Section("front", "front", "safetensors", (), "", 70000, 5),),
+        energy=(Energy(7, "wall", None, 0.0, 61.5),),
     ),
     "request-head": Request(
         SESSION, 3, "r", "head", 0, 1, 32, Timings(), (MIDDLE_GRADIENT,), loss=2.25
@@ -133,13 +172,22 @@ CASES = {
         TIMINGS,
         Summary(False, 90_000_000, 5_000_000_000, 1, "3.11.2", "1.31.1", "aarch64", 20_000, "cuda"),
     ),
+    "bye-energy": Bye(
+        SESSION,
+        False,
+        TIMINGS,
+        Summary(False, 90_000_000, 5_000_000_000, 1, "3.11.2", "1.31.1", "aarch64", 20_000, "cpu"),
+        (ENERGY,),
+    ),
     "probe": Probe(SESSION, 3, 65536),
     "echo": Echo(SESSION, 3, "0.1.0", 1_800_000_000_123_456_789),
 }
 # Frames of writers that knew fewer fields; what they leave out reads as its default.
 OLDER = (
+    "bye-without-energy",
     "bye-without-provider",
     "refusal-without-address",
+    "request-front-without-energy",
     "request-step-without-parts",
     "welcome-without-parts",
     "welcome-without-schedule",

@@ -77,6 +77,11 @@ class Board:
             wait=self.after,
         )
 
+    @property
+    def live(self):
+        """What sensors see of it in a real run: this machine's clock."""
+        return Host(self.root, read=self._read, run=self._run, fetch=self._fetch)
+
     def after(self, seconds):
         """Let time pass."""
         self.now_ns += round(seconds * 1e9)

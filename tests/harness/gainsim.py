@@ -134,3 +134,16 @@ def _trace(watts, t_s, rng, *, hz, lag_s=0.0, drift=0.0):
     means = (np.interp(ends, at, joules) - np.interp(ends - window, at, joules)) / window
     late = ends + lag_s + drift * (ends - ends[0])
     return PowerTrace(late, window, means)
+
+
+SCENES = {
+    "plain": Bench(),
+    "a plug": Bench(meter_hz=1.0, meter_lag_s=0.8, meter_lsb_w=0.1),
+    "very late": Bench(meter_lag_s=12.0),
+    "ahead": Bench(meter_lag_s=-0.5),
+    "drifting": Bench(meter_drift=2e-3),
+    "coarse sensor": Bench(sensor_lsb_w=0.04),
+    "noisy sensor": Bench(sensor_noise=0.1),
+    "two cores": Bench(cores=2),
+    "loads differ": Bench(copy_more_w=0.2),
+}

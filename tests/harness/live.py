@@ -71,6 +71,20 @@ def round_event(round_: int, **changes: object) -> dict:
     return event("round", round=round_, **{**values, **changes})
 
 
+def energy_event(device: str, *, round_: int | None = 0, **changes: object) -> dict:
+    """A device that has spent 812.5 J of the module in all, and 100 J in this round."""
+    spent = {"joules": 812.5, "covered_s": 160.0, "missing_s": 0.0}
+    values = {
+        "device": device,
+        "round": round_,
+        "scope": "module",
+        "joules": 100.0,
+        "total": {"module": spent},
+        "lost": 0,
+    }
+    return event("energy", **{**values, **changes})
+
+
 def ask(
     url: str, method: str = "GET", headers: dict[str, str] | None = None, timeout_s: float = 20
 ) -> tuple[int, dict[str, str], bytes]:

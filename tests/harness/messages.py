@@ -36,6 +36,18 @@ def sections(most):
 TIMINGS = st.builds(m.Timings, *[MILLIS] * 9)
 PARTS = st.integers(1, m.MAX_PARTS)
 CLOCK = st.builds(m.Clock, st.floats(-1e15, 1e15), MILLIS)
+SIDE = st.none() | st.floats(-1e15, 1e15)
+PHASE = st.sampled_from(["forward", "send", "idle", "other", "step"])
+ENERGY = st.builds(
+    m.Energy,
+    U63,
+    st.sampled_from(["soc", "module", "board", "wall"]),
+    st.none() | st.floats(0, 1e15),
+    MILLIS,
+    MILLIS,
+    U63,
+    st.lists(st.builds(m.PhaseEnergy, PHASE, MILLIS, SIDE, SIDE, SIDE), max_size=3).map(tuple),
+)
 PLAN = st.builds(
     m.Plan,
     rounds=st.integers(1, 10**6),
@@ -84,6 +96,7 @@ MESSAGES = {
         loss=FLOAT,
         accuracy=FLOAT,
         balanced_accuracy=FLOAT,
+        energy=st.lists(ENERGY, max_size=1).map(tuple),
     ),
     "Reply": st.builds(
         m.Reply,
@@ -102,7 +115,9 @@ MESSAGES = {
     "Credit": st.builds(m.Credit, U63, U63),
     "Ping": st.builds(m.Ping, U63),
     "Refusal": st.builds(m.Refusal, U63, text(512), text(512), text(256)),
-    "Bye": st.builds(m.Bye, U63, st.booleans(), TIMINGS, SUMMARY),
+    "Bye": st.builds(
+        m.Bye, U63, st.booleans(), TIMINGS, SUMMARY, st.lists(ENERGY, max_size=1).map(tuple)
+    ),
     "Probe": st.builds(m.Probe, U63, U63, st.integers(0, 65536)),
     "Echo": st.builds(m.Echo, U63, U63, text(64), U63),
 }

@@ -11,10 +11,12 @@ import numpy as np
 from slfac.device.energy.sampler import Recording, SamplerCost
 from slfac.device.energy.trace import PowerTrace
 from slfac.device.profiling.link import Counts, Moved
+from slfac.device.profiling.radio import BlockPlan, fit_radio, run_blocks
 from slfac.wire.errors import LinkError
 from slfac.wire.meter import packets
 
 FRAMING = 80
+FIGURES = ("send_j_per_mb", "receive_j_per_mb", "j_per_frame")
 
 
 @dataclass(frozen=True)
@@ -154,3 +156,25 @@ class World:
         for begin_s, end_s, watts in self.drawn:
             total = total + watts * np.clip(t_s - begin_s, 0, end_s - begin_s)
         return total
+
+
+# Windows and lags of sensors, drifts of idle power, noise, and links from slow to fast.
+SCENES = {
+    "plain": Radio(),
+    "30 Hz": Radio(rate_hz=30),
+    "drifting idle": Radio(drift_w=1.0),
+    "late sensor": Radio(lag_s=0.5),
+    "noisy sensor": Radio(noise=0.05, slow_w=0.03),
+    "slow link": Radio(mb_s=0.5),
+    "fast link": Radio(mb_s=40),
+    "never awake": Radio(awake_w=0.0),
+}
+
+
+def measured(radio, seed=0, plan=None, **seen):
+    """A calibration in a simulated world: what came of it, its blocks, and what was said."""
+    plan = plan or BlockPlan(seed=seed)
+    world = World(radio, np.random.default_rng(seed))
+    said = []
+    runs = run_blocks(world, plan, clock=world.clock, wait=world.wait, say=said.append)
+    return fit_radio(runs, plan, world.recording(**seen), seed=seed), runs, said

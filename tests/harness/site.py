@@ -15,6 +15,7 @@ import numpy as np
 
 from slfac.data import write_idx
 from slfac.device import DeviceResult, device_settings, run_device
+from slfac.device.energy import Host
 from slfac.server import RunResult, Server, server_settings
 from slfac.wire.keys import AllowList, new_keys
 
@@ -74,7 +75,9 @@ class Site:
         }
         return ServerThread(values)
 
-    def device(self, owner: str, address: str, **settings: object) -> DeviceThread:
+    def device(
+        self, owner: str, address: str, *, host: Host | None = None, **settings: object
+    ) -> DeviceThread:
         values = {
             "server": address,
             "data": self.data,
@@ -85,7 +88,7 @@ class Site:
             "reconnect_timeout_s": WAIT_S,
             **settings,
         }
-        return DeviceThread(values)
+        return DeviceThread(values, host)
 
     def device_process(self, name: str, address: str, *more: str) -> subprocess.Popen[str]:
         return start_cli(
@@ -180,6 +183,7 @@ class DeviceThread:
     """A device on a thread of its own."""
 
     values: dict[str, object]
+    host: Host | None = None
     lines: list[str] = field(default_factory=list)
     result: DeviceResult | None = None
     error: BaseException | None = None
@@ -199,7 +203,8 @@ class DeviceThread:
 
     def _run(self) -> None:
         try:
-            self.result = run_device(device_settings(**self.values), self.lines.append)
+            settings = device_settings(**self.values)
+            self.result = run_device(settings, self.lines.append, host=self.host)
         except BaseException as error:  # noqa: BLE001 - handed to the test
             self.error = error
 

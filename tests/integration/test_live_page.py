@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from harness.browser import Browser, find_chromium
-from harness.live import event, round_event, run_event, state_of, step_event
+from harness.live import energy_event, event, round_event, run_event, state_of, step_event
 from slfac.server.live.live import Live, Shown
 
 CHROMIUM = find_chromium()
@@ -213,6 +213,21 @@ def test_devices_that_do_not_wait_show_how_far_they_are_behind(show, browser):
     browser.await_true("document.querySelectorAll('#devices tr').length == 2")
     assert browser.value("document.getElementById('behind').hidden") is False
     assert texts(browser, "#devices td:nth-child(7)") == ["3.00", "\u2013"]
+
+
+def test_energy_is_shown_where_somebody_measures_it(show, browser):
+    live = show(run_event("a", "b", "c"), *[step_event(name) for name in "abc"])
+    browser.await_true("document.querySelectorAll('#devices tr').length == 3")
+    assert browser.value("document.getElementById('energy-tile').hidden") is True
+    assert browser.value("document.getElementById('spent').hidden") is True
+    partial = {"joules": 12345.6, "covered_s": 9.0, "missing_s": 1.0}
+    live.listen(energy_event("a"))
+    live.listen(energy_event("b", total={"wall": partial}))
+    browser.await_true("!document.getElementById('energy-tile').hidden")
+    browser.await_true("document.getElementById('energy').textContent.includes('kJ')")
+    assert text(browser, "#energy") == "813 J · ≥ 12.3 kJ"
+    assert text(browser, "#energy-note") == "module · wall; 1 unknown"
+    assert texts(browser, "#devices td:last-child") == ["813 J module", "≥ 12.3 kJ wall", "unknown"]
 
 
 def test_a_failure_is_named(show, browser, monkeypatch):

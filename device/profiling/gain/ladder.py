@@ -86,6 +86,8 @@ class Ladder:
                 f"repetitions is {self.repetitions}",
                 f"give {_LEAST_REPETITIONS} to 1000: intervals need them",
             )
+        if not 0 <= self.seed < 2**32:
+            raise SettingsError(f"seed is {self.seed}", "give 0 to 4294967295")
         if not 0 < self.settle_s < self.step_s <= 600:
             raise SettingsError(
                 f"step_s is {self.step_s:g} and settle_s is {self.settle_s:g}",

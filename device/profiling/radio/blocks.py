@@ -88,6 +88,8 @@ class BlockPlan:
                 f"repetitions is {self.repetitions}",
                 f"give {LEAST_REPETITIONS} to 1000: intervals need them",
             )
+        if not 0 <= self.seed < 2**32:
+            raise SettingsError(f"seed is {self.seed}", "give 0 to 4294967295")
         for name in ("block_s", "idle_s", "settle_s"):
             if not 0 < getattr(self, name) <= 600:
                 raise SettingsError(f"{name} is {getattr(self, name):g}", "give up to 600 seconds")

@@ -2,7 +2,7 @@
 
 import { drawLines } from "./chart.js";
 import { byId, say } from "./dom.js";
-import { drawBytes, drawDevices, drawNotices, drawPhases, drawRounds } from "./parts.js";
+import { drawBytes, drawDevices, drawEnergy, drawNotices, drawPhases, drawRounds } from "./parts.js";
 import { clock, mean, percent, short, tick, times } from "./words.js";
 
 const STATES = { waiting: "waiting for devices", training: "training", ended: "finished", failed: "failed", gone: "the server has gone" };
@@ -39,6 +39,7 @@ function draw(state) {
   drawCurves(state);
   drawBytes(state);
   drawPhases(state);
+  drawEnergy(state);
   drawDevices(state);
   drawRounds(state);
   drawNotices(state.notices);

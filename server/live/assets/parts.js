@@ -1,7 +1,7 @@
 // Bytes, phases, devices, rounds and notices.
 
 import { byId, html, say } from "./dom.js";
-import { bytes, milliseconds, percent, short, times } from "./words.js";
+import { bytes, joules, milliseconds, percent, short, times } from "./words.js";
 
 const PHASES = [
   ["load", "load batch"], ["forward", "forward"], ["encode", "encode"], ["send", "send"],
@@ -62,10 +62,18 @@ function total(parts) {
   return PHASES.reduce((sum, [name]) => sum + (parts[name] ?? 0), 0);
 }
 
-export function drawDevices({ devices, more_devices: more }) {
+export function drawEnergy({ joules: sums, joules_unknown: unknown }) {
+  byId("energy-tile").hidden = !sums.length;
+  say("energy", joules(sums));
+  const scopes = sums.map(({ scope }) => scope).join(" · ");
+  say("energy-note", unknown ? `${scopes}; ${unknown} unknown` : scopes);
+}
+
+export function drawDevices({ devices, more_devices: more, joules: measured }) {
   // Only where devices do not wait for one another can one be behind.
   const behind = devices.some((device) => device.staleness != null);
   byId("behind").hidden = !behind;
+  byId("spent").hidden = !measured.length;
   byId("devices").replaceChildren(...devices.map((device) => {
     const away = device.connected === false && (device.state === "training" || device.state === "waiting");
     const state = away ? "away" : device.state;
@@ -77,11 +85,16 @@ export function drawDevices({ devices, more_devices: more }) {
     const cells = [
       device.round == null ? "–" : String(device.round + 1), String(device.steps), short(device.samples_per_s),
       short(device.loss), ...(behind ? [short(device.staleness)] : []), bytes(device.bytes_up), bytes(device.bytes_down), device.steps ? times(wide, sent) : "–",
+      ...(measured.length ? [spent(device.joules)] : []),
     ];
     return html("tr", {}, name, html("td", {}, mark), ...cells.map((text) => html("td", { text })));
   }));
   byId("more").hidden = !more;
   say("more", more ? `and ${more} more` : "");
+}
+
+function spent(sums) {
+  return sums.length ? sums.map((one) => `${joules([one])} ${one.scope}`).join(", ") : "unknown";
 }
 
 export function drawRounds({ by_round: rounds }) {

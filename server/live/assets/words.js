@@ -9,6 +9,15 @@ export function bytes(value) {
   return `${unit && value < 100 ? value.toPrecision(3) : value.toFixed(0)} ${units[unit]}`;
 }
 
+// Energies of what sensors measure; different scopes are listed, never added up.
+export function joules(sums) {
+  return sums.map(({ joules: value, at_least: partial }) => `${partial ? "≥ " : ""}${joule(value)}`).join(" · ");
+}
+
+function joule(value) {
+  return value < 999.5 ? `${value === 0 ? "0" : value.toPrecision(3)} J` : `${(value / 1000).toPrecision(value < 99950 ? 3 : 4)} kJ`;
+}
+
 export function percent(value) {
   return value == null ? NONE : `${(100 * value).toFixed(1)} %`;
 }

@@ -233,7 +233,7 @@ def test_gains_that_cannot_be_told_are_refused(arguments, code, said, *, bench, 
 def test_loads_that_do_not_show_are_refused(bench, calibrate, profile, monkeypatch):
     monkeypatch.setattr(Workers, "busy", lambda *_: contextlib.nullcontext())
     given = ("gain", "--sensor", "jetson", "--meter", "ina2xx")
-    timing = ("--step-s", "0.2", "--settle-s", "0.05", "--profile", profile)
+    timing = ("--step-s", "0.1", "--settle-s", "0.02", "--profile", profile)
     code, out, err = calibrate(*given, *timing)
     assert (code, out) == (70, "")
     assert "the meter does not follow the loads" in err.splitlines()[-1]

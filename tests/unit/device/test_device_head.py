@@ -9,6 +9,7 @@ from slfac.device.evaluation import evaluate
 from slfac.device.front import Front
 from slfac.device.head import Head
 from slfac.device.losses import loss_sum
+from slfac.device.stopwatch import Stopwatch
 from slfac.wire.bundle import install_bundle
 from slfac.wire.errors import BundleError
 
@@ -81,7 +82,7 @@ def test_a_bundle_without_a_head_has_none():
     with pytest.raises(BundleError, match=r"has no head; export it with --head-cut"):
         Head(kept_bundle())
     with pytest.raises(BundleError, match="has no head"):
-        evaluate(kept_bundle(), {}, None, batch_size=4, middle=lambda _: [])
+        evaluate(kept_bundle(), {}, None, batch_size=4, middle=lambda _: [], watch=Stopwatch())
 
 
 def test_a_device_gets_what_it_evaluates_with(bundle, tmp_path):
@@ -107,7 +108,8 @@ def test_an_evaluation_scores_all_samples_whatever_the_batch(bundle, batch_size)
         seen.append(np.tanh(z.reshape(len(z), -1) @ fixed))
         return [seen[-1]]
 
-    score = evaluate(bundle, state, Dataset(images, labels), batch_size=batch_size, middle=middle)
+    data, watch = Dataset(images, labels), Stopwatch()
+    score = evaluate(bundle, state, data, batch_size=batch_size, middle=middle, watch=watch)
     h = np.concatenate(seen)
     predicted = (h @ state["fc2.weight"].T + state["fc2.bias"]).argmax(1)
     right = predicted == labels
@@ -119,7 +121,9 @@ def test_an_evaluation_scores_all_samples_whatever_the_batch(bundle, batch_size)
 
 
 def test_without_test_samples_there_is_no_score(bundle):
-    score = evaluate(bundle, bundle.front_state(), None, batch_size=4, middle=lambda _: [])
+    score = evaluate(
+        bundle, bundle.front_state(), None, batch_size=4, middle=lambda _: [], watch=Stopwatch()
+    )
     assert score.samples == 0
     assert np.isnan(score.scores).all()
 

@@ -2,13 +2,15 @@
 
 import queue
 import threading
+import time
 
 import pytest
 import zmq
 
 from harness.offline import plan
+from slfac.device.asking import Share
 from slfac.device.caller import Patience
-from slfac.device.link import Link, Share
+from slfac.device.link import Link
 from slfac.device.routes import Fixed
 from slfac.wire.errors import ProtocolError, RefusedError
 from slfac.wire.frame import decode_header, encode_header
@@ -172,7 +174,7 @@ def test_after_a_break_all_that_is_unanswered_goes_again_in_order(far, link):
     far.answer(heard[0][0], b"first")
     assert payload(link.collect(numbers[0])) == b"first"
     far.hang_up()
-    collecting = threading.Thread(target=lambda: got.append(payload(link.collect(numbers[1]))))
+    collecting = threading.Thread(target=lambda: got.append(link.collect(numbers[1])))
     got = []
     collecting.start()
     again = [far.take() for _ in range(2)]
@@ -183,7 +185,11 @@ def test_after_a_break_all_that_is_unanswered_goes_again_in_order(far, link):
     for header, _ in (again[1], *again):
         far.answer(header, b"to %d" % header.seq)
     collecting.join(WAIT_S)
-    assert got == [b"to %d" % numbers[1]]
+    assert [payload(one) for one in got] == [b"to %d" % numbers[1]]
+    # Sending begins anew after the break, of which it is known when it was.
+    ((broken_ns, mended_ns),) = got[0].without_link_ns
+    assert broken_ns < mended_ns
+    assert broken_ns < got[0].sending_ns[0] <= got[0].sending_ns[1] <= got[0].waiting_ns[1]
     assert payload(link.collect(numbers[2])) == b"to %d" % numbers[2]
     assert far.arrived.empty()
 
@@ -196,7 +202,13 @@ def test_a_payload_beyond_the_window_moves_while_the_device_computes(far, link):
         assert came == data
         far.answer(header, data)
         far.say(Credit(header.session, 0))
-    assert payload(link.collect(number)) == data
+        computed_ns = time.monotonic_ns()
+    exchanged = link.collect(number)
+    assert payload(exchanged) == data
+    # It was sent while something was computed, which held nobody up.
+    (begun_ns, sent_ns), (_, done_ns) = exchanged.sending_ns, exchanged.waiting_ns
+    assert begun_ns < sent_ns < computed_ns < done_ns
+    assert exchanged.without_link_ns == ()
 
 
 def test_nothing_needs_to_be_moved_by_hand_below_the_window(far, link):

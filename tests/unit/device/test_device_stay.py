@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from harness.offline import arrive, front_parts, kept_bundle, plan
+from slfac.device.asking import Exchanged
 from slfac.device.front import Front
 from slfac.device.journal import Journal
 from slfac.device.stay import Stay
@@ -29,7 +30,7 @@ class Link:
         directive = self.directives.pop(0)
         told: list[Part] = [] if directive == "join" else front_parts(BUNDLE.front_state())
         reply = Reply(1, 1, kind, 0, directive, 0.0, 0.0, 0.0, 0.0, ())
-        return SimpleNamespace(reply=arrive(reply, told), send_ms=0.0, wait_ms=0.0)
+        return Exchanged(arrive(reply, told), 0.0, 0.0, (0, 0), (0, 0))
 
 
 def stay(folder: Path, *directives: str) -> Stay:

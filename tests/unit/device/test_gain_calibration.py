@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.gainsim import Bench, climb
+from harness.gainsim import SCENES, Bench, climb
 from slfac.device.energy.base import SensorInfo
 from slfac.device.profiling.gain import (
     Ladder,
@@ -21,18 +21,6 @@ from slfac.wire.errors import SensorError, SettingsError
 
 pytestmark = pytest.mark.device
 SEEDS = 12
-
-SCENES = {
-    "plain": Bench(),
-    "a plug": Bench(meter_hz=1.0, meter_lag_s=0.8, meter_lsb_w=0.1),
-    "very late": Bench(meter_lag_s=12.0),
-    "ahead": Bench(meter_lag_s=-0.5),
-    "drifting": Bench(meter_drift=2e-3),
-    "coarse sensor": Bench(sensor_lsb_w=0.04),
-    "noisy sensor": Bench(sensor_noise=0.1),
-    "two cores": Bench(cores=2),
-    "loads differ": Bench(copy_more_w=0.2),
-}
 
 
 @pytest.mark.parametrize("scene", SCENES)
@@ -175,6 +163,7 @@ def test_ladders_reach_from_idleness_to_all_cores():
     ("changes", "said"),
     [
         ({"repetitions": 4}, "repetitions is 4"),
+        ({"seed": 2**32}, "seed is 4294967296"),
         ({"step_s": 1.0}, "settle_s is 2"),
         ({"step_s": float("nan")}, "step_s is nan"),
         ({"step_s": 601.0}, "step_s is 601"),

@@ -3,37 +3,14 @@
 import numpy as np
 import pytest
 
-from harness.radiosim import Radio, World
+from harness.radiosim import FIGURES, SCENES, Radio, World, measured
 from slfac.device.profiling.blockfit import fit_blocks
 from slfac.device.profiling.radio import BlockKind, BlockPlan, Reconnecting, fit_radio, run_blocks
 from slfac.device.profiling.radio.blocks import KINDS
 from slfac.wire.errors import LinkError, SensorError, SettingsError
 
 pytestmark = pytest.mark.device
-FIGURES = ("send_j_per_mb", "receive_j_per_mb", "j_per_frame")
 SEEDS = 30
-
-
-def measured(radio, seed=0, plan=None, **seen):
-    """A calibration in a simulated world, and that world."""
-    plan = plan or BlockPlan(seed=seed)
-    world = World(radio, np.random.default_rng(seed))
-    said = []
-    runs = run_blocks(world, plan, clock=world.clock, wait=world.wait, say=said.append)
-    return fit_radio(runs, plan, world.recording(**seen), seed=seed), runs, said
-
-
-# Windows and lags of sensors, drifts of idle power, noise, and links from slow to fast.
-SCENES = {
-    "plain": Radio(),
-    "30 Hz": Radio(rate_hz=30),
-    "drifting idle": Radio(drift_w=1.0),
-    "late sensor": Radio(lag_s=0.5),
-    "noisy sensor": Radio(noise=0.05, slow_w=0.03),
-    "slow link": Radio(mb_s=0.5),
-    "fast link": Radio(mb_s=40),
-    "never awake": Radio(awake_w=0.0),
-}
 
 
 @pytest.mark.parametrize("scene", SCENES)
@@ -65,6 +42,13 @@ def test_without_noise_the_figures_are_exact():
         assert full.fitted_w == pytest.approx(full.above_idle_w, rel=1e-3)
     assert len(said) == found.kept == 40
     assert said[0].startswith("block 1 of 40: ")
+
+
+def test_a_drift_of_idle_power_falls_out():
+    radio = Radio(noise=0, slow_w=0, drift_w=10, block_spread=0, lsb_w=1e-9, tail_s=0, rate_hz=50)
+    found, _, _ = measured(radio)
+    for name, truth in zip(FIGURES, radio.truth(), strict=True):
+        assert getattr(found, name).figure.value == pytest.approx(truth, rel=0.03)
 
 
 def test_what_costs_nothing_is_not_resolved():
@@ -159,7 +143,8 @@ def test_without_readings_there_is_no_cost():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"repetitions": 4}, {"block_s": 0}, {"idle_s": float("nan")}, {"settle_s": 601}]
+    "changes",
+    [{"repetitions": 4}, {"seed": -1}, {"block_s": 0}, {"idle_s": float("nan")}, {"settle_s": 601}],
 )
 def test_plans_out_of_range_are_refused(changes):
     (name,) = changes

@@ -5,7 +5,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from harness.live import event, round_event, run_event, step_event
+from harness.live import energy_event, event, round_event, run_event, step_event
 from slfac.server.live.exposition import RunCollector, metrics_routes
 from slfac.server.live.links import Links
 from slfac.server.live.picture import Picture
@@ -45,6 +45,7 @@ EVENTS = [
     run_event("a", "b", rounds=7),
     *[step_event("a", step=n, staleness=n) for n in range(4)],
     step_event("b", loss=None),
+    energy_event("a"),
     round_event(0, participation=0.75),
 ]
 
@@ -85,17 +86,36 @@ def test_the_page_of_the_docs_lists_exactly_the_metrics():
     rows = re.findall(r"^\| `(slfac_\w+)` \| (\w+) \| (\S*)", PAGE.read_text(), re.MULTILINE)
     told = {name: "gauge" if kind == "info" else kind for name, kind, _ in rows}
     assert told == types
-    with_device = {name for name, _, label in rows if label == "`device`"}
+    with_device = {name for name, _, label in rows if label in {"`device`", "`device`,"}}
     assert with_device == {
         re.sub(r"_(sum|count)$", "", name)
         for name in re.findall(r"^(\w+)\{device=", text, re.MULTILINE)
     }
 
 
+def test_joules_are_told_where_they_are_known_by_what_they_are_of():
+    seen = {"joules": 0.0, "covered_s": 3.0, "missing_s": 0.5}
+    unseen = {"joules": 0.0, "covered_s": 0.0, "missing_s": 9.0}
+    text = exposed(
+        *EVENTS,
+        energy_event("a", total={"module": seen, "wall": {**seen, "joules": 7.0}}),
+        energy_event("b", total={"soc": unseen}),
+    )
+    lines = [line for line in text.splitlines() if line.startswith("slfac_joules")]
+    assert lines == [
+        'slfac_joules_total{device="a",scope="module"} 0.0',
+        'slfac_joules_total{device="a",scope="wall"} 7.0',
+        'slfac_joules_missing_seconds_total{device="a",scope="module"} 0.5',
+        'slfac_joules_missing_seconds_total{device="a",scope="wall"} 0.5',
+        'slfac_joules_missing_seconds_total{device="b",scope="soc"} 9.0',
+    ]
+
+
 def test_before_the_first_step_nothing_is_made_up():
     found = values(exposed(run_event("a"), links=Links()))
     assert ("slfac_accuracy", None) not in found
     assert ("slfac_loss", "a") not in found
+    assert ("slfac_joules_total", "a") not in found
     assert ("slfac_staleness_sum", "a") not in found
     assert found["slfac_steps_total", "a"] == 0
 

@@ -4,7 +4,8 @@ import tracemalloc
 
 import pytest
 
-from harness.live import TIME, event, round_event, run_event, step_event
+from harness.live import TIME, energy_event, event, round_event, run_event, step_event
+from slfac.server.energy import Spent
 from slfac.server.ledger import PHASES, DeviceTotals
 from slfac.server.live.document import MOST_DEVICES, document
 from slfac.server.live.links import Links
@@ -233,6 +234,29 @@ def test_a_long_run_takes_no_more_memory_than_a_short_one():
     assert len(json.dumps(document(picture, None, 1.0))) < 60_000
 
 
+def test_joules_are_those_that_are_known_and_scopes_stay_apart():
+    picture = Picture()
+    picture.begin(run_event("a", "b", "c", "d"), 0.0)
+    assert document(picture, None, 0.0)["joules"] == []
+    partial = {"joules": 50.0, "covered_s": 9.0, "missing_s": 1.0}
+    unseen = {"joules": 0.0, "covered_s": 0.0, "missing_s": 9.0}
+    for one in (
+        energy_event("a"),
+        energy_event("b", total={"wall": partial}),
+        energy_event("c", total={"module": unseen}),
+        energy_event("a"),
+        energy_event("stranger"),
+    ):
+        picture.take(one, 1.0)
+    state = document(picture, None, 2.0)
+    assert state["joules"] == [
+        {"scope": "module", "joules": 812.5, "at_least": False},
+        {"scope": "wall", "joules": 50.0, "at_least": True},
+    ]
+    assert state["joules_unknown"] == 2
+    assert [len(device(state, name)["joules"]) for name in "abcd"] == [1, 1, 0, 0]
+
+
 def test_a_run_that_goes_on_shows_its_rounds_from_before():
     rounds = tuple(
         RoundResult(
@@ -250,6 +274,7 @@ def test_a_run_that_goes_on_shows_its_rounds_from_before():
     )
     totals = DeviceTotals(steps=10, samples=160, smashed_bytes=500, smashed_values=1000)
     totals.phase_ms["encode"] = 50.0
+    totals.energy.spent["module"] = Spent(12.5, 3.0, 0.0)
     standing = Standing(
         run="r1",
         bundle="b",
@@ -279,3 +304,6 @@ def test_a_run_that_goes_on_shows_its_rounds_from_before():
     assert one["float32_bytes_up"] - one["bytes_up"] == 3500 + 8000
     assert one["phase_ms"]["encode"] == pytest.approx(5 - 2 / 11, abs=1e-3)
     assert device(state, "b")["phase_ms"] is None
+    totals.energy.spent["module"].joules = 99.0
+    assert one["joules"] == [{"scope": "module", "joules": 12.5, "at_least": False}]
+    assert document(picture, None, 3.0)["joules"] == one["joules"], "a copy of its own"

@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from harness.live import event, make_older, read_board, round_event, step_event
+from harness.live import energy_event, event, make_older, read_board, round_event, step_event
 from slfac.server.live.tensorboard import TensorBoard, check_tensorboard
 from slfac.wire.errors import MissingExtraError, SettingsError
 
@@ -27,6 +27,21 @@ def test_rounds_and_steps_are_written(tmp_path):
     assert by_step["step_ms/a"][0] == (0, 25.0)
     assert by_step["server_ms/b/train"][0] == (1, 2.0)
     assert not by_step.keys() & by_round.keys()
+
+
+def test_joules_are_written_by_round_and_by_what_they_are_of(tmp_path):
+    energies = [
+        energy_event("a"),
+        energy_event("b", round_=1, joules=None),
+        energy_event("a", round_=None, joules=3.0),
+    ]
+    sums = {"module": {"joules": 100.0, "devices": 1}, "wall": {"joules": 9.0, "devices": 1}}
+    write(tmp_path, [*energies, round_event(0, energy=sums), round_event(1, energy={})])
+    by_round = read_board(tmp_path / "rounds")
+    assert by_round["joules/a"] == [(0, 100.0)]
+    assert "joules/b" not in by_round
+    assert by_round["round/joules_module"] == [(0, 100.0)]
+    assert by_round["round/joules_wall"] == [(0, 9.0)]
 
 
 def test_what_is_not_known_is_not_written(tmp_path):

@@ -63,6 +63,7 @@ REQUIRED_OF_DEVICE = {
     "steps",
     "phase_ms",
     "provider",
+    "joules",
 }
 
 

@@ -1,6 +1,12 @@
 import pytest
 
-from slfac.testbed.report.units import human_bytes, human_ratio, human_seconds, percent
+from slfac.testbed.report.units import (
+    human_bytes,
+    human_joules,
+    human_ratio,
+    human_seconds,
+    percent,
+)
 
 
 @pytest.mark.parametrize(
@@ -34,3 +40,9 @@ def test_ratio_and_percent():
     assert human_ratio(10, 123) == "12.3x"
     assert human_ratio(0, 123) == "-"
     assert percent(0.93149) == "93.1 %"
+
+
+def test_joules_stay_apart_by_scope_and_unknown_ones_are_none():
+    assert human_joules({}) == "unknown"
+    assert human_joules({"module": 0.0}) == "0 J module"
+    assert human_joules({"module": 812.4, "wall": 1234.5}) == "812 J module, 1.234 kJ wall"

@@ -20,7 +20,9 @@ from slfac.wire.frame import (
 from slfac.wire.messages import (
     MAX_SECTIONS,
     Chunk,
+    Energy,
     Message,
+    PhaseEnergy,
     Ping,
     Refusal,
     Reply,
@@ -101,6 +103,11 @@ def test_what_is_not_ours_is_called_so(frame):
         decode_header(frame)
 
 
+def energy(**changes):
+    fields = {"meter": 1, "scope": "soc", "joules": 1.0, "covered_s": 1.0, "missing_s": 0.0}
+    return Energy(**{**fields, **changes})
+
+
 OUT_OF_BOUNDS = {
     "session -1": request(session=-1),
     "session 2^63": request(session=2**63),
@@ -112,6 +119,18 @@ OUT_OF_BOUNDS = {
     "a negative time": request(timings=Timings(wait_ms=-0.5)),
     "an endless time": request(timings=Timings(wait_ms=math.inf)),
     "a time that is no number": request(timings=Timings(wait_ms=math.nan)),
+    "negative joules": request(energy=(energy(joules=-0.1),)),
+    "endless joules": request(energy=(energy(joules=math.inf),)),
+    "joules that are no number": request(energy=(energy(joules=math.nan),)),
+    "a negative time without readings": request(energy=(energy(missing_s=-1.0),)),
+    "an endless time with readings": request(energy=(energy(covered_s=math.inf),)),
+    "a scope that there is not": request(energy=(energy(scope="house"),)),
+    "two energies": request(energy=(energy(), energy())),
+    "17 phases": request(energy=(energy(phases=(PhaseEnergy("send", 1.0),) * 17),)),
+    "a phase that there is not": request(energy=(energy(phases=(PhaseEnergy("nap", 1.0),)),)),
+    "a bound that is no number": request(
+        energy=(energy(phases=(PhaseEnergy("send", 1.0, 0.5, math.nan, 1.0),)),)
+    ),
     "17 sections": request(sections=(section(name="", codec="", shape=()),) * 17),
     "role": request(sections=(section(role="weights"),)),
     "name of 257": request(sections=(section(name="n" * 257),)),
