@@ -8,7 +8,7 @@ from typing import Any
 from slfac.device.settings import DeviceSettings, checked_settings
 from slfac.wire.settings_file import read_settings
 
-_PATHS = ("data", "keys", "bundle", "cache", "journal")
+_PATHS = ("data", "keys", "bundle", "cache", "journal", "energy_report")
 _REMEDY = "docs/device.toml is an example"
 # Either says where the server is.
 _WHERE = ("server", "discover")

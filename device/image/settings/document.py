@@ -28,7 +28,7 @@ SCHEMA: Final = 1
 #: Far more than anyone needs; a board with 512 MB reads it whole.
 MOST_BYTES: Final = 64 * 1024
 _MOST_SSH_KEYS: Final = 64
-_PATHS: Final = ("data", "keys", "bundle", "cache", "journal")
+_PATHS: Final = ("data", "keys", "bundle", "cache", "journal", "energy_report")
 
 
 class Wifi(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -75,7 +75,7 @@ MACHINES = {
         Machine(
             name="raspi3b",
             files=("vmlinuz", "initrd.img", _PI3),
-            console="ttyAMA1,115200",
+            console="ttyAMA0,115200",
             options=(
                 *("-smp", "4", "-m", "1024", "-dtb", f"{{files}}/{_PI3}"),
                 *("-drive", "if=sd,format=qcow2,file={disk}"),

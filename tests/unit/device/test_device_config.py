@@ -51,7 +51,9 @@ def test_either_way_to_the_server_goes_before_both_of_the_file(write):
 
 
 def test_paths_are_relative_to_the_file(write, tmp_path):
-    settings = configured_settings(write(BASE + 'cache = "/var/cache"\n'))
+    more = 'cache = "/var/cache"\nenergy = true\nenergy_report = "joules.json"\n'
+    settings = configured_settings(write(BASE + more))
+    assert settings.energy_report == tmp_path / "joules.json"
     assert (settings.data, settings.keys) == (tmp_path / "mnist", tmp_path / "keys")
     assert settings.cache == Path("/var/cache")
 

@@ -2,11 +2,12 @@
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
 
-from slfac.cli import main
 from slfac.device.notify import Notifier
 
 pytestmark = pytest.mark.device
@@ -108,13 +109,18 @@ def test_a_queue_that_is_full_holds_nobody_up(systemd):
     assert 0 < len(heard(systemd)) < 2000
 
 
-def test_a_device_that_waits_for_its_server_is_alive(systemd, monkeypatch, capsys):
-    monkeypatch.setenv("NOTIFY_SOCKET", systemd.getsockname())
-    monkeypatch.setenv("WATCHDOG_USEC", "400000")
+def test_a_device_that_waits_for_its_server_is_alive(systemd):
+    told = {"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": "400000"}
     nowhere = ["--server", "tcp://127.0.0.1:1", "--insecure", "--connect-timeout-s", "1"]
-    assert main(["device", "--data", "d", *nowhere]) == 30
+    done = subprocess.run(
+        [sys.executable, "-m", "slfac.cli", "device", "--data", "d", *nowhere],
+        env={**os.environ, **told},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "no server answered" in done.stderr) == (30, True), done.stderr
     said = heard(systemd)
-    assert "no server answered" in capsys.readouterr().err
     assert "READY=1" in said
     assert said[-1] == "STOPPING=1"
     assert said.count("WATCHDOG=1") >= 3

@@ -175,6 +175,11 @@ def test_what_is_given_goes_before_the_file():
         ({"config": {"speed": 1}}, "setting speed is 1, but there is no such setting", ""),
         ({"config": {"name": "x"}}, "setting name is 'x', but keys are given", ""),
         ({"config": {"cache": "here"}}, "setting cache is 'here': a path on the board", ""),
+        (
+            {"config": {"energy": True, "energy_report": "joules.json"}},
+            "setting energy_report is 'joules.json': a path on the board",
+            "",
+        ),
         ({"config": {"keys": "/root/keys"}}, "a board has its keys in /etc/slfac/keys", ""),
         ({"discover": True}, "but discover is set", ""),
         ({"keys": KeyTexts(public=SERVER_KEY, secret=SERVER_KEY)}, "is no pair", "slfac keys new"),
