@@ -178,13 +178,17 @@ install: .venv/.dev
 	$(BIN)/python -m $(PIP_INSTALL) --group dev
 	@touch $@
 
-# mtools, for tests of images: the system's, or else unpacked below .venv, which needs no root
-# where apt knows its packages.
+# mtools and dosfstools, for tests of images: the system's, or else unpacked below .venv, which
+# needs no root where apt knows its packages.
 .venv/.tools: .venv/.installed
-	@command -v mcopy >/dev/null || { mkdir -p .venv/tools && cd .venv/tools \
-		&& { apt-get download -qq mtools || { apt-get update -qq && apt-get download -qq mtools; }; } \
-		&& dpkg -x mtools_*.deb . ; } || { echo "tests of images need mtools: sudo apt install mtools"; \
-		exit 1; }
+	@for need in mcopy:mtools mkfs.vfat:dosfstools; do \
+		PATH="$$PATH:/usr/sbin:/sbin" command -v $${need%%:*} >/dev/null && continue; \
+		package=$${need##*:}; mkdir -p .venv/tools; \
+		(cd .venv/tools && { apt-get download -qq $$package \
+			|| { apt-get update -qq && apt-get download -qq $$package; }; } \
+			&& dpkg -x $${package}_*.deb .) \
+			|| { echo "tests of images need $$package: sudo apt install $$package"; exit 1; }; \
+	done
 	@touch $@
 
 clean:

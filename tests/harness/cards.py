@@ -22,11 +22,13 @@ LAYOUT = ((1, 0x0C, 1, 40), (2, 0x83, 41, 16), (3, 0x83, 57, 8))
 
 
 def with_tools() -> None:
-    """Put mtools onto the path: the system's, or what `make .venv/.tools` unpacks."""
-    unpacked = ROOT / ".venv" / "tools" / "usr" / "bin"
-    if shutil.which("mcopy") is None and str(unpacked) not in os.environ["PATH"]:
-        os.environ["PATH"] += os.pathsep + str(unpacked)
-    assert shutil.which("mcopy"), "mtools is missing: sudo apt install mtools, or make .venv/.tools"
+    """Put mtools and dosfstools onto the path: the system's, or what make has unpacked."""
+    unpacked = [ROOT / ".venv" / "tools" / folder for folder in ("usr/bin", "usr/sbin", "sbin")]
+    for folder in (*unpacked, Path("/usr/sbin"), Path("/sbin")):
+        if str(folder) not in os.environ["PATH"].split(os.pathsep):
+            os.environ["PATH"] += os.pathsep + str(folder)
+    for name in ("mcopy", "mkfs.vfat"):
+        assert shutil.which(name), f"{name} is missing: make .venv/.tools, or install its package"
 
 
 def mtool(*command: str, given: bytes = b"") -> bytes:
