@@ -94,6 +94,8 @@ class Board:
         if owner:
             self.need("chown", owner, str(fresh))
         fresh.replace(path)
+        # On FAT the new name has no size yet: that was written for the old one.
+        settle(path)
         settle(path.parent)
 
     def read(self, name: str) -> str:
@@ -117,9 +119,9 @@ class Board:
         self.state = {"digest": "", "done": [], **(state if good else {})}
 
 
-def settle(folder: Path) -> None:
-    """Wait until what a folder holds is on the medium."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def settle(path: Path) -> None:
+    """Wait until a file, or what a folder lists, is on the medium."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
