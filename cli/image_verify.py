@@ -94,7 +94,6 @@ def _check_empty(work: Path) -> None:
 
 def _verify(args: argparse.Namespace, work: Path, steps: int) -> int:
     from slfac.device.image.opened import open_image
-
     from slfac.device.image.verify.contents import check_contents, unpack
 
     copy = work / "card.img"

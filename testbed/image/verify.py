@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
 from slfac.device.image.inject import inject
 from slfac.device.image.opened import open_image
 from slfac.device.image.settings import KeyTexts, Personal, personal_document
-
 from slfac.device.image.verify.contents import take_boot_files
 from slfac.device.image.verify.machine import HOST, Machine, started
 from slfac.export import export_bundle

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from slfac.device.image.opened import Opened
-
 from slfac.device.image.build.boards import BOARDS
 from slfac.device.image.flash.source import read_pieces
+from slfac.device.image.opened import Opened
 from slfac.device.image.programs import run_program
 from slfac.wire.errors import ImageError
 
