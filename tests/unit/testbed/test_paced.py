@@ -98,8 +98,8 @@ def test_a_rate_that_is_none_is_refused(text):
         parse_link(text)
 
 
-@pytest.mark.parametrize("rate", [2e6, 5e6, 80e6])
-def test_both_directions_hold_their_rate_within_two_per_cent(rate):
+def seconds_both_ways(rate):
+    """How long a second's worth of bytes takes each way, all of them checked."""
     up, down = noise(int(rate / 8)), noise(int(rate / 16))
     with (
         Peer() as peer,
@@ -115,11 +115,19 @@ def test_both_directions_hold_their_rate_within_two_per_cent(rate):
         received["up"] = read_all(server)
         for thread in threads:
             thread.join()
-    for way, data in (("up", up), ("down", down)):
-        arrived, times = received[way]
-        assert arrived == data
-        # One second's worth was sent, each way.
-        assert times[-1] - start_s == pytest.approx(1.0, rel=0.02)
+    assert (received["up"][0], received["down"][0]) == (up, down)
+    return [received[way][1][-1] - start_s for way in ("up", "down")]
+
+
+@pytest.mark.parametrize("rate", [2e6, 5e6, 80e6])
+def test_both_directions_hold_their_rate_within_two_per_cent(rate):
+    slowest = []
+    # A machine that is busy with something else may make it slower, and nothing makes it faster.
+    while not slowest or (slowest[-1] > 1.02 and len(slowest) < 3):
+        spent_s = seconds_both_ways(rate)
+        assert min(spent_s) >= 0.98
+        slowest.append(max(spent_s))
+    assert slowest[-1] <= 1.02, slowest
 
 
 def test_a_message_takes_its_time_however_small_the_pause_before_it():
