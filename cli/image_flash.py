@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slfac.cli.image_inject import inject_prepared, prepare
+from slfac.cli.image_personal import add_personal, is_personal
 from slfac.cli.moving import Moving
 from slfac.cli.parsers import add_command
 from slfac.cli.tables import aligned, print_line
@@ -25,6 +27,8 @@ examples:
   slfac image flash slfac-rpi.img.zst /dev/sdb --dry-run
   slfac image flash slfac-rpi.img.zst card.img        into a file
   slfac image flash slfac-rpi.img.zst /dev/sdb --confirm sdb     without being asked
+  slfac image flash slfac-rpi.img.zst /dev/sdb --hostname pi-1 --data mnist \\
+      --server tcp://10.0.0.5:5555 --server-key keys/server.key
 
 The image may be plain, or compressed with zstd, xz or gzip. It is read once before anything is
 written, then written, then read back from the drive. Its beginning, with the partition table, is
@@ -52,6 +56,7 @@ def add_flash(actions: Any) -> None:
     add("target", metavar="DRIVE|FILE", type=Path, nargs="?", default=None, help=whole)
     add("--dry-run", action="store_true", help="do everything but write")
     add("--confirm", metavar="NAME", help="the drive's name, in place of typing it when asked")
+    add_personal(parser.add_argument_group("injected once it is written, as by slfac image inject"))
 
 
 def run_flash(args: argparse.Namespace) -> int:
@@ -66,9 +71,11 @@ def run_flash(args: argparse.Namespace) -> int:
     Raises:
         ImageError: The image cannot be used.
         DriveError: The drive is refused, or failed.
-        SettingsError: The drive's name was not confirmed.
+        SettingsError: The drive's name was not confirmed, or a setting to inject cannot be used.
+        DataError: The data to inject cannot be copied.
     """
     from slfac.device.image.flash.source import examine
+    from slfac.device.image.opened import open_image
 
     target: Path | None = args.target
     if target is None:
@@ -79,12 +86,15 @@ def run_flash(args: argparse.Namespace) -> int:
         image = examine(args.image, moving.to)
     _say(f"{args.image}: {_size(image.size_bytes)}, sha256 {image.sha256}")
     _check(disk, image, target)
+    prepared = prepare(args) if is_personal(args) else None
     if getattr(args, "dry_run", False):
         _say(f"{target} would be written: nothing was")
         return 0
     _confirm(target, disk, getattr(args, "confirm", None))
     _write(image, target)
     _say(f"{target} holds the image: every byte was read back")
+    if prepared is not None:
+        inject_prepared(open_image(target), prepared)
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from slfac.wire.errors import SettingsError
 
 if TYPE_CHECKING:
     from slfac.device.image.opened import Opened
+    from slfac.device.image.settings.document import Document
 
 _EPILOG = """\
 examples:
@@ -62,7 +64,7 @@ def run_inject(args: argparse.Namespace) -> int:
         DriveError: It is in use, or may not be written.
         DataError: The data cannot be copied.
     """
-    from slfac.device.image.inject import injected
+    from slfac.device.image.inject import injected, room_for
     from slfac.device.image.opened import open_image
 
     show = hasattr(args, "show")
@@ -77,28 +79,59 @@ def run_inject(args: argparse.Namespace) -> int:
         for line in described(document) if document is not None else ("nothing is injected",):
             print_line(line)
         return 0
-    inject_personal(opened, args)
+    _refuse_described(opened)
+    if hasattr(args, "data"):
+        room_for(opened, args.data)
+    inject_prepared(opened, prepare(args))
     return 0
 
 
-def inject_personal(opened: Opened, args: argparse.Namespace) -> None:
-    """Inject what the options say, and tell what that is.
+@dataclass(frozen=True)
+class Prepared:
+    """What is to be injected, read and checked.
+
+    Attributes:
+        document: The settings.
+        data: The folder with the data; None without.
+    """
+
+    document: Document
+    data: Path | None
+
+
+def prepare(args: argparse.Namespace) -> Prepared:
+    """Read what the options name, and refuse what is wrong with it.
 
     Args:
-        opened: The image.
         args: The parsed command line, with the options of
             :func:`~slfac.cli.image_personal.add_personal`.
 
     Raises:
         SlfacError: As :func:`run_inject` says.
     """
-    from slfac.device.image.inject import inject, room_for
+    from slfac.device.image.data_partition import look_at
     from slfac.device.image.settings import personal_document
 
     data: Path | None = getattr(args, "data", None)
-    contents = room_for(opened, data)[1] if data is not None else None
-    document = personal_document(personal(args, contents))
-    if contents is not None:
+    contents = look_at(data) if data is not None else None
+    return Prepared(personal_document(personal(args, contents)), data)
+
+
+def inject_prepared(opened: Opened, prepared: Prepared) -> None:
+    """Inject, and tell what that is.
+
+    Args:
+        opened: The image.
+        prepared: What to inject.
+
+    Raises:
+        SlfacError: As :func:`run_inject` says.
+    """
+    from slfac.device.image.inject import inject, room_for
+
+    document, data = prepared.document, prepared.data
+    if data is not None:
+        contents = room_for(opened, data)[1]
         _say(f"copying {contents.files} files, {contents.used_bytes / 1e6:.1f} MB")
     inject(opened, document, data=data)
     for line in described(document):
@@ -107,6 +140,18 @@ def inject_personal(opened: Opened, args: argparse.Namespace) -> None:
         _say("neither --server nor --discover: this board will not train")
     if document.has_secrets and opened.is_file:
         _say(f"{opened.path} holds secrets now: only you can read it")
+
+
+def _refuse_described(opened: Opened) -> None:
+    """Leave a file alone that would no longer be what lies beside it says."""
+    from slfac.device.image.description import beside
+
+    told = [path for suffix in (".json", ".bmap") if (path := beside(opened.path, suffix)).exists()]
+    if opened.is_file and told:
+        raise SettingsError(
+            f"{opened.path} would no longer be what {told[0].name} says",
+            f"inject into a copy: `slfac image flash {opened.path} card.img`",
+        )
 
 
 def _say(line: str) -> None:

@@ -20,11 +20,11 @@ _MOST_BYTES = 1024
 _MOST_SSH_BYTES = 256 * 1024
 
 
-def add_personal(parser: argparse.ArgumentParser) -> None:
+def add_personal(parser: argparse._ActionsContainer) -> None:
     """Register the options.
 
     Args:
-        parser: Whose they become.
+        parser: Whose they become: a parser, or a group of one.
     """
     add = parser.add_argument
     add("--hostname", metavar="NAME", help="the board's name, such as pi-1")

@@ -1,5 +1,6 @@
 """``slfac image flash`` on the command line, with a machine's drives made up."""
 
+import json
 import os
 import resource
 import subprocess
@@ -7,6 +8,7 @@ import sys
 
 import pytest
 
+from harness.cards import boot_file, make_card
 from harness.images import block_map, describe, disk_image, laptop, lsblk, node, packed
 from slfac.cli import main
 
@@ -126,3 +128,23 @@ def test_lsblk_may_be_missing(image, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert main(["image", "flash", str(image)]) == 81
     assert "lsblk is not installed" in capsys.readouterr().err
+
+
+def test_what_is_written_can_become_one_board_at_once(tmp_path, capsys):
+    image = make_card(tmp_path / "small.img")
+    card = str(tmp_path / "card.img")
+    wrong = ["image", "flash", str(image), card, "--hostname", "not a name"]
+    assert main(wrong) == 2
+    assert "hostname" in capsys.readouterr().err
+    assert not (tmp_path / "card.img").exists()
+    assert main([*wrong[:-1], "pi-1"]) == 0
+    assert json.loads(boot_file(tmp_path / "card.img", "slfac/device.json"))["hostname"] == "pi-1"
+    assert "every byte was read back" in capsys.readouterr().err
+
+
+def test_a_file_that_is_described_is_not_made_another(tmp_path, capsys):
+    image = make_card(tmp_path / "small.img")
+    describe(image, image.read_bytes())
+    assert main(["image", "inject", str(image), "--hostname", "pi-1"]) == 2
+    said = capsys.readouterr().err
+    assert "would no longer be what small.img.json says; inject into a copy: `slfac image" in said
