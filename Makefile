@@ -13,7 +13,8 @@
 #   results-resnet18: the test set again, with another model; results-finetune;
 #   results-modes: ways of split learning beside torch; results-energy: simulated power traces;
 #   results-predict: predicted and measured times of fronts, and the profile that plans are carried
-#   over from; results-plan: the plans of docs/plan.md
+#   over from; results-plan: the plans of docs/plan.md; results-profile: what `slfac profile run`
+#   says of this machine
 
 # The CPU build of torch that constraints.txt pins is found most surely on 3.11.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
@@ -29,6 +30,7 @@ FASHION ?= /usr/share/datasets/fashion-mnist
 .PHONY: results results-codec results-front results-overlap results-rate results-test \
 	results-rivals results-link results-ablation results-resnet18 results-finetune results-modes \
 	results-server results-chaos results-energy results-predict results-plan \
+	results-profile \
 	demo test test-main test-others lint bench chaos screenshot install clean
 
 demo: .venv/.installed
@@ -131,6 +133,16 @@ results-modes: .venv/.dev
 	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m harness.modes --data $(FASHION) $(MODES)
 
 # Energy of phases from simulated power traces; some ten minutes on two cores.
+# The page holds the picture once more.
+results-profile: .venv/.dev
+	for cut in conv1 pool1 conv2 pool2 fc1; do \
+		$(BIN)/slfac export --model cnn --cut $$cut --input 1x28x28 --classes 10 \
+			--out runs/cuts/$$cut || exit 1; done
+	$(BIN)/slfac profile run --bundle runs/cuts/conv1 --bundle runs/cuts/pool1 \
+		--bundle runs/cuts/conv2 --bundle runs/cuts/pool2 --bundle runs/cuts/fc1 \
+		--data $(FASHION) --least-s 1 --out docs/results/profile-x86.toml
+	rm docs/results/profile-x86.html
+
 results-energy: .venv/.dev
 	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m harness.attribution $(ENERGY)
 

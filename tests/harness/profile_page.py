@@ -6,6 +6,7 @@ page to them.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,8 +64,9 @@ def inherited(table: Any) -> dict[str, str]:
 
 def attributes(table: Any) -> Iterator[tuple[str, str]]:
     """The names and meanings in a struct's docstring."""
-    section = table.__doc__.partition("Attributes:\n")[2]
-    for name, text in re.findall(r"^        (\w+): (.*(?:\n {12}.*)*)", section, re.MULTILINE):
+    # Python 3.13 takes the indentation off itself.
+    section = inspect.cleandoc(table.__doc__).partition("Attributes:\n")[2]
+    for name, text in re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", section, re.MULTILINE):
         said = " ".join(text.split()).replace("``", "`").replace("10**", "10^")
         yield name, said.replace("None where", "left out where").replace("|", "\\|")
 
