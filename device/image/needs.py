@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import getpass
-import shutil
 from pathlib import Path
 
+from slfac.device.image.programs import PACKAGES, find_program
 from slfac.wire.errors import ImageError
 
-# Program -> Debian's package of it.
-_PROGRAMS = {
-    "mmdebstrap": "mmdebstrap",
-    "depmod": "kmod",
-    "mke2fs": "e2fsprogs",
-    "debugfs": "e2fsprogs",
-    "mkfs.vfat": "dosfstools",
-    "mcopy": "mtools",
-    "newuidmap": "uidmap",
-    "tar": "tar",
-    "uv": "",
-}
+# Debian has no package of it.
+_UV = "uv"
+_PROGRAMS = (
+    *("mmdebstrap", "depmod", "mke2fs", "debugfs", "mkfs.vfat", "mcopy", "newuidmap", "tar"),
+    _UV,
+)
 _BINFMT = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
 _SUBUID = Path("/etc/subuid")
-SYSTEM_PATHS = "/usr/local/sbin:/usr/sbin:/sbin"
-
-
-def find_program(name: str) -> str | None:
-    """Where a program is, also of those that ordinary users do not have on their path."""
-    return shutil.which(name) or shutil.which(name, path=SYSTEM_PATHS)
 
 
 def require_tools(root: Path = Path("/")) -> None:
@@ -40,9 +28,9 @@ def require_tools(root: Path = Path("/")) -> None:
         ImageError: Something is missing; the line says how to get all of it.
     """
     missing = [name for name in _PROGRAMS if find_program(name) is None]
-    packages = sorted({_PROGRAMS[name] for name in missing if _PROGRAMS[name]})
+    packages = sorted({PACKAGES.get(name, name) for name in missing if name != _UV})
     remedies = [f"sudo apt install {' '.join(packages)}"] if packages else []
-    if "uv" in missing:
+    if _UV in missing:
         remedies.append("pip install uv")
     if not (root / _BINFMT.relative_to("/")).exists():
         missing.append("a way to run programs for arm64")

@@ -13,8 +13,12 @@ from slfac.wire.errors import ImageError, MissingExtraError
 # What a program that must not fail prints about a failure.
 _MOST_SAID = 400
 # Where users' PATH lacks what administrators' has.
-_SBIN = (*("/usr/local/sbin", "/usr/sbin"), "/sbin")
-_PACKAGES = {
+SYSTEM_PATHS = "/usr/local/sbin:/usr/sbin:/sbin"
+#: Program -> Debian's package of it, where that has another name.
+PACKAGES = {
+    "depmod": "kmod",
+    "newuidmap": "uidmap",
+    "qemu-img": "qemu-utils",
     "debugfs": "e2fsprogs",
     "e2fsck": "e2fsprogs",
     "dumpe2fs": "e2fsprogs",
@@ -42,6 +46,20 @@ class Ended(NamedTuple):
     said: str
 
 
+def wide_path() -> str:
+    """The search path, with what ordinary users do not have on theirs."""
+    return os.pathsep.join((os.environ.get("PATH", os.defpath), SYSTEM_PATHS))
+
+
+def find_program(name: str) -> str | None:
+    """Where a program is; None where it is not installed.
+
+    Args:
+        name: Its name.
+    """
+    return shutil.which(name, path=wide_path())
+
+
 def run_program(
     command: Sequence[str],
     *,
@@ -65,10 +83,9 @@ def run_program(
         ImageError: It does not end, or cannot be started.
     """
     name = command[0]
-    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *_SBIN))
-    program = shutil.which(name, path=path)
+    program = find_program(name)
     if program is None:
-        package = _PACKAGES.get(name, name)
+        package = PACKAGES.get(name, name)
         raise MissingExtraError(
             f"{name} is not installed", f"install the package {package}: sudo apt install {package}"
         )

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from slfac.device.image.build.recipe import HOOKS, Recipe
+from slfac.device.image.programs import wide_path
 from slfac.wire.errors import ImageError
 
 Status = Callable[[str], None]
@@ -85,7 +86,12 @@ def _bootstrap(recipe: Recipe, work: Path, time_s: int, on_status: Status) -> No
     run_lines(
         recipe.command(sources=sources, hooks=hooks, target=target),
         on_line=lambda line: on_status(line[3:]) if line.startswith("I: ") else None,
-        env={**os.environ, "SOURCE_DATE_EPOCH": str(time_s), "TMPDIR": str(work)},
+        env={
+            **os.environ,
+            "SOURCE_DATE_EPOCH": str(time_s),
+            "TMPDIR": str(work),
+            "PATH": wide_path(),
+        },
     )
 
 
@@ -132,7 +138,12 @@ def run_lines(
 @contextlib.contextmanager
 def workplace(prefix: str) -> Iterator[Path]:
     """A folder that the root of a namespace may use too, until the block ends."""
-    with tempfile.TemporaryDirectory(prefix=prefix, dir="/var/tmp") as name:
+    with tempfile.TemporaryDirectory(
+        # What a killed build leaves of other users in it must not hide why it was killed.
+        prefix=prefix,
+        dir="/var/tmp",
+        ignore_cleanup_errors=True,
+    ) as name:
         folder = Path(name)
         folder.chmod(0o1777)
         yield folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from slfac.device.image.description import SCHEMA
 from slfac.device.image.layer.edge import edge_tree, layer_version
 from slfac.device.image.layer.wheels import lock_file
 from slfac.device.image.mark import MARK, Mark, pack_mark
+from slfac.device.image.programs import wide_path
 from slfac.wire.errors import ImageError, MissingExtraError
 
 Status = Callable[[str], None]
@@ -147,7 +149,12 @@ def _assemble(work: Path, base: Base, board: BoardImage, signature: int) -> int:
     ]
     with base.archive.open("rb") as archive:
         done = subprocess.run(  # noqa: S603 - a list of arguments, no shell
-            command, stdin=archive, capture_output=True, text=True, check=False
+            command,
+            stdin=archive,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PATH": wide_path()},
         )
     if done.returncode:
         said = " | ".join(line.strip() for line in done.stderr.splitlines()[-6:])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import slfac
-from slfac.device.image.needs import find_program
+from slfac.device.image.programs import find_program
 from slfac.wire.errors import ImageError
 
 _LOCKS = Path(__file__).parent / "locks"
@@ -49,7 +50,17 @@ def install_wheels(abi: str, target: Path, wheel: Path | None = None) -> None:
         ImageError: A wheel cannot be had, or is not what the lock says.
     """
     version, platform = ABIS[abi]
-    common = ("--target", str(target), "--python-version", version, "--python-platform", platform)
+    # Not that of whatever environment happens to be active, which may be somebody else's.
+    common = (
+        "--python",
+        sys.executable,
+        "--target",
+        str(target),
+        "--python-version",
+        version,
+        "--python-platform",
+        platform,
+    )
     options = (*common, "--only-binary", ":all:", "--no-deps", "--link-mode", "copy")
     _uv("pip", "install", *options, "--require-hashes", "-r", str(lock_file(abi)))
     own = str(wheel) if wheel is not None else _own(target.with_name(f"{target.name}-wheel"))
@@ -71,7 +82,7 @@ def _own(folder: Path) -> str:
     sources = Path(slfac.__file__).resolve().parents[2]
     if not (sources / "pyproject.toml").is_file():
         return f"slfac=={slfac.__version__}"
-    _uv("build", "--wheel", "--out-dir", str(folder), str(sources))
+    _uv("build", "--python", sys.executable, "--wheel", "--out-dir", str(folder), str(sources))
     (wheel,) = folder.glob("*.whl")
     return str(wheel)
 

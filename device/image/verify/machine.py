@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from slfac.device.image.needs import find_program
-from slfac.device.image.programs import run_program
+from slfac.device.image.programs import find_program, run_program
 from slfac.wire.errors import ImageError, MissingExtraError
 
 MachineName = Literal["virt", "raspi3b"]

@@ -200,7 +200,7 @@ def test_the_bill_names_each_package_and_wheel():
 
 def test_what_a_machine_lacks_is_said_all_at_once(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("slfac.device.image.needs.SYSTEM_PATHS", str(tmp_path))
+    monkeypatch.setattr("slfac.device.image.programs.SYSTEM_PATHS", str(tmp_path))
     with pytest.raises(ImageError) as caught:
         require_tools(tmp_path)
     assert "mmdebstrap, depmod, mke2fs" in caught.value.what

@@ -11,6 +11,7 @@ from slfac.device.image.build.disk import make_fat, write_disk
 from slfac.device.image.build.layout import DATA, lay_out
 from slfac.device.image.mark import MARK, Mark, pack_mark
 from slfac.device.image.opened import open_image
+from slfac.device.image.programs import run_program
 from slfac.device.image.verify.contents import check_contents, take_boot_files, unpack
 from slfac.device.image.verify.machine import MACHINES, started
 from slfac.wire.errors import ImageError, MissingExtraError
@@ -104,7 +105,7 @@ def test_qemu_writes_the_console_into_a_file_and_nothing_into_the_image(tmp_path
 
 def test_qemu_may_be_missing(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("slfac.device.image.needs.SYSTEM_PATHS", str(tmp_path))
+    monkeypatch.setattr("slfac.device.image.programs.SYSTEM_PATHS", str(tmp_path))
     with (
         pytest.raises(MissingExtraError, match="sudo apt install qemu-system-arm qemu-utils"),
         started(MACHINES["virt"], image=tmp_path / "a", files=tmp_path, line="", work=tmp_path),
@@ -125,3 +126,13 @@ def test_arguments_out_of_range_are_refused(tmp_path, capsys):
     image, _ = make_image(tmp_path)
     assert main(["image", "verify", str(image), "--work", str(tmp_path)]) == 2
     assert "which is not empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [("qemu-img", "qemu-utils"), ("depmod", "kmod"), ("tar", "tar")]
+)
+def test_a_missing_program_is_named_by_its_package(tmp_path, monkeypatch, name, package):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("slfac.device.image.programs.SYSTEM_PATHS", str(tmp_path))
+    with pytest.raises(MissingExtraError, match=f"sudo apt install {package}$"):
+        run_program([name, "--version"])
