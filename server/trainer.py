@@ -25,8 +25,8 @@ from slfac.server.protocol import RunFacts
 from slfac.server.refusals import cause_of_error
 from slfac.server.result import RoundResult
 from slfac.server.resume import Checkpoint
-from slfac.server.service import Service
 from slfac.server.settings import ServerSettings
+from slfac.server.transport import Transport
 from slfac.wire.bundle import State
 from slfac.wire.errors import BundleError, CodecError, ProtocolError, TrainingError
 from slfac.wire.messages import Directive, Summary
@@ -54,7 +54,7 @@ class Trainer:
     Args:
         settings: The server's settings.
         facts: Run id, bundle, plan and devices.
-        service: The I/O thread.
+        service: Carries requests and answers.
         mode: The way of split learning, with its back half.
         evaluator: Scores the averaged front; None to score nothing.
         watch: Finds the best round by its scores.
@@ -72,7 +72,7 @@ class Trainer:
         *,
         settings: ServerSettings,
         facts: RunFacts,
-        service: Service,
+        service: Transport,
         mode: Mode,
         evaluator: Evaluator | None,
         watch: Watch,
