@@ -3,18 +3,15 @@
 ::
 
     from pathlib import Path
-    from slfac.testbed.simulate import simulate, simulation_settings
+    from slfac.testbed.simulate import simulate, simulation
 
-    data = Path("mnist")
-    settings = simulation_settings(
-        devices=5, data=data, bundle="bundle", out="runs/a", partition="iid"
-    )
-    result = simulate(settings, [data])
+    run = simulation(bundle="bundle", data=Path("mnist"), out="runs/a", devices=5, rounds=3)
+    result = simulate(run)
 
 The server's code is the one that real devices meet, and theirs is that of a board, but for what
 computes a step (torch) and what carries messages (memory). ``docs/simulate.md`` says what follows.
 """
 
-from slfac.testbed.simulate.run import simulate, simulation_settings
+from slfac.testbed.simulate.run import Simulation, simulate, simulation
 
-__all__ = ["simulate", "simulation_settings"]
+__all__ = ["Simulation", "simulate", "simulation"]
