@@ -188,6 +188,7 @@ class Server:
             watch=self._watch,
             metrics=self._metrics,
             resumed=self._resumed,
+            kept=self._seat.kept(),
         )
         trainer.run()
         # Until all devices of all ranks are seen off, it may still have to be started again.

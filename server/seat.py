@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping
 
 from slfac.server.evaluate import Evaluator
+from slfac.server.kept import KeptReplies
 from slfac.server.peers import Peers
 from slfac.server.protocol import RunFacts
 from slfac.server.resume import newest_checkpoint, run_folder
@@ -76,6 +77,10 @@ class Seat:
             max_request_bytes=max_request_bytes,
             traffic=traffic,
         )
+
+    def kept(self) -> KeptReplies:
+        """Where replies are kept for devices that may make their steps again."""
+        return KeptReplies(self.settings.out)
 
     def evaluator(self, bundle: Bundle) -> Evaluator | None:
         """Scores fronts; None where nothing is to be evaluated.

@@ -60,6 +60,7 @@ class Trainer:
         watch: Finds the best round by its scores.
         metrics: Where events are written.
         resumed: The checkpoint to go on from; None to begin.
+        kept: Where replies are kept; None for the run's folder.
 
     Attributes:
         front: The front that devices are called with.
@@ -78,6 +79,7 @@ class Trainer:
         watch: Watch,
         metrics: Metrics,
         resumed: Checkpoint | None = None,
+        kept: KeptReplies | None = None,
     ) -> None:
         self.front: State = facts.bundle.front_state()
         self.ledger = Ledger(facts.roster.names, metrics)
@@ -87,7 +89,7 @@ class Trainer:
         self._service = service
         self._mode = mode
         self._metrics = metrics
-        self._kept = KeptReplies(settings.out)
+        self._kept = kept or KeptReplies(settings.out)
         parts = assemble(settings, facts, mode, kept=self._kept, ledger=self.ledger)
         self._exchange, self._training, self._scores = parts.exchange, parts.training, parts.scores
         self._chronicle = Chronicle(

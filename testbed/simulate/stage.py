@@ -56,7 +56,7 @@ class Actor:
 
     name: str
     life: Callable[[Actor], None]
-    failure: Exception | None = None
+    failure: BaseException | None = None
     _turn: threading.Condition = field(default_factory=threading.Condition)
     _running: bool = False
     _over: bool = False
@@ -151,7 +151,7 @@ class Actor:
             self.life(self)
         except _Ended:
             pass
-        except Exception as error:  # noqa: BLE001 - the thread that waits for it must learn of it
+        except BaseException as error:  # noqa: BLE001 - whoever waits for it must learn of it
             self.failure = error
         finally:
             with self._turn:
