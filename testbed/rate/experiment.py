@@ -13,15 +13,15 @@ from rich.console import Console
 from slfac.export import export_bundle
 from slfac.server.accelerator import choose_device
 from slfac.testbed.collect import machine, versions
+from slfac.testbed.experiment.execute import Job, Outcome, execute
+from slfac.testbed.experiment.points import CodecPoint
+from slfac.testbed.experiment.progress import RateProgress
+from slfac.testbed.experiment.record import codec_print, find, key_of
+from slfac.testbed.experiment.split import prepare_split
 from slfac.testbed.greyscale import MNIST_SCALING, describe_idx
 from slfac.testbed.local import LocalRun
-from slfac.testbed.rate.execute import Job, Outcome, execute
 from slfac.testbed.rate.plan import RatePlan
-from slfac.testbed.rate.points import CodecPoint
-from slfac.testbed.rate.progress import RateProgress
-from slfac.testbed.rate.record import codec_print, find, key_of
 from slfac.testbed.rate.report import report
-from slfac.testbed.rate.split import prepare_split
 from slfac.testbed.rate.summary import Result, summarise
 from slfac.wire.bundle import open_bundle
 from slfac.wire.errors import BundleError, RunError

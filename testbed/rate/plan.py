@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from slfac.server.accelerator import TorchDevice
 from slfac.server.optim import check_optimizer
 from slfac.server.settings import parse_partition
-from slfac.testbed.paced import LinkRate, parse_link
-from slfac.testbed.rate.points import BASELINE, CodecPoint, parse_point
+from slfac.testbed.experiment.points import BASELINE, CodecPoint, parse_point
+from slfac.testbed.link import LinkRate, parse_link
 from slfac.wire.errors import SettingsError
 
 _REMEDY = "`slfac experiment rate --help` and docs/experiments.md say what is allowed"

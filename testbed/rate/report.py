@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
+from slfac.testbed.experiment.record import RateRun
 from slfac.testbed.rate.markdown import result_markdown
 from slfac.testbed.rate.plan import RatePlan
 from slfac.testbed.rate.plot import rate_figure
-from slfac.testbed.rate.record import RateRun
 from slfac.testbed.rate.rows import NOTE, TARGET_NOTE, wire_line
 from slfac.testbed.rate.summary import Result, to_target
 from slfac.testbed.rate.tables import lead, scored_on, tables

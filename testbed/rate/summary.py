@@ -9,10 +9,10 @@ from typing import Any
 from msgspec import Struct, structs
 
 from slfac.testbed.collect import machine, versions
+from slfac.testbed.experiment.points import BASELINE, CodecPoint
+from slfac.testbed.experiment.record import RateRun
+from slfac.testbed.experiment.stats import Difference, Spread, paired_difference, spread
 from slfac.testbed.rate.plan import RatePlan
-from slfac.testbed.rate.points import BASELINE, CodecPoint
-from slfac.testbed.rate.record import RateRun
-from slfac.testbed.rate.stats import Difference, Spread, paired_difference, spread
 
 
 class ToTarget(Struct, frozen=True, kw_only=True):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from slfac.testbed.paced import LinkRate
+from slfac.testbed.link import LinkRate
 from slfac.testbed.rate.plan import rate_plan
-from slfac.testbed.rate.points import parse_point
+from slfac.testbed.experiment.points import parse_point
 from slfac.wire.errors import SettingsError
 
 ROOT = Path(__file__).parents[3]

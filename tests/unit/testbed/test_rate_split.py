@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from slfac.data import read_idx_split, write_idx_split
-from slfac.testbed.rate.split import prepare_split
+from slfac.testbed.experiment.split import prepare_split
 from slfac.wire.errors import DataError
 
 TRAIN, TEST = 500, 70

@@ -11,9 +11,9 @@ from rich.console import Console
 from slfac.testbed.rate.markdown import result_markdown
 from slfac.testbed.rate.plan import rate_plan
 from slfac.testbed.rate.plot import rate_figure
-from slfac.testbed.rate.points import parse_point
-from slfac.testbed.rate.progress import seconds_left
-from slfac.testbed.rate.record import RateRun, codec_print, find, keep
+from slfac.testbed.experiment.points import parse_point
+from slfac.testbed.experiment.progress import seconds_left
+from slfac.testbed.experiment.record import RateRun, codec_print, find, keep
 from slfac.testbed.rate.report import report
 from slfac.testbed.rate.rows import best_table, rate_table, target_table, wire_line
 from slfac.testbed.rate.summary import Best, Result, summarise, to_target

@@ -10,8 +10,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from slfac.testbed.rate.execute import Outcome, Running
-from slfac.testbed.rate.record import RateRun
+from slfac.testbed.experiment.execute import Outcome, Running
+from slfac.testbed.experiment.record import RateRun
 from slfac.testbed.report.units import human_bytes, human_seconds
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from slfac.testbed.experiment.points import CodecPoint
+from slfac.testbed.experiment.record import RateRun, keep, record
 from slfac.testbed.local import POLL_S, LocalRun, steps_of_local
-from slfac.testbed.rate.points import CodecPoint
-from slfac.testbed.rate.record import RateRun, keep, record
 from slfac.wire.errors import SlfacError
 
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from slfac.codec import decode, make_codec
 from slfac.testbed.collect import collect
-from slfac.testbed.rate.points import CodecPoint
+from slfac.testbed.experiment.points import CodecPoint
 from slfac.testbed.report import DeviceReport, RoundPoint
 from slfac.testbed.write import replace_file
 from slfac.wire.errors import RunError
