@@ -7,6 +7,7 @@ from typing import Any
 
 from slfac.testbed.experiment.backend import Event, ResolvedRun
 from slfac.testbed.experiment.settings import RunSettings
+from slfac.testbed.link import parse_link
 from slfac.testbed.local import LocalRun, steps_of_local
 from slfac.wire.errors import SettingsError
 
@@ -25,16 +26,14 @@ class Local:
         Raises:
             SettingsError: A link loses packets.
         """
-        lossy = [
-            text for text, rate in zip(settings.link, settings.links, strict=False) if rate.loss
-        ]
+        lossy = [text for text in settings.link if parse_link(text).loss]
         if lossy:
             raise SettingsError(
                 f"setting link is {lossy[0]!r}, and loopback loses no packets",
                 "pass --emulate, which gives each device a network of its own",
             )
 
-    def place(self, settings: RunSettings) -> dict[str, Any]:
+    def place(self, settings: RunSettings) -> dict[str, Any]:  # noqa: ARG002 - as in Backend
         """Nothing: settings and machine say it all.
 
         Args:
