@@ -26,6 +26,7 @@ from slfac.server.overlap import choose_micro_batches
 from slfac.server.protocol import RunFacts
 from slfac.server.result import DeviceResult, RunResult
 from slfac.server.resume import Checkpoint, Standing, has_ended
+from slfac.server.revision import source_revision
 from slfac.server.roster import Roster, make_roster
 from slfac.server.seat import Seat
 from slfac.server.settings import ServerSettings
@@ -232,6 +233,7 @@ class Server:
             "address": self.address,
             "simulated": self._seat.simulated,
             "slfac": __version__,
+            "revision": source_revision(),
             "torch": torch.__version__,
             "python": platform.python_version(),
             "machine": platform.machine(),

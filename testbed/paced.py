@@ -10,19 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import re
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from slfac.testbed.link import LinkRate
 from slfac.wire.errors import RunError, SettingsError
 
-_RATE = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)(bit|kbit|Mbit|Gbit)", re.ASCII)
-_UNITS = {"bit": 1.0, "kbit": 1e3, "Mbit": 1e6, "Gbit": 1e9}
-_SLOWEST_BIT_PER_S, _FASTEST_BIT_PER_S = 1e3, 1e11
 # A piece is handed on when its last byte is through: the later, the larger the pieces.
 _PIECE_S = 0.004
 _SMALLEST_PIECE_BYTES, _LARGEST_PIECE_BYTES = 1500, 1 << 16
@@ -30,48 +26,6 @@ _QUEUED_PIECES = 4
 # Small, so that a sender soon feels the link. Linux doubles it.
 _SOCKET_BUFFER_BYTES = 1 << 16
 _START_S = 10.0
-
-
-@dataclass(frozen=True)
-class LinkRate:
-    """Bit rates of one device's connection.
-
-    Attributes:
-        up_bit_per_s: From the device to the server.
-        down_bit_per_s: From the server to the device.
-        delay_s: From one end to the other, beside the time that the rate takes.
-    """
-
-    up_bit_per_s: float
-    down_bit_per_s: float
-    delay_s: float = 0.0
-
-
-def parse_link(text: str) -> LinkRate:
-    """Read a link's rate.
-
-    Args:
-        text: Such as ``5Mbit``, or ``1Mbit/10Mbit`` for up and down.
-
-    Returns:
-        The rates.
-
-    Raises:
-        SettingsError: It is malformed, or a rate is not in 1 kbit/s to 100 Gbit/s.
-    """
-    up, slash, down = text.partition("/")
-    return LinkRate(_parse_rate(up, text), _parse_rate(down if slash else up, text))
-
-
-def _parse_rate(text: str, whole: str) -> float:
-    match = _RATE.fullmatch(text)
-    rate = float(match[1]) * _UNITS[match[2]] if match else 0.0
-    if not _SLOWEST_BIT_PER_S <= rate <= _FASTEST_BIT_PER_S:
-        raise SettingsError(
-            f"setting link is {whole!r}",
-            "give a rate from 1kbit to 100Gbit such as 5Mbit, or up and down as 1Mbit/10Mbit",
-        )
-    return rate
 
 
 class PacedRelay:
@@ -86,9 +40,14 @@ class PacedRelay:
 
     Attributes:
         addresses: Where each device connects to, in the order of ``rates``.
+
+    Raises:
+        SettingsError: A link loses packets, which a relay of TCP's stream cannot.
     """
 
     def __init__(self, target: str, rates: Sequence[LinkRate]) -> None:
+        if any(rate.loss for rate in rates):
+            raise SettingsError("a paced relay loses no packets", "emulate the link: --emulate")
         host, _, port = target.removeprefix("tcp://").rpartition(":")
         self._target = (host, int(port))
         self._rates = tuple(rates)
