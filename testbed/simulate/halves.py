@@ -75,6 +75,8 @@ def _cut(bundle: Bundle, model: nn.Module) -> DeviceHalves:
     manifest = bundle.manifest
     graph = trace_model(model, manifest.input.shape)
     place = find_cut(graph, manifest.back.cut)
+    if place.shapes != tuple(spec.shape for spec in manifest.smashed):
+        raise ExportError(f"at its cut, its model has tensors of shapes {place.shapes}")
     if not manifest.head:
         front, _ = halves(graph, place)
         return DeviceHalves(front.train(), None)
