@@ -31,6 +31,7 @@ T = TypeVar("T")
 class _About(Struct, frozen=True):
     dataset: str = ""
     data: str = ""
+    codec: str = ""
     backend: str = ""
     link: tuple[str, ...] = ()
 
@@ -137,6 +138,7 @@ def read_run(folder: Path) -> RunReport:
     return structs.replace(
         report,
         folder=str(folder),
+        codec=about.codec or report.codec,
         links=about.link,
         carried_out_by=about.backend,
         versions=kept.settings.versions or _versions(begun),
