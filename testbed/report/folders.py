@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from slfac.testbed.report.assemble import assemble, log_of
-from slfac.testbed.report.events import METRICS_NAME, Begun, Time, read_lines, typed
+from slfac.testbed.report.events import METRICS_NAME, Amount, Begun, Time, read_lines, typed
 from slfac.testbed.report.model import Fault, RunReport, Table
 from slfac.wire.errors import SettingsError
 
@@ -49,7 +49,7 @@ class _Injected(Struct, frozen=True):
     time: Time
     what: str
     who: str = ""
-    recovered_s: float | None = None
+    recovered_s: Amount | None = None
 
 
 class _Listed(Struct, frozen=True):
