@@ -204,8 +204,9 @@ def _devices(log: Log, rounds: Sequence[Round]) -> list[DeviceReport]:
 
 def _offset_ms(clock: dict[str, object] | None) -> float | None:
     value = (clock or {}).get("offset_ms")
-    known = isinstance(value, int | float) and abs(value) < _LARGEST_OFFSET_MS
-    return float(value) if known else None
+    if isinstance(value, int | float) and abs(value) < _LARGEST_OFFSET_MS:
+        return float(value)
+    return None
 
 
 def _device(event: Device, offset_ms: float | None) -> DeviceReport:

@@ -125,7 +125,7 @@ def read_run(folder: Path) -> RunReport:
     notes: list[str] = []
     log, damaged = log_of(typed_or_none(folder / METRICS_NAME))
     if log is None:
-        raise SettingsError(f"{folder / METRICS_NAME} holds no run's beginning", _REMEDY)
+        raise SettingsError(f"{folder / METRICS_NAME} holds no beginning of a run", _REMEDY)
     if damaged:
         notes.append(f"{damaged} lines of {METRICS_NAME} are damaged and were passed over")
     if not log.finished:

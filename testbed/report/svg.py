@@ -45,8 +45,10 @@ def inline_svg(draw: Callable[[Axes, Theme], None], title: str, *, height_in: fl
     FigureCanvasSVG(figure)
     buffer = io.StringIO()
     key = hashlib.sha256(title.encode()).hexdigest()[:8]
-    options = {"svg.hashsalt": key, "svg.fonttype": "none"}
-    with rc_context(options), warnings.catch_warnings():
+    with (
+        rc_context({"svg.hashsalt": key, "svg.fonttype": "none"}),
+        warnings.catch_warnings(),
+    ):
         # The page's fonts, and not matplotlib's, have the letters of names.
         warnings.simplefilter("ignore")
         draw(figure.add_subplot(), LIGHT)

@@ -179,7 +179,7 @@ def test_folders_without_a_run_are_left_out_with_a_line(tmp_path):
     (empty / "metrics.jsonl").write_text("")
     page, _, said = report(tmp_path, tmp_path / "runs")
     assert "left out: " in said
-    assert "holds no run's beginning" in page
+    assert "holds no beginning of a run" in page
 
 
 @pytest.mark.parametrize("content", [None, "", "[]\n", '{"event": "end"}\n', "\x00\xff" * 100])
