@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,8 +83,8 @@ def read_runs(folders: Sequence[Path]) -> Found:
         SettingsError: Not one run was found.
     """
     runs, left_out = [], []
-    paths = dict.fromkeys(path.resolve() for folder in folders for path in _runs_in(folder))
-    for path in list(paths)[:_MOST_RUNS]:
+    paths = {path.resolve(): path for folder in folders for path in _runs_in(folder)}
+    for path in list(paths.values())[:_MOST_RUNS]:
         try:
             runs.append(read_run(path))
         except SettingsError as error:
@@ -104,7 +105,7 @@ def _runs_in(folder: Path) -> Iterator[Path]:
         return
     listed, _ = _optional(folder / LIST_NAME, _Listed)
     if listed is not None:
-        yield from (folder / path for path in listed.runs)
+        yield from (Path(os.path.normpath(folder / path)) for path in listed.runs)
         return
     yield from (file.parent for file in sorted(folder.glob(f"*/{METRICS_NAME}")))
     yield from (file.parent for file in sorted(folder.glob(f"*/*/{METRICS_NAME}")))
