@@ -164,3 +164,9 @@ class DriveError(ImageError):
     """A drive must not be written, went away meanwhile, or holds what was not written."""
 
     exit_code = 81
+
+
+class UpdateError(ImageError):
+    """An update cannot be used, or did not work and was taken back."""
+
+    exit_code = 82

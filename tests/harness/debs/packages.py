@@ -1,0 +1,60 @@
+"""Packages for a trial: this release, one that seems later, and ones that do not work."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from slfac.device.image.deb.package import make_package
+from slfac.device.image.layer.edge import layer_version, version_tree
+from slfac.device.image.layer.manifest import pack_manifest, release_of
+from slfac.device.image.layer.tree import Tree
+from slfac.device.image.update.versions import MANIFEST
+
+_RUNTIME = "lib/onnxruntime/capi/onnxruntime_pybind11_state"
+_INIT = "lib/slfac/__init__.py"
+_NOTIFY = "lib/slfac/device/notify.py"
+
+
+def write_packages(abi: str, folder: Path, *, time_s: int) -> None:
+    """Write what trial.sh installs.
+
+    Args:
+        abi: The system's Python.
+        folder: Where to.
+        time_s: When the packages are said to have been made.
+    """
+    tree = version_tree(abi)
+    other = "cp310" if abi != "cp310" else "cp311"
+    kinds = {
+        "a": tree,
+        "b": changed(tree, abi, "0.1.1", {}),
+        "broken": changed(tree, abi, "0.1.2", {_runtime(tree): b"\x7fELF"}),
+        # Its trial passes; its service does not start.
+        "stuck": changed(tree, abi, "0.1.3", {_NOTIFY: b"raise SystemExit(1)\n"}),
+        "other": changed(tree, other, "0.1.4", {}),
+    }
+    for name, version in kinds.items():
+        package = make_package(abi, version, time_s=time_s)
+        (folder / f"{name}.deb").write_bytes(package.data)
+        told = json.loads(version.entries[MANIFEST].data)["version"]
+        (folder / f"{name}.version").write_text(f"{told}\n")
+        (folder / f"{name}.release").write_text(f"{release_of(version)}\n")
+
+
+def changed(tree: Tree, abi: str, release: str, files: Mapping[str, bytes]) -> Tree:
+    """Another version, which says rightly what it holds."""
+    before = release_of(tree)
+    told = tree.entries[_INIT].data.decode().replace(f'"{before}"', f'"{release}"')
+    changed = Tree(dict(tree.entries))
+    for path, data in {_INIT: told.encode(), **files}.items():
+        changed.file(path, data, tree.entries[path].mode)
+    version = layer_version(abi).replace(before, release)
+    changed.file(MANIFEST, pack_manifest(changed, abi, version))
+    return changed
+
+
+def _runtime(tree: Tree) -> str:
+    (path,) = (path for path in tree.entries if path.startswith(_RUNTIME))
+    return path
