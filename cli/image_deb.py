@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,8 @@ def run_deb(args: argparse.Namespace) -> int:
         fresh = target.with_name(f".{target.name}.new")
         fresh.write_bytes(package.data)
         fresh.replace(target)
-        _say(f"{target}: {len(package.data) / 1e6:.1f} MB")
+        sha256 = hashlib.sha256(package.data).hexdigest()
+        _say(f"{target}: {len(package.data) / 1e6:.1f} MB, sha256 {sha256}")
     return 0
 
 

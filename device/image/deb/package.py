@@ -41,20 +41,22 @@ class Package(NamedTuple):
     data: bytes
 
 
-def make_package(abi: str, version: Tree, *, time_s: int) -> Package:
+def make_package(abi: str, version: Tree, *, time_s: int, preset: int = 6) -> Package:
     """Make the package.
 
     Args:
         abi: Its Python, such as ``cp313``.
         version: What :func:`~slfac.device.image.layer.edge.version_tree` gives.
         time_s: When everything is said to have been made, in seconds since 1970.
+        preset: How hard xz tries.
 
     Returns:
         The package; the same files give the same bytes.
     """
     number = f"{release_of(version)}+{abi}-{_REVISION}"
     scripts = {name: (_HERE / "scripts" / name).read_bytes() for name in _SCRIPTS}
-    data = pack_deb(_fields(abi, number), scripts, package_tree(abi, version), time_s=time_s)
+    tree, fields = package_tree(abi, version), _fields(abi, number)
+    data = pack_deb(fields, scripts, tree, time_s=time_s, preset=preset)
     return Package(f"{NAME}_{number}_arm64.deb", data)
 
 

@@ -36,7 +36,8 @@ def write_packages(abi: str, folder: Path, *, time_s: int) -> None:
         "other": changed(tree, other, "0.1.4", {}),
     }
     for name, version in kinds.items():
-        package = make_package(abi, version, time_s=time_s)
+        # Only the first one need be the one that `slfac image deb` makes.
+        package = make_package(abi, version, time_s=time_s, preset=6 if name == "a" else 0)
         (folder / f"{name}.deb").write_bytes(package.data)
         told = json.loads(version.entries[MANIFEST].data)["version"]
         (folder / f"{name}.version").write_text(f"{told}\n")
