@@ -1,1 +1,1 @@
-"""Trials of the Debian package on systems of Debian and Ubuntu: `make deb-test`."""
+"""Trials of the Debian package on systems of Debian: `make deb-test`."""

@@ -23,7 +23,10 @@ from slfac.testbed.collect import machine, versions
 
 _SAID = re.compile(r"TRIAL (ok|failed|system|end)(?: (.*))?")
 _LIMIT_S = 3 * 3600.0
+# No mirror of Ubuntu for arm64, nor of Raspberry Pi OS, could be reached from the machine.
 _NOT_TRIED = (
+    "Ubuntu 22.04",
+    "Ubuntu 24.04",
     "Raspberry Pi OS",
     "JetPack (Jetson Linux)",
     "any real board",
@@ -82,7 +85,7 @@ def try_on(system: System, cache: Path, keep: Path | None) -> dict[str, Any]:
         trial, own = work / "trial", work / "server"
         trial.mkdir()
         own.mkdir()
-        write_packages(system.abi, trial, time_s=int(time.time()))
+        write_packages(system.abi, trial, booted=system.booted, time_s=int(time.time()))
         with serving(own, trial, host=system.host) as served:
             with running(system, trial, work, cache, say) as (process, file):
                 watch = Watch(file, began_s)

@@ -12,29 +12,31 @@ from slfac.device.image.layer.manifest import pack_manifest, release_of
 from slfac.device.image.layer.tree import Tree
 from slfac.device.image.update.versions import MANIFEST
 
-_RUNTIME = "lib/onnxruntime/capi/onnxruntime_pybind11_state"
 _INIT = "lib/slfac/__init__.py"
 _NOTIFY = "lib/slfac/device/notify.py"
 
 
-def write_packages(abi: str, folder: Path, *, time_s: int) -> None:
+def write_packages(abi: str, folder: Path, *, booted: bool, time_s: int) -> None:
     """Write what trial.sh installs.
 
     Args:
         abi: The system's Python.
         folder: Where to.
+        booted: With the one whose service does not start.
         time_s: When the packages are said to have been made.
     """
     tree = version_tree(abi)
+    bare = Tree({path: entry for path, entry in tree.entries.items() if _is_own(path)})
     other = "cp310" if abi != "cp310" else "cp311"
     kinds = {
         "a": tree,
         "b": changed(tree, abi, "0.1.1", {}),
-        "broken": changed(tree, abi, "0.1.2", {_runtime(tree): b"\x7fELF"}),
-        # Its trial passes; its service does not start.
-        "stuck": changed(tree, abi, "0.1.3", {_NOTIFY: b"raise SystemExit(1)\n"}),
-        "other": changed(tree, other, "0.1.4", {}),
+        "broken": changed(bare, abi, "0.1.2", {}),
+        "other": changed(bare, other, "0.1.3", {}),
     }
+    if booted:
+        # Its trial passes; its service does not start.
+        kinds["stuck"] = changed(tree, abi, "0.1.4", {_NOTIFY: b"raise SystemExit(1)\n"})
     for name, version in kinds.items():
         # Only the first one need be the one that `slfac image deb` makes.
         package = make_package(abi, version, time_s=time_s, preset=6 if name == "a" else 0)
@@ -56,6 +58,6 @@ def changed(tree: Tree, abi: str, release: str, files: Mapping[str, bytes]) -> T
     return changed
 
 
-def _runtime(tree: Tree) -> str:
-    (path,) = (path for path in tree.entries if path.startswith(_RUNTIME))
-    return path
+def _is_own(path: str) -> bool:
+    """Whether a file is no wheel's but slfac's own: alone, it cannot compute."""
+    return path.startswith(("bin", "lib/slfac/")) or path == "lib"
