@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import re
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Sequence
@@ -18,11 +17,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from slfac.testbed.inventory.quantities import parse_rates
 from slfac.wire.errors import RunError, SettingsError
 
-_RATE = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)(bit|kbit|Mbit|Gbit)", re.ASCII)
-_UNITS = {"bit": 1.0, "kbit": 1e3, "Mbit": 1e6, "Gbit": 1e9}
-_SLOWEST_BIT_PER_S, _FASTEST_BIT_PER_S = 1e3, 1e11
 # A piece is handed on when its last byte is through: the later, the larger the pieces.
 _PIECE_S = 0.004
 _SMALLEST_PIECE_BYTES, _LARGEST_PIECE_BYTES = 1500, 1 << 16
@@ -59,19 +56,10 @@ def parse_link(text: str) -> LinkRate:
     Raises:
         SettingsError: It is malformed, or a rate is not in 1 kbit/s to 100 Gbit/s.
     """
-    up, slash, down = text.partition("/")
-    return LinkRate(_parse_rate(up, text), _parse_rate(down if slash else up, text))
-
-
-def _parse_rate(text: str, whole: str) -> float:
-    match = _RATE.fullmatch(text)
-    rate = float(match[1]) * _UNITS[match[2]] if match else 0.0
-    if not _SLOWEST_BIT_PER_S <= rate <= _FASTEST_BIT_PER_S:
-        raise SettingsError(
-            f"setting link is {whole!r}",
-            "give a rate from 1kbit to 100Gbit such as 5Mbit, or up and down as 1Mbit/10Mbit",
-        )
-    return rate
+    try:
+        return LinkRate(*parse_rates(text))
+    except SettingsError as error:
+        raise SettingsError(f"setting link is {text!r}", error.remedy) from error
 
 
 class PacedRelay:
