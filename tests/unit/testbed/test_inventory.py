@@ -210,12 +210,14 @@ def test_no_bytes_do_more_than_be_refused(data):
     assert isinstance(values, dict)
 
 
+# Line breaks of Unicode are a matter of YAML 1.1 alone, and its writer's own trouble.
+_TEXTS = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=8)
+
+
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.text(max_size=8),
-        lambda inner: (
-            st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
-        ),
+        st.none() | st.booleans() | st.integers(-(10**9), 10**9) | _TEXTS,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXTS, inner, max_size=3),
         max_leaves=8,
     )
 )
