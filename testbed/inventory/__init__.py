@@ -4,9 +4,9 @@ from slfac.testbed.inventory.ansible import ansible_inventory
 from slfac.testbed.inventory.hosts import AnyHost, DeviceHost, ServerHost
 from slfac.testbed.inventory.links import Cut, Emulation, Link
 from slfac.testbed.inventory.model import Inventory, load_inventory
-from slfac.testbed.inventory.quantities import Rates
 from slfac.testbed.inventory.run import ModelChoice, Run
 from slfac.testbed.inventory.template import write_template
+from slfac.testbed.quantities import Rates
 
 __all__ = [
     "AnyHost",

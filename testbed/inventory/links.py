@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from slfac.testbed.inventory.quantities import RateField, ShareField, TimeField
+from slfac.testbed.inventory.fields import RateField, ShareField, TimeField
 
 Shaper = Literal["auto", "netem", "tap", "relay"]
 Congestion = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,14}$")]

@@ -11,9 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from slfac.testbed.inventory import ansible_inventory, load_inventory, write_template
-from slfac.testbed.inventory.quantities import parse_rates, parse_share, parse_time
 from slfac.testbed.inventory.template import template
 from slfac.testbed.inventory.yaml_file import parse_yaml
+from slfac.testbed.quantities import parse_rates, parse_share, parse_time
 from slfac.wire.errors import SettingsError
 
 SMALL = """\

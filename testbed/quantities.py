@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final, NamedTuple
-
-from pydantic import BeforeValidator
+from typing import Final, NamedTuple
 
 from slfac.wire.errors import SettingsError
 
@@ -94,34 +92,3 @@ def parse_share(text: str) -> float:
 def _read(text: str, pattern: re.Pattern[str], units: dict[str, float]) -> float | None:
     match = pattern.fullmatch(text)
     return float(match[1]) * units[match[2]] if match else None
-
-
-def _written(value: Any) -> str:
-    """A value as it stands in a file; only 0 may go without its unit."""
-    if not isinstance(value, str):
-        raise ValueError("give a number with its unit")
-    return value
-
-
-def _rates(value: Any) -> Any:
-    return value if isinstance(value, Rates) else _told(parse_rates, value)
-
-
-def _time(value: Any) -> Any:
-    return 0.0 if value == 0 else _told(parse_time, value)
-
-
-def _share(value: Any) -> Any:
-    return 0.0 if value == 0 else _told(parse_share, value)
-
-
-def _told(parse: Any, value: Any) -> Any:
-    try:
-        return parse(_written(value))
-    except SettingsError as error:
-        raise ValueError(error.remedy) from error
-
-
-RateField = Annotated[Rates, BeforeValidator(_rates)]
-TimeField = Annotated[float, BeforeValidator(_time)]
-ShareField = Annotated[float, BeforeValidator(_share)]
