@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from slfac.cli.parsers import add_command
+from slfac.cli.testbed_emulate import add_emulation
+from slfac.cli.testbed_goodput import add_goodput
 
 _EPILOG = """\
 examples:
   slfac testbed init
   slfac testbed check
   slfac testbed inventory lab.yaml --ansible
+  slfac testbed emulate lab.yaml
+  slfac testbed cut pi-1 --for 10s
+  slfac testbed goodput
 
 The inventory is testbed.yaml of the current folder, or the file that is named.
 """
@@ -46,6 +51,8 @@ def add_parser(subparsers: Any) -> None:
     listed.add_argument(
         "--ansible", action="store_true", required=True, help="as Ansible reads it, in YAML"
     )
+    add_emulation(actions, _add_file)
+    add_goodput(actions)
 
 
 def add_action(
@@ -68,10 +75,19 @@ def add_action(
     if example:
         epilog = f"example:\n  {line}\n"
     parser = add_command(actions, name, summary=summary, epilog=epilog, run=run)
-    parser.add_argument(
-        "file", nargs="?", type=Path, metavar="FILE", help=f"the inventory ({_DEFAULT})"
-    )
+    _add_file(parser)
     return parser
+
+
+def _add_file(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file",
+        nargs="?",
+        type=Path,
+        default=_DEFAULT,
+        metavar="FILE",
+        help=f"the inventory ({_DEFAULT})",
+    )
 
 
 def inventory_file(args: argparse.Namespace) -> Path:
@@ -80,7 +96,7 @@ def inventory_file(args: argparse.Namespace) -> Path:
     Args:
         args: The parsed command line.
     """
-    file: Path = getattr(args, "file", _DEFAULT)
+    file: Path = args.file
     return file
 
 
