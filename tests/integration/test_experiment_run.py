@@ -80,3 +80,41 @@ def test_a_matrix_is_run_reported_and_not_run_again(start, tmp_path):
     shown, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert "fp16@slfac" in shown
+
+
+EMULATED = """
+title = "over lossy links"
+[base]
+model = "cnn"
+cut = "pool1"
+data = "{data}"
+train_samples = 160
+devices = 2
+rounds = 1
+batch_size = 40
+[[matrix]]
+codec = ["slfac"]
+link = ["20Mbit/5ms/1%"]
+"""
+
+
+@pytest.mark.timeout(400)
+def test_links_that_lose_packets_are_emulated(tmp_path, digits):
+    file = tmp_path / "lossy.toml"
+    file.write_text(EMULATED.format(data=digits))
+    arguments = ("experiment", "run", str(file), "--out", str(tmp_path / "out"))
+    process = start_cli(*arguments)
+    shown, errors = process.communicate(timeout=60)
+    assert process.returncode == 2, shown
+    assert "pass --emulate" in errors
+    process = start_cli(*arguments, "--emulate")
+    shown, errors = process.communicate(timeout=300)
+    if "need root" in errors:
+        assert process.returncode == 60
+        return
+    assert process.returncode == 0, shown + errors
+    (tables,) = (tmp_path / "out" / "runs").glob("*/tables.json")
+    (table,) = json.loads(tables.read_text())
+    lost = table["columns"].index("lost")
+    assert sum(int(row[lost]) for row in table["rows"]) > 0
+    assert "Emulated links" in (tmp_path / "out" / "lossy" / "report.html").read_text("utf-8")
