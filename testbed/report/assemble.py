@@ -125,7 +125,7 @@ def assemble(log: Log, *, dataset: str) -> RunReport:
         mode=begun.mode,
         revision=begun.revision,
         settings=settings,
-        faults=faults_of(log.begun, log.comings, log.steps, log.devices, log.end),
+        faults=faults_of(begun, log.comings, log.steps, rounds, log.devices, log.end),
         **_sums(log, last),
     )
 

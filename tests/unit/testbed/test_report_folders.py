@@ -110,7 +110,10 @@ def test_a_pause_that_nothing_explains_is_told_and_an_evaluation_is_not(tmp_path
         lines.step("d1", 0.2 * number)
         lines.step("d2", 0.2 * number)
     lines.step("d1", 15.0).step("d2", 5.0)
-    run = read_run(lines.round(0, 16.0).end(16.0).write(tmp_path))
+    # The evaluation takes as long after each round.
+    for number in range(3):
+        lines.round(number, 16.0 + 8 * number).step("d1", 23.0 + 8 * number)
+    run = read_run(lines.end(50.0).write(tmp_path))
     assert faults(run) == [(3.8, "d1", "made no step for a while", 11.2)]
 
 
