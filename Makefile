@@ -4,6 +4,7 @@
 # make bench  the benchmarks
 # make screenshot  docs/live.png, of a run of its own (needs Chromium)
 # make chaos  kills processes of a run at random, and compares the weights
+# make deb-test  the Debian package on arm64 systems: chroots and QEMU; an hour
 # make results  the figures that README and docs quote; results-codec: the codecs' alone;
 #   results-front: those of a device's step beside torch's; results-overlap: of steps in parts;
 #   results-simulate: of a simulated run beside a real one;
@@ -11,7 +12,8 @@
 # make results-rate, results-rivals  accuracy against bytes on validation images, hours;
 #   then results-test
 # make results-link  time to a target accuracy at 5 Mbit/s; results-ablation: the paper's;
-#   results-resnet18: the test set again, with another model; results-finetune;
+#   results-resnet18: the test set again, with another model; results-motion: smartwatch movements;
+#   results-paper: the paper's experiment, reduced, two hours; results-finetune;
 #   results-modes: ways of split learning beside torch; results-energy: simulated power traces;
 #   results-predict: predicted and measured times of fronts, and the profile that plans are carried
 #   over from; results-plan: the plans of docs/plan.md; results-profile: what `slfac profile run`
@@ -31,9 +33,10 @@ FASHION ?= /usr/share/datasets/fashion-mnist
 .PHONY: results results-codec results-front results-overlap results-simulate results-rate \
 	results-test \
 	results-rivals results-link results-ablation results-resnet18 results-finetune results-modes \
+	results-motion results-paper \
 	results-server results-chaos results-energy results-predict results-plan \
 	results-profile \
-	demo test test-main test-others lint bench chaos screenshot install clean
+	demo test test-main test-others lint bench chaos screenshot deb-test install clean
 
 demo: .venv/.installed
 	$(BIN)/slfac demo $(DEMO)
@@ -68,6 +71,11 @@ lint: .venv/.dev
 # Kills servers and devices at twenty random series of instants; some ten minutes.
 chaos: .venv/.dev
 	cd tests && ../$(BIN)/python -m harness.chaos $(CHAOS)
+
+# As an ordinary user, with what `slfac image build` needs and QEMU. DEB="--on bookworm" for one.
+deb-test: .venv/.dev
+	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m harness.debs \
+		--json ../docs/results/deb.json $(DEB)
 
 # What a browser shows of the demo's run.
 screenshot: .venv/.dev
@@ -181,6 +189,14 @@ results-ablation: .venv/.installed
 
 results-resnet18: .venv/.installed
 	$(EXPERIMENT) --plan testbed/plans/resnet18.toml --result docs/results/rate-resnet18.json
+
+# The pages hold every run's settings and drawings; the tables are kept.
+results-motion: .venv/.installed
+	$(BIN)/slfac experiment run motion --result docs/results/motion.json $(RUN)
+	rm docs/results/motion.html
+
+results-paper: .venv/.installed
+	$(BIN)/slfac experiment run paper-reduced --result docs/results/paper-reduced.json $(RUN)
 
 install: .venv/.dev
 

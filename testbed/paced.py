@@ -2,7 +2,7 @@
 
 Each device gets an address of its own, and each direction of it a rate of its own, and a delay.
 What counts against the rate are the bytes of TCP's stream; the headers of TCP, IP and Ethernet
-are not in it. Jitter and loss are not emulated.
+are not in it. Jitter and loss are not emulated. A link that is cut holds what it has.
 """
 
 from __future__ import annotations
@@ -53,6 +53,10 @@ class PacedRelay:
         self._rates = tuple(rates)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._links = tuple(
+            (_Pacer(rate.up_bit_per_s, rate.delay_s), _Pacer(rate.down_bit_per_s, rate.delay_s))
+            for rate in self._rates
+        )
         self._relaying: set[asyncio.Task[None]] = set()
         self._servers: list[asyncio.Server] = []
         self.addresses: list[str] = []
@@ -80,12 +84,35 @@ class PacedRelay:
         self._thread.join()
         self._loop.close()
 
+    def cut(self, index: int) -> None:
+        """Hold everything on one device's link until :meth:`restore`.
+
+        Args:
+            index: Which of ``rates``.
+        """
+        for direction in self._links[index]:
+            self._loop.call_soon_threadsafe(direction.open.clear)
+
+    def restore(self, index: int) -> None:
+        """Let one device's link carry again.
+
+        Args:
+            index: Which of ``rates``.
+        """
+        for direction in self._links[index]:
+            self._loop.call_soon_threadsafe(direction.open.set)
+
+    def passed_bytes(self, index: int) -> tuple[int, int]:
+        """How much one device's link has carried, up and down.
+
+        Args:
+            index: Which of ``rates``.
+        """
+        up, down = self._links[index]
+        return up.passed_bytes, down.passed_bytes
+
     async def _listen(self) -> None:
-        for rate in self._rates:
-            link = (
-                _Pacer(rate.up_bit_per_s, rate.delay_s),
-                _Pacer(rate.down_bit_per_s, rate.delay_s),
-            )
+        for link in self._links:
             listener = _small_socket()
             listener.bind(("127.0.0.1", 0))
             server = await asyncio.start_server(self._accept_for(link), sock=listener)
@@ -147,6 +174,9 @@ class _Pacer:
         self._s_per_byte = 8 / bit_per_s
         self._delay_s = delay_s
         self._free_s = 0.0
+        self.open = asyncio.Event()
+        self.open.set()
+        self.passed_bytes = 0
         pieces = round(_PIECE_S / self._s_per_byte)
         self.piece_bytes = min(max(pieces, _SMALLEST_PIECE_BYTES), _LARGEST_PIECE_BYTES)
         piece_s = self.piece_bytes * self._s_per_byte
@@ -164,7 +194,7 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lin
     """Carry one direction until its end, and pass that on."""
     # Two tasks: bytes that wait while others pass are on time, however late a timer wakes us.
     pieces: _Pieces = asyncio.Queue(link.queued_pieces)
-    await _together(_take_in(reader, pieces, link), _hand_on(pieces, writer))
+    await _together(_take_in(reader, pieces, link), _hand_on(pieces, writer, link))
 
 
 async def _take_in(reader: asyncio.StreamReader, pieces: _Pieces, link: _Pacer) -> None:
@@ -175,17 +205,19 @@ async def _take_in(reader: asyncio.StreamReader, pieces: _Pieces, link: _Pacer) 
         await pieces.put((link.through_at_s(clock.time(), len(piece)), piece))
 
 
-async def _hand_on(pieces: _Pieces, writer: asyncio.StreamWriter) -> None:
+async def _hand_on(pieces: _Pieces, writer: asyncio.StreamWriter, link: _Pacer) -> None:
     clock = asyncio.get_running_loop()
     writer.transport.set_write_buffer_limits(0)
     while True:
         due_s, piece = await pieces.get()
         await asyncio.sleep(max(0.0, due_s - clock.time()))
+        await link.open.wait()
         if not piece:
             writer.write_eof()
             return
         writer.write(piece)
         await writer.drain()
+        link.passed_bytes += len(piece)
 
 
 async def _together(*coroutines: Coroutine[Any, Any, None]) -> None:

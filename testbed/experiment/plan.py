@@ -22,7 +22,7 @@ from slfac.testbed.experiment.settings import RunSettings
 from slfac.wire.errors import SettingsError
 
 if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
+    from importlib.abc import Traversable
 
 _REMEDY = "docs/experiments.md lists what is allowed"
 _MAX_FILE_BYTES = 1 << 20

@@ -102,7 +102,7 @@ def record(
         RunError: The run did not finish, or has no accuracy.
     """
     report, rounds = collect(events, dataset="")
-    if any(entry.accuracy is None for entry in rounds):
+    if report.accuracy is None or any(entry.accuracy is None for entry in rounds):
         raise RunError("a round was not evaluated", "see its server.log")
     devices = [event for event in events if event["event"] == "device"]
 

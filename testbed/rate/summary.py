@@ -213,7 +213,7 @@ def to_target(run: RunRecord, target_percent: float) -> tuple[float, int] | None
         it never did.
     """
     for point in run.by_round:
-        if point.accuracy * 100 >= target_percent:
+        if point.accuracy is not None and point.accuracy * 100 >= target_percent:
             return point.seconds, point.bytes_up + point.bytes_down
     return None
 
