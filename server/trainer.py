@@ -16,15 +16,7 @@ from slfac.server.back import LARGEST_VALUE
 from slfac.server.best import Watch
 from slfac.server.chronicle import Chronicle
 from slfac.server.evaluate import Evaluator
-from slfac.server.events import (
-    Arrived,
-    Event,
-    Failed,
-    Left,
-    Lost,
-    Reconnected,
-    Restarted,
-)
+from slfac.server.events import Arrived, Event, Failed, Left, Lost, Reconnected, Restarted
 from slfac.server.kept import KeptReplies
 from slfac.server.ledger import Ledger
 from slfac.server.metrics import Metrics

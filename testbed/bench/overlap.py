@@ -179,14 +179,7 @@ def measure_overlap(settings: OverlapSettings, folder: Path) -> Iterator[Overlap
         seed=settings.seed,
         out=bundle,
     )
-    data = noise_images(
-        folder / "images",
-        size=INPUT_SHAPE[1:],
-        classes=_CLASSES,
-        train=4 * settings.batch_size,
-        test=20,
-        seed=settings.seed,
-    )
+    data = _images(folder / "images", settings)
     for link in settings.links:
         rate = parse_link(link)
         paced = LinkRate(rate.up_bit_per_s, rate.down_bit_per_s, settings.delay_ms / 1e3)
@@ -268,6 +261,17 @@ def _times(events: Sequence[dict[str, Any]], rate: LinkRate) -> _Times:
             )
         )
     return _Times(*(statistics.quantiles(column)[0] for column in zip(*rows, strict=True)))
+
+
+def _images(folder: Path, settings: OverlapSettings) -> Path:
+    return noise_images(
+        folder,
+        size=INPUT_SHAPE[1:],
+        classes=_CLASSES,
+        train=4 * settings.batch_size,
+        test=20,
+        seed=settings.seed,
+    )
 
 
 def _round_trip_ms(link: LinkRate) -> float:
