@@ -125,7 +125,14 @@ def assemble(log: Log, *, dataset: str) -> RunReport:
         mode=begun.mode,
         revision=begun.revision,
         settings=settings,
-        faults=faults_of(begun, log.comings, log.steps, rounds, log.devices, log.end),
+        faults=faults_of(
+            begun,
+            comings=log.comings,
+            steps=log.steps,
+            rounds=rounds,
+            devices=log.devices,
+            end=log.end,
+        ),
         **_sums(log, last),
     )
 

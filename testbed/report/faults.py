@@ -17,6 +17,7 @@ _FINISHED = "finished"
 
 def faults_of(
     begun: Begun,
+    *,
     comings: Sequence[Coming],
     steps: Mapping[str, Sequence[Step]],
     rounds: Sequence[Round],
