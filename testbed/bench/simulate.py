@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import tempfile
 import time
 from collections.abc import Sequence
@@ -37,7 +38,7 @@ _ROUNDS = 3
 _OPTIMIZER = "sgd:lr=0.02,momentum=0.9"
 _COMPARED = 20
 _COLUMNS = (
-    *("codec", "real", "sim.", "gain", "real, all", "sim., all"),
+    *("codec", "real", "sim.", "gain", "real, all", "sim., all", "real, CPU", "sim., CPU"),
     *("loss", "up", "down"),
 )
 
@@ -52,6 +53,8 @@ class SimulateMeasurement(Struct, frozen=True, kw_only=True):
         gain: The first over the second.
         real_s: The whole run, with the start of its processes.
         simulated_s: The same of the simulation.
+        real_cpu_s: Processor time of all its processes, which other programs hardly change.
+        simulated_cpu_s: The same of the simulation.
         loss: Largest difference of a training loss, over each device's first 20 steps. Later on
             differences in the last bits of float32 have grown.
         bytes_up: Bytes to the server, simulated over real, minus 1.
@@ -64,6 +67,8 @@ class SimulateMeasurement(Struct, frozen=True, kw_only=True):
     gain: float
     real_s: float
     simulated_s: float
+    real_cpu_s: float
+    simulated_cpu_s: float
     loss: float
     bytes_up: float
     bytes_down: float
@@ -189,7 +194,7 @@ def _measure(
     )
     chosen.check()
     backends: tuple[Backend, Backend] = (Local(), Simulated())
-    (real, real_s), (simulated, simulated_s) = (
+    (real, ours), (simulated, theirs) = (
         _timed(
             backend,
             ResolvedRun(
@@ -203,18 +208,23 @@ def _measure(
         )
         for backend in backends
     )
-    pairs = [(_round_s(events), _last_round(events)) for events in (real, simulated)]
-    (real_round_s, ours), (simulated_round_s, theirs) = pairs
+    real_round_s, simulated_round_s = _round_s(real), _round_s(simulated)
+    bytes_up, bytes_down = (
+        _last_round(simulated)[name] / _last_round(real)[name] - 1
+        for name in ("bytes_up", "bytes_down")
+    )
     return SimulateMeasurement(
         codec=codec,
         real_round_s=round(real_round_s, 4),
         simulated_round_s=round(simulated_round_s, 4),
         gain=round(real_round_s / simulated_round_s, 3),
-        real_s=round(real_s, 3),
-        simulated_s=round(simulated_s, 3),
+        real_s=round(ours.wall_s, 3),
+        simulated_s=round(theirs.wall_s, 3),
+        real_cpu_s=round(ours.cpu_s, 3),
+        simulated_cpu_s=round(theirs.cpu_s, 3),
         loss=largest_difference(real, simulated),
-        bytes_up=theirs["bytes_up"] / ours["bytes_up"] - 1,
-        bytes_down=theirs["bytes_down"] / ours["bytes_down"] - 1,
+        bytes_up=bytes_up,
+        bytes_down=bytes_down,
     )
 
 
@@ -238,15 +248,27 @@ def _losses(events: Sequence[Event]) -> dict[tuple[str, int], float]:
     return {(step["device"], step["step"]): step["loss"] for step in first}
 
 
-def _timed(backend: Backend, run: ResolvedRun) -> tuple[list[Event], float]:
-    start_s = time.monotonic()
+@dataclass(frozen=True)
+class _Spent:
+    wall_s: float
+    cpu_s: float
+
+
+def _timed(backend: Backend, run: ResolvedRun) -> tuple[list[Event], _Spent]:
+    start_s, before_s = time.monotonic(), _cpu_s()
     steps = backend.steps(run, _silent)
     while True:
         try:
             next(steps)
         except StopIteration as end:
-            return end.value, time.monotonic() - start_s
+            return end.value, _Spent(time.monotonic() - start_s, _cpu_s() - before_s)
         time.sleep(POLL_S)
+
+
+def _cpu_s() -> float:
+    """Processor time of all processes that were started here and have ended."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 def _round_s(events: Sequence[Event]) -> float:
@@ -287,6 +309,8 @@ def row(m: SimulateMeasurement) -> tuple[str, ...]:
         f"{m.gain:.2f}",
         f"{m.real_s:.1f}",
         f"{m.simulated_s:.1f}",
+        f"{m.real_cpu_s:.1f}",
+        f"{m.simulated_cpu_s:.1f}",
         f"{m.loss:.1e}",
         f"{m.bytes_up:+.3%}",
         f"{m.bytes_down:+.3%}",

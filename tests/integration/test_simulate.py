@@ -246,7 +246,8 @@ def test_an_experiment_is_simulated_and_not_run_again(tmp_path, digits, capsys):
     (metrics,) = (tmp_path / "out").rglob("metrics.jsonl")
     before = metrics.stat().st_mtime_ns
     assert json.loads(metrics.read_text().splitlines()[0])["simulated"]
-    assert list((tmp_path / "out").rglob("report.html"))
+    (page,) = (tmp_path / "out").rglob("report.html")
+    assert "its devices were simulated" in page.read_text("utf-8")
     assert main(command) == 0
     assert metrics.stat().st_mtime_ns == before
     capsys.readouterr()
