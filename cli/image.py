@@ -6,6 +6,7 @@ from typing import Any
 
 from slfac.cli.image_build import add_build
 from slfac.cli.image_flash import add_flash, run_flash
+from slfac.cli.image_imager import add_imager
 from slfac.cli.image_inject import add_inject
 from slfac.cli.image_verify import add_verify
 from slfac.cli.parsers import add_command
@@ -38,5 +39,6 @@ def add_parser(subparsers: Any) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     add_build(actions)
     add_flash(actions)
+    add_imager(actions)
     add_inject(actions)
     add_verify(actions)

@@ -96,6 +96,8 @@ def run_build(args: argparse.Namespace) -> int:
         on_status=say,
     )
     say(_told(built))
+    if args.board == "rpi":
+        _list(built, say)
     return 0
 
 
@@ -118,7 +120,15 @@ def _from_base(args: argparse.Namespace, wheel: Path | None, say: Callable[[str]
         on_status=say,
     )
     say(_told(built))
+    _list(built, say)
     return 0
+
+
+def _list(built: Built, say: Callable[[str], None]) -> None:
+    from slfac.device.image.imager import write_list
+
+    path, count = write_list(built.path.parent)
+    say(f"{path}: {count} images for Raspberry Pi Imager")
 
 
 def _told(built: Built) -> str:

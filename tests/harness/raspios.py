@@ -68,7 +68,8 @@ def root_files(*, codename: str = "trixie", python: str = "3.13", seed: str | No
     """Files of the root file system; bytes are a program's, a tuple is a link."""
     files = {
         "etc/rpi-issue": ISSUE,
-        "etc/os-release": f"ID=debian\nVERSION_CODENAME={codename}\n",
+        "etc/os-release": ("../usr/lib/os-release",),
+        "usr/lib/os-release": f"ID=debian\nVERSION_CODENAME={codename}\n",
         "etc/passwd": "root:x:0:0:root:/root:/bin/sh\npi:x:1000:1000::/home/pi:/bin/bash\n",
         "usr/bin/python3": (f"python{python}",),
         f"usr/bin/python{python}": elf(),

@@ -7,7 +7,6 @@ done_file=$root/var/lib/slfac-install/$sha256
 
 tell() {
 	printf 'slfac: %s\n' "$*"
-	[ -n "$root" ] || printf 'slfac: %s\n' "$*" 2>/dev/null >/dev/console
 }
 
 tell "installing $version, once"

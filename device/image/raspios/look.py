@@ -73,7 +73,7 @@ class RootFiles:
         self.where = f"{image.absolute()}?offset={partition.start_bytes}"
 
     def read(self, path: str) -> bytes:
-        """A file's content; empty where there is none."""
+        """A file's content; empty where there is none. Links are not followed."""
         return self._debugfs(f"cat {path}")
 
     def link(self, path: str) -> str:
@@ -124,7 +124,7 @@ def look(path: Path) -> Raspios:
     abi = _system(path, files)
     _cloud_init(path, files, fat)
     issue = _ISSUE.search(files.read("/etc/rpi-issue").decode("utf-8", "replace"))
-    release = files.read("/etc/os-release").decode("utf-8", "replace")
+    release = files.read("/usr/lib/os-release").decode("utf-8", "replace")
     code = re.search(r"^VERSION_CODENAME=([a-z]+)$", release, re.MULTILINE)
     return Raspios(
         path, boot, root, abi, code[1] if code else "unknown", issue[1] if issue else "unknown"

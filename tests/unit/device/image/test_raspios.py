@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -50,12 +51,17 @@ def built(base, out, **options):
     return build_raspios(base, out=out, **given), said
 
 
+@pytest.fixture(scope="module")
+def image(tmp_path_factory, download):
+    """The image that is built of it, as it is written to a card."""
+    folder = tmp_path_factory.mktemp("image")
+    unpack(built(download, folder)[0].path, folder / "card.img")
+    return folder / "card.img"
+
+
 @pytest.fixture
-def card(tmp_path, download):
-    """The image, as it is written to a card."""
-    made, _ = built(download, tmp_path / "out")
-    unpack(made.path, tmp_path / "card.img")
-    return tmp_path / "card.img"
+def card(tmp_path, image):
+    return Path(shutil.copyfile(image, tmp_path / "card.img"))
 
 
 @pytest.mark.parametrize("suffix", ["", ".xz", ".zst", ".gz"])
@@ -194,15 +200,15 @@ def test_a_full_boot_partition_is_refused_with_what_is_missing(tmp_path):
 
 
 @pytest.fixture
-def board(tmp_path, card):
+def board(tmp_path, image):
     """A system's folder with the boot partition's files where it mounts them."""
     root = tmp_path / "root"
     slfac = root / "boot/firmware/slfac"
     slfac.mkdir(parents=True)
     (root / "usr/bin").mkdir(parents=True)
-    (slfac / "layer.tar.gz").write_bytes(boot_file(card, LAYER))
+    (slfac / "layer.tar.gz").write_bytes(boot_file(image, LAYER))
     # As cloud-init does it: without the first line.
-    hook = boot_file(card, VENDOR).removeprefix(b"#cloud-boothook\n")
+    hook = boot_file(image, VENDOR).removeprefix(b"#cloud-boothook\n")
     (tmp_path / "hook").write_bytes(hook)
     return root
 
