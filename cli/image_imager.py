@@ -57,5 +57,5 @@ def run_imager(args: argparse.Namespace) -> int:
     from slfac.device.image.imager import write_list
 
     path, count = write_list(args.folder, getattr(args, "url", None))
-    print(f"slfac image: {path} lists {count} images", file=sys.stderr, flush=True)
+    print(f"slfac image: {path}: {count} of them", file=sys.stderr, flush=True)
     return 0

@@ -2,7 +2,7 @@
 
 Fields and their meaning: ``doc/json-schema/os-list-schema.json`` and ``doc/schema-notes.md`` of
 https://github.com/raspberrypi/rpi-imager; ``init_format``: ``doc/os_customisation_formats.md``
-there. Imager 2 offers to customise an image only if such a list says how, also for files on the same
+there. Imager 2 offers to customise an image only if such a list says how, also for files on this
 machine.
 """
 
