@@ -129,7 +129,12 @@ def make_raspios(
     return path
 
 
-def small_layer(abi: str = "cp313", time_s: int = 1_780_000_000, version: str = "0.1.0-test"):
+def small_layer(
+    abi: str = "cp313",
+    time_s: int = 1_780_000_000,
+    version: str = "0.1.0-test",
+    extra: Tree | None = None,
+):
     """A layer with everything but the wheels; its program says which Python it is for."""
     tree = Tree()
     tree.entries |= board_tree(abi).entries
@@ -137,6 +142,9 @@ def small_layer(abi: str = "cp313", time_s: int = 1_780_000_000, version: str = 
     home = f"opt/slfac/versions/{version}"
     tree.file(f"{home}/bin/slfac", f"#!/bin/sh\necho slfac {version} {abi} $*\n", 0o755)
     tree.file(f"{home}/lib/slfac/__init__.py", "")
+    tree.file(f"{home}/lib/onnxruntime/__init__.py", "whose = 'cpu'\n")
+    tree.file(f"{home}/lib/onnxruntime-1.23.2.dist-info/METADATA", "")
+    tree.entries |= extra.entries if extra is not None else {}
     tree.link("usr/bin/slfac", "../../opt/slfac/current/bin/slfac")
     return pack_tree(tree, abi, version, time_s)
 
