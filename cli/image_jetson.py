@@ -46,7 +46,9 @@ def add_jetson(actions: Any) -> None:
         run=run_jetson,
     )
     add = parser.add_argument
-    add("folder", nargs="?", metavar="DIR", type=Path, help="your own Linux_for_Tegra")
+    add(
+        "folder", nargs="?", default=None, metavar="DIR", type=Path, help="your own Linux_for_Tegra"
+    )
     add("--installer", type=Path, metavar="FILE", help="write an installer for running Jetsons")
     add("--jetpack", type=int, choices=(6, 7), help="for this JetPack only (6 and 7)")
     add("--wheel", type=Path, metavar="FILE", help="slfac's wheel, instead of building one")
@@ -69,7 +71,7 @@ def run_jetson(args: argparse.Namespace) -> int:
         ImageError: The folder cannot be used, or something cannot be written.
     """
     target: Path | None = getattr(args, "installer", None)
-    folder: Path | None = getattr(args, "folder", None)
+    folder: Path | None = args.folder
     if folder is not None and target is None:
         act = functools.partial(_apply, args, folder)
     elif target is not None and folder is None:

@@ -19,7 +19,7 @@ from slfac.device.image.layer.archive import pack_tree
 from slfac.device.image.layer.edge import board_tree
 from slfac.device.image.layer.tree import Tree
 
-BOOT_AT, BOOT_MIB, ROOT_MIB = 8, 72, 16
+BOOT_AT, BOOT_MIB, ROOT_MIB = 8, 40, 8
 ISSUE = (
     "Raspberry Pi reference 2026-06-18\n"
     "Generated using pi-gen, https://github.com/RPi-Distro/pi-gen, "
@@ -138,13 +138,13 @@ def small_layer(
     """A layer with everything but the wheels; its program says which Python it is for."""
     tree = Tree()
     tree.entries |= board_tree(abi).entries
-    tree.entries.pop("etc/systemd/system/multi-user.target.wants/slfac-growroot.service")
     home = f"opt/slfac/versions/{version}"
     tree.file(f"{home}/bin/slfac", f"#!/bin/sh\necho slfac {version} {abi} $*\n", 0o755)
     tree.file(f"{home}/lib/slfac/__init__.py", "")
     tree.file(f"{home}/lib/onnxruntime/__init__.py", "whose = 'cpu'\n")
     tree.file(f"{home}/lib/onnxruntime-1.23.2.dist-info/METADATA", "")
     tree.entries |= extra.entries if extra is not None else {}
+    tree.link("opt/slfac/current", f"versions/{version}")
     tree.link("usr/bin/slfac", "../../opt/slfac/current/bin/slfac")
     return pack_tree(tree, abi, version, time_s)
 

@@ -56,7 +56,7 @@ case $mode in *[!0-9]*) die "--nvpmodel is $mode: give a number; nvpmodel -p --v
 # What is not in this list was there before, or is the user's.
 uninstall() {
 	[ -f "$root/opt/slfac/files.txt" ] || die "slfac is not installed"
-	if [ -z "$root" ]; then
+	if [ -z "$root" ] && systemd_runs; then
 		systemctl disable --now slfac-device.service slfac-firstboot.service slfac-nvpmodel.service
 	fi
 	while IFS= read -r file; do
@@ -66,7 +66,7 @@ uninstall() {
 	if [ "$purge" = yes ]; then
 		rm -rf "$root/etc/slfac" "$root/var/lib/slfac" "$root/var/lib/slfac-firstboot"
 	fi
-	[ -n "$root" ] || systemctl daemon-reload
+	[ -n "$root" ] || ! systemd_runs || systemctl daemon-reload
 	tell "slfac is removed"
 }
 
@@ -144,6 +144,10 @@ fi
 sync
 if [ -n "$root" ]; then
 	tell "$version is in $root"
+	exit 0
+fi
+if ! systemd_runs; then
+	tell "$version is installed; it starts with the system"
 	exit 0
 fi
 systemctl enable slfac-device.service slfac-firstboot.service slfac-nvpmodel.service 2>/dev/null

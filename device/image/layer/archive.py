@@ -14,7 +14,11 @@ from slfac.device.image.layer.edge import edge_tree, layer_version
 from slfac.device.image.layer.tree import Tree
 
 _INSTALL: Final = Path(__file__).with_name("install.sh")
-_WANTS: Final = "etc/systemd/system/multi-user.target.wants"
+_LEFT_OUT: Final = (
+    "etc/systemd/system/multi-user.target.wants/slfac-growroot.service",
+    # The installer switches to a release when everything else is there.
+    "opt/slfac/current",
+)
 # What ext4 needs besides: ends of blocks, and folders.
 _SPARE: Final = 1.15
 _GZIP_SYSTEM: Final = 9
@@ -59,7 +63,7 @@ class LayerArchive:
 def layer_archive(
     abi: str, wheel: Path | None, time_s: int, extra: Tree | None = None
 ) -> LayerArchive:
-    """Make a layer for a system that somebody else has made, and that grows its root itself.
+    """Make a layer for a system that somebody else has made.
 
     Args:
         abi: Its Python, such as ``cp313``.
@@ -74,10 +78,7 @@ def layer_archive(
         ImageError: There is no such layer, or a wheel cannot be had.
     """
     tree = edge_tree(abi, wheel)
-    tree.entries.pop(f"{_WANTS}/slfac-growroot.service", None)
     tree.entries |= extra.entries if extra is not None else {}
-    # The installer switches to it when everything else is there.
-    del tree.entries["opt/slfac/current"]
     return pack_tree(tree, abi, layer_version(abi), time_s)
 
 
@@ -85,13 +86,14 @@ def pack_tree(tree: Tree, abi: str, version: str, time_s: int) -> LayerArchive:
     """Pack the files of a layer.
 
     Args:
-        tree: Its files.
+        tree: Its files; what such a system does itself, letting its root grow, is left out.
         abi: Its Python.
         version: What it is called.
         time_s: When everything is said to have been made.
     """
-    unpacked = sum(-(-len(entry.data) // 4096) * 4096 for entry in tree.entries.values())
-    data = bytearray(gzip.compress(tree.tar(time_s), 9, mtime=0))
+    kept = Tree({path: entry for path, entry in tree.entries.items() if path not in _LEFT_OUT})
+    unpacked = sum(-(-len(entry.data) // 4096) * 4096 for entry in kept.entries.values())
+    data = bytearray(gzip.compress(kept.tar(time_s), 9, mtime=0))
     # Which system wrote it: Pythons before 3.11 say that they do not know.
     data[_GZIP_SYSTEM] = 255
     return LayerArchive(abi, version, bytes(data), unpacked)

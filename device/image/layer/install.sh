@@ -47,11 +47,17 @@ switch_to() {
 		mv -T "$root/opt/slfac/current.new" "$root/opt/slfac/current"
 }
 
+systemd_runs() {
+	[ -d /run/systemd/system ]
+}
+
 # The agent's user, its folders, the rules for sensors, and the units: where the system runs.
 wake_layer() {
 	[ -z "$root" ] || return 0
 	systemd-sysusers /usr/lib/sysusers.d/slfac.conf || return 1
 	systemd-tmpfiles --create /usr/lib/tmpfiles.d/slfac.conf
+	# In a chroot or container the next start of the system does the rest.
+	systemd_runs || return 0
 	udevadm control --reload
 	udevadm trigger --action=add --subsystem-match=hwmon --subsystem-match=iio \
 		--subsystem-match=powercap --subsystem-match=i2c-dev

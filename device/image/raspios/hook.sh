@@ -10,10 +10,12 @@ tell() {
 }
 
 tell "installing $version, once"
-if said=$(install_layer "$boot/layer.tar.gz" "$sha256" "$version" "$needed_kb" 2>&1); then
+install() {
+	install_layer "$boot/layer.tar.gz" "$sha256" "$version" "$needed_kb" && wake_layer
+}
+if said=$(install 2>&1); then
 	mkdir -p "${done_file%/*}" && : >"$done_file" && sync
 	rm -f "$boot/error.txt"
-	wake_layer
 	tell "$version is installed"
 else
 	tell "${said:-the layer cannot be installed}"

@@ -13,6 +13,7 @@ from harness.images import packed
 from harness.raspios import (
     BOOT_AT,
     BOOT_FILES,
+    BOOT_MIB,
     boot_file,
     elf,
     make_raspios,
@@ -26,7 +27,7 @@ from slfac.device.image.opened import open_image
 from slfac.device.image.raspios.build import LAYER, VENDOR, build_raspios, put_layer
 from slfac.device.image.raspios.look import look
 from slfac.device.image.settings import Document
-from slfac.device.image.verify.contents import unpack
+from slfac.device.image.verify.contents import check_contents, unpack
 from slfac.wire.errors import ImageError
 
 pytestmark = pytest.mark.device
@@ -109,7 +110,7 @@ def test_the_block_map_has_all_that_was_written(tmp_path, download):
 
 def look_root(card):
     """All of the root file system's files, as debugfs reads them."""
-    end = BOOT_AT + 72
+    end = BOOT_AT + BOOT_MIB
     done = subprocess.run(
         ["/sbin/debugfs", "-R", "ls -l /etc", f"{card}?offset={end * MIB}"],
         capture_output=True,
@@ -190,10 +191,25 @@ def test_what_is_no_image_is_refused(tmp_path, data):
 def test_a_full_boot_partition_is_refused_with_what_is_missing(tmp_path):
     found = look(make_raspios(tmp_path / NAME))
     filler = ("mcopy", "-i", f"{found.path}@@{BOOT_AT * MIB}", "-", "::/filler")
-    mtool(*filler, given=bytes(48 * MIB))
+    mtool(*filler, given=bytes(8 * MIB))
     with pytest.raises(ImageError, match=r"MB left, .* MB are missing"):
         put_layer(found, small_layer(), 0)
     assert b"layer" not in mtool("mdir", "-/", "-b", "-i", f"{found.path}@@{BOOT_AT * MIB}", "::/")
+
+
+def test_it_is_verified_without_starting_it(card):
+    assert [line.split()[0] for line in check_contents(open_image(card))] == [
+        "Raspberry",
+        "layer",
+        "root",
+    ]
+    data = card.read_bytes()
+    at = data.index(small_layer("cp313", 1_781_740_800).data[:512])
+    with card.open("r+b") as stream:
+        stream.seek(at + 700)
+        stream.write(b"\0" * 8)
+    with pytest.raises(ImageError, match=r"layer\.tar\.gz is missing or damaged"):
+        list(check_contents(open_image(card)))
 
 
 # The first boot: what cloud-init runs, run.
