@@ -24,7 +24,8 @@ examples:
 
 No root is needed. The first build fetches Debian's packages and takes 10 to 20 minutes; the base is
 kept, and the next ones take a minute. SOURCE_DATE_EPOCH sets the time that a new base is said to be
-of; the same base and the same release of slfac give the same bytes. docs/image.md.
+of; the same base and the same release of slfac give the same bytes. --base takes your own Raspberry
+Pi OS as it was downloaded, in a minute. docs/image.md, docs/raspios.md.
 """
 _DATA_MIB = 256
 

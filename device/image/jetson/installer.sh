@@ -39,7 +39,7 @@ while [ $# -gt 0 ]; do
 		--settings) settings=$2 ;;
 		--gpu-wheel) gpu_wheel=$2 ;;
 		--nvpmodel) mode=$2 ;;
-		--root) root=${2%/} ;;
+		--root) root=$(cd "$2" && pwd) || die "$2 is no folder" ;;
 		esac
 		shift
 		;;
@@ -50,6 +50,7 @@ done
 for file in "$settings" "$gpu_wheel"; do
 	[ -z "$file" ] || [ -f "$file" ] || die "$file is no file"
 done
+[ "$root" != / ] || root=''
 case $mode in *[!0-9]*) die "--nvpmodel is $mode: give a number; nvpmodel -p --verbose lists them" ;; esac
 [ -n "$root" ] || [ "$(id -u)" = 0 ] || die "only root can install: run it with sudo"
 

@@ -33,13 +33,16 @@ from slfac.device.image.flash.source import read_pieces
 from slfac.device.image.layer.archive import LayerArchive, script
 from slfac.device.image.layer.wheels import lock_file
 from slfac.device.image.mark import MARK, RASPIOS, Mark, pack_mark
+from slfac.device.image.programs import PACKAGES, find_program
 from slfac.device.image.raspios.look import Raspios, look
-from slfac.wire.errors import ImageError
+from slfac.wire.errors import ImageError, MissingExtraError
 
 Status = Callable[[str], None]
 LAYER: Final = "slfac/layer.tar.gz"
 VENDOR: Final = "vendor-data"
 _HOOK: Final = Path(__file__).with_name("hook.sh")
+# Asked for before minutes go into what needs them.
+_PROGRAMS: Final = ("mcopy", "mshowfat", "debugfs", "dumpe2fs")
 _PIECE: Final = 1 << 20
 # The boot partition must keep some for settings, and for the kernels of updates.
 _SPARE_BYTES: Final = 32 << 20
@@ -71,6 +74,10 @@ def build_raspios(
         MissingExtraError: A program or package is missing.
     """
     began_s = time.monotonic()
+    for program in _PROGRAMS:
+        if find_program(program) is None:
+            package = PACKAGES.get(program, program)
+            raise MissingExtraError(f"{program} is not installed", f"sudo apt install {package}")
     name = f"slfac-{_SUFFIXES.sub('', base.name)}-{__version__}.img"
     try:
         out.mkdir(parents=True, exist_ok=True)
