@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from slfac.cli.image_build import add_build
+from slfac.cli.image_deb import add_deb
 from slfac.cli.image_flash import add_flash, run_flash
 from slfac.cli.image_imager import add_imager
 from slfac.cli.image_inject import add_inject
@@ -15,6 +16,7 @@ from slfac.cli.parsers import add_command
 _EPILOG = """\
 examples:
   slfac image build --board rpi
+  slfac image deb --abi cp313
   slfac image verify images/slfac-rpi-0.1.0.img.zst
   slfac image flash slfac-rpi.img.zst
   slfac image flash slfac-rpi.img.zst /dev/sdb
@@ -39,6 +41,7 @@ def add_parser(subparsers: Any) -> None:
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     add_build(actions)
+    add_deb(actions)
     add_flash(actions)
     add_imager(actions)
     add_inject(actions)

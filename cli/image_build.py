@@ -90,7 +90,7 @@ def run_build(args: argparse.Namespace) -> int:
         trixie(),
         out=getattr(args, "out", Path("images")),
         cache=getattr(args, "cache", image_cache()),
-        time_s=present_s(),
+        time_s=source_time_s(),
         data_bytes=data_mib << 20,
         wheel=wheel,
         again=getattr(args, "again", False),
@@ -116,7 +116,7 @@ def _from_base(args: argparse.Namespace, wheel: Path | None, say: Callable[[str]
     built = build_raspios(
         args.base,
         out=getattr(args, "out", Path("images")),
-        time_s=present_s() if told else None,
+        time_s=source_time_s() if told else None,
         make_layer=lambda abi, made_s: layer_archive(abi, wheel, made_s),
         on_status=say,
     )
@@ -154,7 +154,7 @@ def _speaker() -> Callable[[str], None]:
     return say
 
 
-def present_s() -> int:
+def source_time_s() -> int:
     """The present, unless the environment says which present to take.
 
     https://reproducible-builds.org/specs/source-date-epoch/
@@ -163,7 +163,7 @@ def present_s() -> int:
         Seconds since 1970.
 
     Raises:
-        SettingsError: What the environment says is no time.
+        SettingsError: The environment says nothing that can be right.
     """
     told = os.environ.get("SOURCE_DATE_EPOCH")
     if told is None:

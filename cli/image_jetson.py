@@ -109,11 +109,11 @@ def _settings(args: argparse.Namespace) -> bytes:
 
 
 def _make_layer(args: argparse.Namespace) -> Callable[[str, Tree], LayerArchive]:
-    from slfac.cli.image_build import present_s
+    from slfac.cli.image_build import source_time_s
     from slfac.device.image.layer.archive import layer_archive
 
     wheel: Path | None = getattr(args, "wheel", None)
-    made_s = present_s()
+    made_s = source_time_s()
 
     def make(abi: str, extra: Tree) -> LayerArchive:
         _say(f"layer for Python {abi}")
