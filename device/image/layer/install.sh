@@ -43,8 +43,16 @@ place_version() {
 
 # switch_to VERSION: the running agent keeps its files until it is started again
 switch_to() {
-	ln -sfn "versions/$1" "$root/opt/slfac/current.new" &&
-		mv -T "$root/opt/slfac/current.new" "$root/opt/slfac/current"
+	before=$(readlink "$root/opt/slfac/current")
+	if [ -n "$before" ] && [ "$before" != "versions/$1" ]; then
+		link_to "$before" previous || return 1
+	fi
+	link_to "versions/$1" current
+}
+
+# link_to TARGET NAME: by one rename
+link_to() {
+	ln -sfn "$1" "$root/opt/slfac/.$2.new" && mv -T "$root/opt/slfac/.$2.new" "$root/opt/slfac/$2"
 }
 
 systemd_runs() {

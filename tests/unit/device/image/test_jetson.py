@@ -186,6 +186,8 @@ def test_an_update_switches_and_keeps_the_old_release(tmp_path, tegra, installer
     )
     assert run(newer, "--root", root)[0] == 0
     assert (root / "opt/slfac/current").readlink() == Path("versions/0.2.0-test")
+    # Where `slfac update` looks for the one to go back to.
+    assert (root / "opt/slfac/previous").readlink() == Path(f"versions/{VERSION}")
     assert (root / "opt/slfac/versions" / VERSION).is_dir()
 
 
