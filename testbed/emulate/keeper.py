@@ -137,6 +137,9 @@ class Keeper:
 def main() -> int:
     """Run a LAN; the first line of output says what it came to, or why there is none."""
     request = json.loads(_line())
+    if not request["tied"] and os.fork():
+        # Whoever started it has nothing to wait for.
+        os._exit(0)
     plan = plan_from_json(json.dumps(request["plan"]))
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -150,7 +153,8 @@ def main() -> int:
             )
         return _serve(plan, folder, tied=request["tied"])
     except SlfacError as error:
-        _answer({"error": error.what, "remedy": error.remedy})
+        with contextlib.suppress(BrokenPipeError):
+            _answer({"error": error.what, "remedy": error.remedy})
         return 1
 
 
@@ -162,8 +166,8 @@ def _serve(plan: LanPlan, folder: Path, *, tied: bool) -> int:
     gc.disable()
     control = Control(folder / "socket")
     try:
-        _answer({"up": True})
-        with contextlib.suppress(_Ended):
+        with contextlib.suppress(_Ended, BrokenPipeError):
+            _answer({"up": True})
             Keeper(plan, backend).run(control, tied=tied)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -211,8 +215,11 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def _answer(what: dict[str, Any]) -> None:
-    with contextlib.suppress(BrokenPipeError):
-        os.write(1, f"{json.dumps(what)}\n".encode())
+    os.write(1, f"{json.dumps(what)}\n".encode())
+    # Nobody waits for the end of it now.
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
 
 
 if __name__ == "__main__":
