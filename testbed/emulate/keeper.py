@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any, Final
 
 from slfac.testbed.emulate.backend import Backend
+from slfac.testbed.emulate.bridged import BridgedLan
 from slfac.testbed.emulate.control import Control
 from slfac.testbed.emulate.places import lock, make_folder
 from slfac.testbed.emulate.plan import LanPlan, plan_from_json
@@ -182,16 +183,20 @@ def _serve(plan: LanPlan, folder: Path, *, tied: bool) -> int:
 
 def _make(plan: LanPlan, folder: Path) -> Backend:
     """The best that the plan allows and the kernel does."""
+    why = ""
+    if plan.shaper == "kernel":
+        return BridgedLan(plan, folder)
     if plan.shaper != "relay":
         try:
             return TappedLan(plan, folder)
-        except RunError:
+        except RunError as error:
             if plan.shaper != "auto":
                 raise
+            why = error.what
     # It has threads, and a process with threads must not fork.
     from slfac.testbed.emulate.relayed import RelayedLan  # noqa: PLC0415
 
-    return RelayedLan(plan)
+    return RelayedLan(plan, why)
 
 
 def _line() -> bytes:

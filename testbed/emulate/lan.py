@@ -68,7 +68,7 @@ class Lan:
     Attributes:
         name: Its name.
         hosts: Its hosts by their names.
-        shaper: What shapes its links: ``netem``, ``tap`` or ``relay``.
+        shaper: What shapes its links: ``tap``, ``kernel`` or ``relay``.
         congestion: TCP's congestion control in its hosts.
         limits: What it cannot do, a sentence each.
 
@@ -138,7 +138,7 @@ class Lan:
         """What each device's link has carried, ``up`` and ``down``.
 
         The fields are those of :class:`slfac.testbed.emulate.shaping.Traffic`; the shapers
-        ``netem`` and ``relay`` have some of them only.
+        ``kernel`` and ``relay`` have some of them only.
         """
         counters: dict[str, dict[str, dict[str, float]]] = self._ask({"do": "counters"})["counters"]
         return counters
