@@ -214,7 +214,7 @@ def _write(settings: GoodputSettings, rows: list[Goodput], facts: dict[str, Any]
     result = {
         "command": settings.command,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": {**machine(), "load_before": round(os.getloadavg()[2], 2)},
+        "machine": {**machine(), "load_15_min": round(os.getloadavg()[2], 2)},
         "versions": {**versions(), **({"iperf3": version} if version else {})},
         "baseline": tool(),
         "delay_ms": settings.delay_ms,
