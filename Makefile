@@ -15,6 +15,7 @@
 #   results-resnet18: the test set again, with another model; results-motion: smartwatch movements;
 #   results-paper: the paper's experiment, reduced, two hours; results-finetune;
 #   results-modes: ways of split learning beside torch; results-energy: simulated power traces;
+#   results-links: the transport beside iperf3 over emulated links (root, Debian's iperf3);
 #   results-predict: predicted and measured times of fronts, and the profile that plans are carried
 #   over from; results-plan: the plans of docs/plan.md; results-profile: what `slfac profile run`
 #   says of this machine
@@ -35,7 +36,7 @@ FASHION ?= /usr/share/datasets/fashion-mnist
 	results-rivals results-link results-ablation results-resnet18 results-finetune results-modes \
 	results-motion results-paper \
 	results-server results-chaos results-energy results-predict results-plan \
-	results-profile \
+	results-profile results-links \
 	demo test test-main test-others lint bench chaos screenshot deb-test install clean
 
 demo: .venv/.installed
@@ -155,6 +156,10 @@ results-profile: .venv/.dev
 
 results-energy: .venv/.dev
 	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m harness.attribution $(ENERGY)
+
+# The transport beside iperf3; nothing else should be running. Eight minutes, as root.
+results-links: .venv/.installed
+	$(BIN)/slfac testbed goodput --json docs/results/links.json
 
 # A device's training step beside torch's; nothing else should be running.
 results-front: .venv/.installed
