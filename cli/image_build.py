@@ -7,19 +7,25 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slfac.cli.parsers import add_command
 from slfac.wire.errors import SettingsError
+
+if TYPE_CHECKING:
+    from slfac.device.image.build.lock import Lock
+    from slfac.device.image.build.recipe import Recipe
 
 _EPILOG = """\
 examples:
   slfac image build --board rpi
   slfac image build --board qemu --out images
+  slfac image build --board rpi --lock images/slfac-rpi-0.1.0.img.lock.json
 
 No root is needed. The first build fetches Debian's packages and takes 10 to 20 minutes; the base is
-kept, and the next ones take a minute. SOURCE_DATE_EPOCH sets the time that a new base is said to be
-of; the same base and the same release of slfac give the same bytes. docs/image.md.
+kept, and the next ones take a minute. The packages are written down beside the image: --lock builds
+of exactly these again, and the same release of slfac gives the same bytes. SOURCE_DATE_EPOCH sets
+the time that a new base is said to be of. docs/image.md.
 """
 _DATA_MIB = 256
 
@@ -43,6 +49,7 @@ def add_build(actions: Any) -> None:
     add("--cache", type=Path, metavar="DIR", help="where bases are kept (~/.cache/slfac/image)")
     add("--data-mib", type=int, metavar="N", help=f"room for data in the image ({_DATA_MIB})")
     add("--wheel", type=Path, metavar="FILE", help="slfac's wheel, instead of building one")
+    add("--lock", type=Path, metavar="FILE", help="make the base of exactly these packages")
     add("--again", action="store_true", help="make the base anew although one is kept")
 
 
@@ -56,7 +63,7 @@ def run_build(args: argparse.Namespace) -> int:
         The exit code.
 
     Raises:
-        ImageError: The machine lacks something, or a step failed.
+        ImageError: The machine lacks something, the lock cannot be used, or a step failed.
         SettingsError: An argument is out of range.
     """
     from slfac.device.image.build.boards import BOARDS
@@ -71,6 +78,9 @@ def run_build(args: argparse.Namespace) -> int:
     wheel: Path | None = getattr(args, "wheel", None)
     if wheel is not None and not wheel.is_file():
         raise SettingsError(f"--wheel is {str(wheel)!r}, which is no file", "name the wheel")
+    recipe = trixie()
+    lock = _lock(getattr(args, "lock", None), recipe)
+    time_s = _time_s(lock)
     require_tools()
     began_s = time.monotonic()
 
@@ -84,12 +94,13 @@ def run_build(args: argparse.Namespace) -> int:
 
     built = build_image(
         BOARDS[args.board],
-        trixie(),
+        recipe,
         out=getattr(args, "out", Path("images")),
         cache=getattr(args, "cache", image_cache()),
-        time_s=_time_s(),
+        time_s=time_s,
         data_bytes=data_mib << 20,
         wheel=wheel,
+        lock=lock,
         again=getattr(args, "again", False),
         on_status=say,
     )
@@ -100,14 +111,28 @@ def run_build(args: argparse.Namespace) -> int:
     return 0
 
 
-def _time_s() -> int:
-    """The present, unless the environment says which present to take.
+def _lock(path: Path | None, recipe: Recipe) -> Lock | None:
+    from slfac.device.image.build.lock import check_lock, read_lock
+
+    if path is None:
+        return None
+    lock = read_lock(path)
+    check_lock(lock, recipe, path)
+    return lock
+
+
+def _time_s(lock: Lock | None) -> int:
+    """The present, unless the lock or the environment says which present to take.
 
     https://reproducible-builds.org/specs/source-date-epoch/
     """
     told = os.environ.get("SOURCE_DATE_EPOCH")
     if told is None:
-        return int(time.time())
+        return int(time.time()) if lock is None else lock.time_s
     if not told.isdecimal() or len(told) > 11:
         raise SettingsError(f"SOURCE_DATE_EPOCH is {told!r}", "give seconds since 1970")
+    if lock is not None and int(told) != lock.time_s:
+        raise SettingsError(
+            f"SOURCE_DATE_EPOCH is {told}, the lock's is {lock.time_s}", "unset SOURCE_DATE_EPOCH"
+        )
     return int(told)
