@@ -6,9 +6,11 @@ import argparse
 import os
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slfac.cli.image_report import write_report
 from slfac.cli.parsers import add_command
 from slfac.wire.errors import SettingsError
 
@@ -50,6 +52,7 @@ def add_build(actions: Any) -> None:
     add("--data-mib", type=int, metavar="N", help=f"room for data in the image ({_DATA_MIB})")
     add("--wheel", type=Path, metavar="FILE", help="slfac's wheel, instead of building one")
     add("--lock", type=Path, metavar="FILE", help="make the base of exactly these packages")
+    add("--json", type=Path, metavar="FILE", help="also write sizes and times to a JSON file")
     add("--again", action="store_true", help="make the base anew although one is kept")
 
 
@@ -108,6 +111,9 @@ def run_build(args: argparse.Namespace) -> int:
         f"{built.path}: {built.compressed_bytes / 1e6:.0f} MB, on a card "
         f"{built.size_bytes / 1e6:.0f} MB of sha256 {built.sha256}"
     )
+    if (target := getattr(args, "json", None)) is not None:
+        told = {**asdict(built), "board": args.board, "path": built.path.name}
+        write_report(target, "slfac image build", told)
     return 0
 
 

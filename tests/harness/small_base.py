@@ -27,7 +27,10 @@ def small_recipe() -> Recipe:
         suite=whole.suite,
         abi=whole.abi,
         sources=whole.sources,
-        packages=("base-files", "linux-image-arm64/trixie-backports", "raspi-firmware"),
+        packages=(
+            *("base-files", "initramfs-tools", "linux-image-arm64/trixie-backports"),
+            "raspi-firmware",
+        ),
         options=whole.options,
         variant="extract",
         hooks=HOOKS,
