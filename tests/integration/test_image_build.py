@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.loops import small_disk
 from harness.small_base import MIB, TIME_S, build_small, small_recipe
 from slfac.cli import main
 from slfac.device.image.build.lock import check_lock, read_lock
@@ -122,6 +123,14 @@ def test_the_same_lock_gives_the_same_bytes(place, built):
             hashlib.sha256(one.read_bytes()).digest() == hashlib.sha256(two.read_bytes()).digest()
         ), one.name
     assert again.sha256 == built.sha256
+
+
+def test_no_room_for_the_image_is_said(place, built, tmp_path):
+    del built
+    with small_disk(tmp_path / "disk", 8 * MIB) as folder:
+        with pytest.raises(ImageError, match=r"no space is left for the image: .*; free some in"):
+            build_small(folder / "out", place / "cache")
+        assert list((folder / "out").iterdir()) == []
 
 
 def started_by(pid):

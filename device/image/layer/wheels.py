@@ -67,6 +67,7 @@ def install_wheels(abi: str, target: Path, wheel: Path | None = None) -> None:
     # Its own comes first: a wrong one is told before others are fetched.
     own = str(wheel) if wheel is not None else _own(target.with_name(f"{target.name}-wheel"))
     _uv("pip", "install", *options, own)
+    _check_machine(target)
     _uv("pip", "install", *options, "--require-hashes", "-r", str(lock_file(abi)))
     _check_machine(target)
     for pattern in _UNUSED:

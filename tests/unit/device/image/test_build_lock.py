@@ -5,12 +5,12 @@ Where each bad input of a device image is tried:
 ==================================  ==========================================================
 no space                            here (packages), test_image_flash (target),
                                     test_image_inject (a full boot partition, a full data
-                                    partition), test_image_refusals (the whole build)
+                                    partition), test_image_build (for the image)
 interrupted download                here
 mirror without a package            here
 wrong architecture wheel            test_build_wheels
 image file cut short, wrong hash    test_flash_source, test_image_flash
-drive pulled out in mid-write       test_flash_write, test_flash_pulled
+drive pulled out in mid-write       test_flash_loop, test_flash_write
 drive smaller than the image        test_flash_drives, test_flash_write, test_flash_loop
 bad hostname, URL, key in settings  test_image_settings, test_image_inject_cli
 power lost in the first boot        test_board_firstboot, test_board_growroot
