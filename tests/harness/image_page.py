@@ -40,16 +40,16 @@ def figures(result: dict[str, Any]) -> str:
         result: The result file.
     """
     steps, machine = result["steps"], result["machine"]
-    whole, kept, qemu, locked = (
-        steps[name] for name in ("build", "build-kept", "build-qemu", "build-locked")
+    whole, kept, rpi, locked = (
+        steps[name] for name in ("build", "build-kept", "build-rpi", "build-locked")
     )
     who = "root" if result["as_root"] else "an ordinary user"
     same = "the same bytes" if whole["sha256"] == locked["sha256"] else "other bytes"
     builds = [
-        ("`rpi`, from nothing", whole),
-        ("`rpi`, with the base that is kept", kept),
-        ("`qemu`, with the base that is kept", qemu),
-        (f"`rpi` once more from its lock: {same}", locked),
+        ("`qemu`, from nothing", whole),
+        ("`qemu`, with the base that is kept", kept),
+        ("`rpi`, with the base that is kept", rpi),
+        (f"`qemu` once more from its lock: {same}", locked),
     ]
     machine_text = (
         f"On {machine['cores']} cores of an {machine['processor']} with {machine['memory']}, "

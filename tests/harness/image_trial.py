@@ -88,11 +88,12 @@ def _verify(trial: Trial, board: str, *more: str) -> list[str | Path]:
 Step = Callable[[Trial], list[str | Path]]
 #: What is tried, in this order; each writes what it found under its name.
 STEPS: dict[str, Step] = {
-    "build": lambda trial: _build(trial, "rpi", "--again"),
-    "build-kept": lambda trial: _build(trial, "rpi"),
-    "build-qemu": lambda trial: _build(trial, "qemu"),
+    # The base is the same for all boards: any of them tells how long it takes.
+    "build": lambda trial: _build(trial, "qemu", "--again"),
+    "build-kept": lambda trial: _build(trial, "qemu"),
+    "build-rpi": lambda trial: _build(trial, "rpi"),
     "build-locked": lambda trial: _build(
-        *(trial, "rpi", "--again", "--lock", _beside(trial.image("rpi"), ".lock.json")),
+        *(trial, "qemu", "--again", "--lock", _beside(trial.image("qemu"), ".lock.json")),
         out="again",
     ),
     "virt": lambda trial: _verify(trial, "qemu"),
@@ -165,7 +166,7 @@ def _flash(trial: Trial) -> str:
 def check(found: dict[str, Any]) -> list[str]:
     """What is claimed of images and does not hold."""
     wrong = []
-    if found["build"]["sha256"] != found["build-locked"]["sha256"]:
+    if len({found[name]["sha256"] for name in ("build", "build-kept", "build-locked")}) > 1:
         wrong.append("the same lock gave other bytes")
     wrong += [
         f"{name} made fewer than five steps"
