@@ -4,6 +4,7 @@
 # make bench  the benchmarks
 # make screenshot  docs/live.png, of a run of its own (needs Chromium)
 # make chaos  kills processes of a run at random, and compares the weights
+# make deb-test  the Debian package on arm64 systems: chroots and QEMU; an hour
 # make results  the figures that README and docs quote; results-codec: the codecs' alone;
 #   results-front: those of a device's step beside torch's; results-overlap: of steps in parts;
 #   results-server: of a server under many devices; results-chaos: what `make chaos` ends with
@@ -36,7 +37,7 @@ FASHION ?= /usr/share/datasets/fashion-mnist
 	results-server results-chaos results-energy results-predict results-plan \
 	results-profile results-image \
 	image-test capture-flash \
-	demo test test-main test-others lint bench chaos screenshot install clean
+	demo test test-main test-others lint bench chaos screenshot deb-test install clean
 
 demo: .venv/.installed
 	$(BIN)/slfac demo $(DEMO)
@@ -71,6 +72,11 @@ lint: .venv/.dev
 # Kills servers and devices at twenty random series of instants; some ten minutes.
 chaos: .venv/.dev
 	cd tests && ../$(BIN)/python -m harness.chaos $(CHAOS)
+
+# As an ordinary user, with what `slfac image build` needs and QEMU. DEB="--on bookworm" for one.
+deb-test: .venv/.dev
+	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m harness.debs \
+		--json ../docs/results/deb.json $(DEB)
 
 # What a browser shows of the demo's run.
 screenshot: .venv/.dev

@@ -83,7 +83,7 @@ def run_build(args: argparse.Namespace) -> int:
         raise SettingsError(f"--wheel is {str(wheel)!r}, which is no file", "name the wheel")
     recipe = trixie()
     lock = _lock(getattr(args, "lock", None), recipe)
-    time_s = _time_s(lock)
+    time_s = source_time_s(lock)
     require_tools()
     began_s = time.monotonic()
 
@@ -127,10 +127,17 @@ def _lock(path: Path | None, recipe: Recipe) -> Lock | None:
     return lock
 
 
-def _time_s(lock: Lock | None) -> int:
+def source_time_s(lock: Lock | None = None) -> int:
     """The present, unless the lock or the environment says which present to take.
 
     https://reproducible-builds.org/specs/source-date-epoch/
+
+    Args:
+        lock: The lock; None where there is none.
+
+    Raises:
+        SettingsError: The environment says nothing that can be right, or another time than the
+            lock.
     """
     told = os.environ.get("SOURCE_DATE_EPOCH")
     if told is None:
