@@ -10,11 +10,19 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results" / "image.json"
 DOC = ROOT / "docs" / "image.md"
 _TITLE = "## Figures"
+_BUILDS = {
+    "build": "`qemu`, from nothing",
+    "build-kept": "`qemu`, with the base that is kept",
+    "build-rpi": "`rpi`, with the base that is kept",
+    "build-locked": "`qemu`, base and all once more from its lock",
+}
 _STARTS = {
     "virt": "`qemu` on `virt`",
     "virt-rpi": "`rpi` on `virt`",
     "raspi3b": "`rpi` on `raspi3b`",
 }
+#: What there is to be measured.
+NAMES = {*_BUILDS, *_STARTS, "virt-stranger"}
 
 
 def page(result: dict[str, Any]) -> str:
@@ -40,36 +48,37 @@ def figures(result: dict[str, Any]) -> str:
         result: The result file.
     """
     steps, machine = result["steps"], result["machine"]
-    whole, kept, rpi, locked = (
-        steps[name] for name in ("build", "build-kept", "build-rpi", "build-locked")
-    )
     who = "root" if result["as_root"] else "an ordinary user"
-    same = "the same bytes" if whole["sha256"] == locked["sha256"] else "other bytes"
-    builds = [
-        ("`qemu`, from nothing", whole),
-        ("`qemu`, with the base that is kept", kept),
-        ("`rpi`, with the base that is kept", rpi),
-        (f"`qemu` once more from its lock: {same}", locked),
-    ]
-    machine_text = (
+    where = (
         f"On {machine['cores']} cores of an {machine['processor']} with {machine['memory']}, "
         f"{result['date']}, as {who}. QEMU emulates arm64 on this machine: a board is faster."
     )
-    refused_s = steps["virt-stranger"]["started"]["connected_s"]
     lines = [
-        machine_text,
+        f"{where} {result['note']}".strip(),
         "",
         "| Build | Base | Everything else | Compressed | On a card |",
         "|---|---|---|---|---|",
-        *(_build(*row) for row in builds),
-        "",
-        "| Start | Connected after power-on | Steps, the last after | Agent's memory | QEMU's |",
-        "|---|---|---|---|---|",
-        *(_start(title, steps[name]["started"]) for name, title in _STARTS.items()),
-        "",
-        f"A key that is not enrolled was refused {refused_s:.0f} s after power-on (`virt`).",
+        *(_build(title, steps[name]) for name, title in _BUILDS.items() if name in steps),
         "",
     ]
+    if {"build", "build-locked"} <= steps.keys():
+        same = steps["build"]["sha256"] == steps["build-locked"]["sha256"]
+        lines += [f"From the lock came {'the same' if same else 'other'} bytes.", ""]
+    lines += [
+        "| Start | Connected after power-on | Steps, the last after | Agent's memory | QEMU's |",
+        "|---|---|---|---|---|",
+        *(
+            _start(title, steps[name]["started"])
+            for name, title in _STARTS.items()
+            if name in steps
+        ),
+        "",
+    ]
+    if (stranger := steps.get("virt-stranger")) is not None:
+        told_s = stranger["started"]["connected_s"]
+        lines += [f"A key that is not enrolled was refused {told_s:.0f} s after power-on.", ""]
+    if left := [f"`{name}`" for name in sorted(NAMES - steps.keys())]:
+        lines += [f"Not measured: {', '.join(left)}.", ""]
     return "\n".join(lines)
 
 
