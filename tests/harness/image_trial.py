@@ -54,16 +54,22 @@ class Trial:
         command = [*self.slfac, *(str(argument) for argument in arguments)]
         _say(f"$ slfac {shlex.join(command[len(self.slfac) :])}")
         found = pwd.getpwnam(self.user) if self.user is not None else None
-        done = subprocess.run(
+        with subprocess.Popen(
             command,
-            check=False,
             user=found.pw_uid if found else None,
             group=found.pw_gid if found else None,
             extra_groups=[] if found else None,
             env={**os.environ, **({"HOME": found.pw_dir} if found else {})},
-        )
-        if done.returncode:
-            sys.exit(f"it ended with {done.returncode}")
+        ) as process:
+            try:
+                code = process.wait()
+            except BaseException:
+                # It ends what it has started itself, which takes a moment.
+                process.terminate()
+                process.wait()
+                raise
+        if code:
+            sys.exit(f"it ended with {code}")
 
     def image(self, board: str) -> Path:
         """An image that was built."""
