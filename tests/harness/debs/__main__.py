@@ -16,7 +16,7 @@ from typing import Any
 from harness.debs.packages import write_packages
 from harness.debs.site import STEPS, serving
 from harness.debs.systems import CONSOLE, LOG, SYSTEMS, System, running
-from slfac.device.image.build.base import workplace
+from slfac.device.image.build.files import workplace
 from slfac.device.image.programs import run_program
 from slfac.device.places import image_cache
 from slfac.testbed.collect import machine, versions

@@ -132,9 +132,9 @@ def _chroot(system: System, trial: Path, work: Path) -> Iterator[subprocess.Pope
 
 
 def _make_root(trial: Path, work: Path, cache: Path, say: Status) -> None:
-    base = get_base(trixie(), cache, time_s=int(time.time()), again=False, on_status=say)
+    base = get_base(trixie(), cache, time_s=int(time.time()), on_status=say)
     tree = Tree()
-    tree.entries |= system_tree(1, "trial").entries
+    tree.entries |= system_tree(1, "trial", trixie().sources).entries
     tree.file("etc/fstab", "/dev/vda / ext4 defaults 0 1\n")
     tree.copy("trial", trial)
     unit = "trial.service"
