@@ -32,7 +32,7 @@ LOG, CONSOLE = "log.txt", "console.txt"
 _PROCESSOR = {"QEMU_CPU": "cortex-a72"}
 _UNIT = """\
 [Unit]
-After=multi-user.target network-online.target
+After=network-online.target
 Wants=network-online.target
 
 [Service]
