@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from slfac.device.image.build.base import workplace
 from slfac.device.image.programs import run_program
 from slfac.device.places import image_cache
 from slfac.testbed.collect import machine, versions
+from slfac.wire.ending import terminate
 
 _SAID = re.compile(r"TRIAL (ok|failed|system|end)(?: (.*))?")
 _LIMIT_S = 3 * 3600.0
@@ -128,6 +130,8 @@ def main() -> int:
     args = parser.parse_args()
     if args.keep is not None:
         args.keep.mkdir(parents=True, exist_ok=True)
+    # So that nothing is left running, or mounted.
+    signal.signal(signal.SIGTERM, terminate)
     passed = True
     for name in args.on.split(","):
         found = try_on(SYSTEMS[name], args.cache, args.keep)
