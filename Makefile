@@ -13,6 +13,7 @@
 # make results-link  time to a target accuracy at 5 Mbit/s; results-ablation: the paper's;
 #   results-resnet18: the test set again, with another model; results-finetune;
 #   results-modes: ways of split learning beside torch; results-energy: simulated power traces;
+#   results-links: the transport beside iperf3 over emulated links (root, Debian's iperf3);
 #   results-predict: predicted and measured times of fronts, and the profile that plans are carried
 #   over from; results-plan: the plans of docs/plan.md; results-profile: what `slfac profile run`
 #   says of this machine
@@ -31,7 +32,7 @@ FASHION ?= /usr/share/datasets/fashion-mnist
 .PHONY: results results-codec results-front results-overlap results-rate results-test \
 	results-rivals results-link results-ablation results-resnet18 results-finetune results-modes \
 	results-server results-chaos results-energy results-predict results-plan \
-	results-profile \
+	results-profile results-links \
 	demo test test-main test-others lint bench chaos screenshot deb-test install clean
 
 demo: .venv/.installed
@@ -151,6 +152,10 @@ results-profile: .venv/.dev
 
 results-energy: .venv/.dev
 	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m harness.attribution $(ENERGY)
+
+# The transport beside iperf3; nothing else should be running. Eight minutes, as root.
+results-links: .venv/.installed
+	$(BIN)/slfac testbed goodput --json docs/results/links.json
 
 # A device's training step beside torch's; nothing else should be running.
 results-front: .venv/.installed

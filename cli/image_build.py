@@ -6,20 +6,26 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slfac.cli.parsers import add_command
 from slfac.wire.errors import SettingsError
+
+if TYPE_CHECKING:
+    from slfac.device.image.build.image import Built
 
 _EPILOG = """\
 examples:
   slfac image build --board rpi
   slfac image build --board qemu --out images
+  slfac image build --base 2026-06-18-raspios-trixie-arm64-lite.img.xz
 
 No root is needed. The first build fetches Debian's packages and takes 10 to 20 minutes; the base is
 kept, and the next ones take a minute. SOURCE_DATE_EPOCH sets the time that a new base is said to be
-of; the same base and the same release of slfac give the same bytes. docs/image.md.
+of; the same base and the same release of slfac give the same bytes. --base takes your own Raspberry
+Pi OS as it was downloaded, in a minute. docs/image.md, docs/raspios.md.
 """
 _DATA_MIB = 256
 
@@ -38,7 +44,11 @@ def add_build(actions: Any) -> None:
         run=run_build,
     )
     add = parser.add_argument
-    add("--board", required=True, choices=("rpi", "qemu"), help="rpi: Pi 3, 4, 5 and Zero 2 W")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--board", choices=("rpi", "qemu"), help="rpi: Pi 3, 4, 5 and Zero 2 W")
+    what.add_argument(
+        "--base", type=Path, metavar="FILE", help="a Raspberry Pi OS (64-bit) that you downloaded"
+    )
     add("--out", type=Path, metavar="DIR", help="where the image goes (images)")
     add("--cache", type=Path, metavar="DIR", help="where bases are kept (~/.cache/slfac/image)")
     add("--data-mib", type=int, metavar="N", help=f"room for data in the image ({_DATA_MIB})")
@@ -71,17 +81,10 @@ def run_build(args: argparse.Namespace) -> int:
     wheel: Path | None = getattr(args, "wheel", None)
     if wheel is not None and not wheel.is_file():
         raise SettingsError(f"--wheel is {str(wheel)!r}, which is no file", "name the wheel")
+    say = _speaker()
+    if hasattr(args, "base"):
+        return _from_base(args, wheel, say)
     require_tools()
-    began_s = time.monotonic()
-
-    def say(line: str) -> None:
-        spent_s = time.monotonic() - began_s
-        print(
-            f"slfac image: {spent_s // 60:3.0f}:{spent_s % 60:02.0f} {line}",
-            file=sys.stderr,
-            flush=True,
-        )
-
     built = build_image(
         BOARDS[args.board],
         trixie(),
@@ -93,17 +96,71 @@ def run_build(args: argparse.Namespace) -> int:
         again=getattr(args, "again", False),
         on_status=say,
     )
-    say(
+    say(_told(built))
+    if args.board == "rpi":
+        _list(built, say)
+    return 0
+
+
+def _from_base(args: argparse.Namespace, wheel: Path | None, say: Callable[[str], None]) -> int:
+    from slfac.device.image.layer.archive import layer_archive
+    from slfac.device.image.raspios.build import build_raspios
+
+    useless = [name for name in ("data_mib", "again", "cache") if hasattr(args, name)]
+    if useless:
+        raise SettingsError(
+            f"--{useless[0].replace('_', '-')} does not go with --base",
+            "leave it out; docs/raspios.md says where such a board has its data",
+        )
+    told = "SOURCE_DATE_EPOCH" in os.environ
+    built = build_raspios(
+        args.base,
+        out=getattr(args, "out", Path("images")),
+        time_s=source_time_s() if told else None,
+        make_layer=lambda abi, made_s: layer_archive(abi, wheel, made_s),
+        on_status=say,
+    )
+    say(_told(built))
+    _list(built, say)
+    return 0
+
+
+def _list(built: Built, say: Callable[[str], None]) -> None:
+    from slfac.device.image.imager import write_list
+
+    path, count = write_list(built.path.parent)
+    say(f"{path}: {count} images for Raspberry Pi Imager")
+
+
+def _told(built: Built) -> str:
+    return (
         f"{built.path}: {built.compressed_bytes / 1e6:.0f} MB, on a card "
         f"{built.size_bytes / 1e6:.0f} MB of sha256 {built.sha256}"
     )
-    return 0
+
+
+def _speaker() -> Callable[[str], None]:
+    """What says on standard error what goes on, and since when."""
+    began_s = time.monotonic()
+
+    def say(line: str) -> None:
+        spent_s = time.monotonic() - began_s
+        print(
+            f"slfac image: {spent_s // 60:3.0f}:{spent_s % 60:02.0f} {line}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    return say
 
 
 def source_time_s() -> int:
     """The present, unless the environment says which present to take.
 
     https://reproducible-builds.org/specs/source-date-epoch/
+
+    Returns:
+        Seconds since 1970.
 
     Raises:
         SettingsError: The environment says nothing that can be right.

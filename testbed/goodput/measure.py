@@ -140,7 +140,7 @@ def _check(settings: GoodputSettings) -> None:
             what = f"setting {name} is {value}"
             raise SettingsError(what, f"give one from {least} to {most}")
     if settings.shaper == "relay":
-        raise SettingsError("setting shaper is 'relay'", "it ends TCP itself: use tap or netem")
+        raise SettingsError("setting shaper is 'relay'", "it ends TCP itself: use tap or kernel")
 
 
 def _link(name: str, mbits: float, settings: GoodputSettings) -> PlannedLink:
@@ -214,7 +214,7 @@ def _write(settings: GoodputSettings, rows: list[Goodput], facts: dict[str, Any]
     result = {
         "command": settings.command,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": {**machine(), "load_before": round(os.getloadavg()[2], 2)},
+        "machine": {**machine(), "load_15_min": round(os.getloadavg()[2], 2)},
         "versions": {**versions(), **({"iperf3": version} if version else {})},
         "baseline": tool(),
         "delay_ms": settings.delay_ms,

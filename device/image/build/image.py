@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -21,6 +19,7 @@ from slfac.device.image.build.base import Base, get_base, sha256_of, workplace
 from slfac.device.image.build.bill import bill_of_materials
 from slfac.device.image.build.blockmap import block_map
 from slfac.device.image.build.boards import BoardImage
+from slfac.device.image.build.compress import compress
 from slfac.device.image.build.disk import make_fat, used_ranges, write_disk
 from slfac.device.image.build.layout import DATA, ROOT, Layout, lay_out, partuuid
 from slfac.device.image.build.recipe import Recipe
@@ -30,7 +29,7 @@ from slfac.device.image.layer.edge import edge_tree, layer_version
 from slfac.device.image.layer.wheels import lock_file
 from slfac.device.image.mark import MARK, Mark, pack_mark
 from slfac.device.image.programs import wide_path
-from slfac.wire.errors import ImageError, MissingExtraError
+from slfac.wire.errors import ImageError
 
 Status = Callable[[str], None]
 _BOOT_BYTES = 256 << 20
@@ -38,7 +37,6 @@ _ASSEMBLE = Path(__file__).with_name("assemble.py")
 # The namespace's root may not be allowed to look into the folder of this Python.
 _PYTHON = "/usr/bin/python3"
 _PACKAGES = "packages.tsv"
-_LEVEL = 9
 
 
 @dataclass(frozen=True)
@@ -190,7 +188,7 @@ class _Making:
     def put_out(self, out: Path) -> tuple[Path, int, int, str]:
         """Write the image and what lies beside it."""
         sha256, target = sha256_of(self.image), out / f"{self.image.name}.zst"
-        _compress(self.image, target)
+        compress(self.image, target)
         used = used_ranges(self.layout, boot=self._boot, root=self._root)
         (out / f"{self.image.name}.bmap").write_bytes(block_map(self.image, used))
         bill = bill_of_materials(
@@ -235,25 +233,3 @@ class _Making:
     @property
     def _root(self) -> Path:
         return self.work / "root.ext4"
-
-
-def _compress(source: Path, target: Path) -> None:
-    home = "compression" if sys.version_info >= (3, 14) else "backports"
-    try:
-        zstd = importlib.import_module(f"{home}.zstd")
-    except ImportError:
-        raise MissingExtraError(
-            "images are compressed with zstd, which this Python cannot write",
-            "pip install 'slfac[image]'",
-        ) from None
-    parameter = zstd.CompressionParameter
-    options = {
-        parameter.compression_level: _LEVEL,
-        parameter.checksum_flag: 1,
-        # One worker or many write the same bytes; none writes others.
-        parameter.nb_workers: 2,
-    }
-    fresh = target.with_name(f".{target.name}.new")
-    with source.open("rb") as reader, zstd.ZstdFile(fresh, "wb", options=options) as writer:
-        shutil.copyfileobj(reader, writer, 1 << 20)
-    fresh.replace(target)
