@@ -213,6 +213,7 @@ def main() -> None:
             "date": dt.datetime.now(dt.timezone.utc).date().isoformat(),
             "machine": machine(),
             "versions": {**versions(), **_programs()},
+            "seed": 0,
             "as_root": os.geteuid() == 0 and args.user is None,
             "note": args.note,
             "loop_device": flash,

@@ -153,7 +153,9 @@ def _write(file: Path, found: dict[str, Any]) -> None:
     before = json.loads(file.read_text())["systems"] if file.exists() else []
     kept = [one for one in before if one["name"] != found["name"]]
     told = {
-        "command": "make deb-test",
+        "command": "python -m harness.debs --json docs/results/deb.json",
+        **about,
+        "seed": 0,
         "systems": [*kept, {**found, **about}],
         "not_tried": _NOT_TRIED,
     }
