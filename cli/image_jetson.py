@@ -109,7 +109,7 @@ def _settings(args: argparse.Namespace) -> bytes:
 
 
 def _make_layer(args: argparse.Namespace) -> Callable[[str, Tree], LayerArchive]:
-    from slfac.cli.image_build import source_time_s
+    from slfac.cli.source_time import source_time_s
     from slfac.device.image.layer.archive import layer_archive
 
     wheel: Path | None = getattr(args, "wheel", None)

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 from msgspec import Meta
 
-from slfac.device.image.build.base import sha256_of
+from slfac.device.image.build.files import sha256_of
 from slfac.device.image.description import Sha256
 from slfac.device.image.mark import RASPIOS
 from slfac.wire.errors import ImageError, SettingsError

@@ -120,7 +120,12 @@ def measure_goodput(
             on_progress(2 * number + 1, 2 * len(todo), f"{text}, slfac")
             rate = _measure_ours(lan, name, direction, keys, settings)
             ours.setdefault((name, direction), []).append(rate / 1e6)
-        facts = {"shaper": lan.shaper, "congestion": lan.congestion, "counters": lan.counters()}
+        facts = {
+            "shaper": lan.shaper,
+            "congestion": lan.congestion,
+            "seed": plan.seed,
+            "counters": lan.counters(),
+        }
     rows = [_row(names[n], d, plain[n, d], ours[n, d]) for n in names for d in _DIRECTIONS]
     if settings.json is not None:
         _write(settings, rows, facts)

@@ -38,6 +38,9 @@ def compress(source: Path, target: Path) -> None:
         parameter.nb_workers: 2,
     }
     fresh = target.with_name(f".{target.name}.new")
-    with source.open("rb") as reader, zstd.ZstdFile(fresh, "wb", options=options) as writer:
-        shutil.copyfileobj(reader, writer, 1 << 20)
-    fresh.replace(target)
+    try:
+        with source.open("rb") as reader, zstd.ZstdFile(fresh, "wb", options=options) as writer:
+            shutil.copyfileobj(reader, writer, 1 << 20)
+        fresh.replace(target)
+    finally:
+        fresh.unlink(missing_ok=True)

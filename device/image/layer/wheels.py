@@ -19,6 +19,8 @@ ABIS = {
     "cp312": ("3.12", "aarch64-manylinux_2_28"),
     "cp313": ("3.13", "aarch64-manylinux_2_28"),
 }
+_ELF = b"\x7fELF"
+_AARCH64 = 183
 # Headers and tests that no program imports.
 _UNUSED = ("**/tests", "**/*.pyi", "**/include", "bin")
 
@@ -62,9 +64,12 @@ def install_wheels(abi: str, target: Path, wheel: Path | None = None) -> None:
         platform,
     )
     options = (*common, "--only-binary", ":all:", "--no-deps", "--link-mode", "copy")
-    _uv("pip", "install", *options, "--require-hashes", "-r", str(lock_file(abi)))
+    # Its own comes first: a wrong one is told before others are fetched.
     own = str(wheel) if wheel is not None else _own(target.with_name(f"{target.name}-wheel"))
     _uv("pip", "install", *options, own)
+    _check_machine(target)
+    _uv("pip", "install", *options, "--require-hashes", "-r", str(lock_file(abi)))
+    _check_machine(target)
     for pattern in _UNUSED:
         for found in target.glob(pattern):
             if found.is_dir():
@@ -75,6 +80,18 @@ def install_wheels(abi: str, target: Path, wheel: Path | None = None) -> None:
     for told in target.glob("*.dist-info/*"):
         if told.name in {"direct_url.json", "INSTALLER", "RECORD", "REQUESTED", "uv_cache.json"}:
             told.unlink()
+
+
+def _check_machine(target: Path) -> None:
+    """Refuse programs for another machine, whatever the wheel's name says of it."""
+    for path in sorted(target.rglob("*.so*")):
+        with path.open("rb") as stream:
+            head = stream.read(20)
+        if head[:4] == _ELF and int.from_bytes(head[18:20], "little") != _AARCH64:
+            raise ImageError(
+                f"{path.relative_to(target)} is for another machine than arm64",
+                "give a wheel for arm64, or the one that any machine can use",
+            )
 
 
 def _own(folder: Path) -> str:

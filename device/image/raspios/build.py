@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from slfac import __version__
-from slfac.device.image.build.base import sha256_of, workplace
 from slfac.device.image.build.bill import bill_of_materials
 from slfac.device.image.build.blockmap import block_map
 from slfac.device.image.build.compress import compress
 from slfac.device.image.build.disk import ext4_used
+from slfac.device.image.build.files import sha256_of, workplace
 from slfac.device.image.build.image import Built
 from slfac.device.image.description import SCHEMA
 from slfac.device.image.fat import Fat
