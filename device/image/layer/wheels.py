@@ -12,13 +12,12 @@ from slfac.device.image.programs import find_program
 from slfac.wire.errors import ImageError
 
 _LOCKS = Path(__file__).parent / "locks"
-#: Python of each layer, and the oldest C library of the systems that have it.
-ABIS = {
-    "cp310": ("3.10", "aarch64-manylinux_2_28"),
-    "cp311": ("3.11", "aarch64-manylinux_2_28"),
-    "cp312": ("3.12", "aarch64-manylinux_2_28"),
-    "cp313": ("3.13", "aarch64-manylinux_2_28"),
-}
+#: Python of each layer.
+ABIS = {"cp310": "3.10", "cp311": "3.11", "cp312": "3.12", "cp313": "3.13"}
+#: Processors that all wheels exist for.
+MACHINES = ("aarch64", "x86_64")
+# The oldest C library of the systems that have these Pythons.
+_LIBRARY = "manylinux_2_28"
 # Headers and tests that no program imports.
 _UNUSED = ("**/tests", "**/*.pyi", "**/include", "bin")
 
@@ -37,7 +36,9 @@ def lock_file(abi: str) -> Path:
     return _LOCKS / f"{abi}.txt"
 
 
-def install_wheels(abi: str, target: Path, wheel: Path | None = None) -> None:
+def install_wheels(
+    abi: str, target: Path, wheel: Path | None = None, machine: str = "aarch64"
+) -> None:
     """Put the wheels of a layer into a folder.
 
     Args:
@@ -45,11 +46,11 @@ def install_wheels(abi: str, target: Path, wheel: Path | None = None) -> None:
         target: The folder; made, and filled.
         wheel: slfac's own; None to build it from the sources that are running, or to fetch this
             release.
+        machine: One of :data:`MACHINES`.
 
     Raises:
         ImageError: A wheel cannot be had, or is not what the lock says.
     """
-    version, platform = ABIS[abi]
     # Not that of whatever environment happens to be active, which may be somebody else's.
     common = (
         "--python",
@@ -57,13 +58,13 @@ def install_wheels(abi: str, target: Path, wheel: Path | None = None) -> None:
         "--target",
         str(target),
         "--python-version",
-        version,
+        ABIS[abi],
         "--python-platform",
-        platform,
+        f"{machine}-{_LIBRARY}",
     )
     options = (*common, "--only-binary", ":all:", "--no-deps", "--link-mode", "copy")
     _uv("pip", "install", *options, "--require-hashes", "-r", str(lock_file(abi)))
-    own = str(wheel) if wheel is not None else _own(target.with_name(f"{target.name}-wheel"))
+    own = str(wheel) if wheel is not None else own_wheel(target.with_name(f"{target.name}-wheel"))
     _uv("pip", "install", *options, own)
     for pattern in _UNUSED:
         for found in target.glob(pattern):
@@ -77,8 +78,18 @@ def install_wheels(abi: str, target: Path, wheel: Path | None = None) -> None:
             told.unlink()
 
 
-def _own(folder: Path) -> str:
-    """Own wheel, or what to ask the package index for."""
+def own_wheel(folder: Path) -> str:
+    """The wheel of slfac itself, built where its sources are at hand.
+
+    Args:
+        folder: Where to build it; made.
+
+    Returns:
+        Its path, or what to ask the package index for.
+
+    Raises:
+        ImageError: It cannot be built.
+    """
     sources = Path(slfac.__file__).resolve().parents[2]
     if not (sources / "pyproject.toml").is_file():
         return f"slfac=={slfac.__version__}"

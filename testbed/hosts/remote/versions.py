@@ -1,0 +1,140 @@
+"""Releases of slfac on this host: finds those that are there, and unpacks others."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import IO, Any, Final
+
+from slfac.testbed.hosts.remote.problem import HostProblem
+
+_LEFT_BYTES: Final = 64_000_000
+_TIMEOUT_S: Final = 120
+# The same files give the same sum, wherever they are.
+_LOOK: Final = """
+import hashlib, importlib.util, json, pathlib, sys
+spec = importlib.util.find_spec("slfac")
+if spec is None or not spec.origin:
+    print(json.dumps({"found": False}))
+    sys.exit()
+top, sums = pathlib.Path(spec.origin).parent, hashlib.sha256()
+for part in ["__init__.py", *sys.argv[1].split(",")]:
+    place = top / part
+    for file in [place] if place.is_file() else sorted(place.rglob("*.py")):
+        sums.update(f"{file.relative_to(top).as_posix()} ".encode() + file.read_bytes())
+missing = [name for name in sys.argv[2].split(",") if importlib.util.find_spec(name) is None]
+print(json.dumps({"found": True, "sum": sums.hexdigest(), "missing": missing}))
+"""
+
+
+def look(*, parts: list[str], needs: list[str], python: str = sys.executable) -> dict[str, Any]:
+    """Which slfac a Python has.
+
+    Args:
+        parts: Folders of slfac that count.
+        needs: Modules that it needs.
+        python: The Python; that which runs this.
+
+    Returns:
+        Whether there is one, a sum over its files, and which modules are missing.
+    """
+    command = [python, "-I", "-c", _LOOK, ",".join(parts), ",".join(needs)]
+    try:
+        done = subprocess.run(  # noqa: S603 - a list of arguments, no shell
+            command,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+        found: dict[str, Any] = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return {"found": False}
+    return found
+
+
+def unpack(*, folder: str, version: str, size_bytes: int, data: IO[bytes]) -> dict[str, Any]:
+    """Unpack a release beside others; it is there whole or not at all.
+
+    Args:
+        folder: Where releases are.
+        version: What to call it.
+        size_bytes: What it takes.
+        data: A compressed archive.
+
+    Returns:
+        Where it is.
+
+    Raises:
+        HostProblem: There is no room, or what came is damaged.
+    """
+    place = Path(folder) / version
+    place.parent.mkdir(parents=True, exist_ok=True)
+    check_room(str(place.parent), size_bytes)
+    _sweep(place.parent)
+    fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=place.parent))
+    try:
+        with tarfile.open(fileobj=data, mode="r|gz") as archive:
+            options: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+            archive.extractall(fresh, **options)  # noqa: S202 - our own archive, over SSH
+        fresh.chmod(0o755)
+        if place.exists():
+            shutil.rmtree(place)
+        fresh.rename(place)
+    except (OSError, EOFError, tarfile.TarError) as error:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise HostProblem(f"slfac could not be unpacked into {place.parent}: {error}") from error
+    return {"at": str(place)}
+
+
+def check_room(folder: str, size_bytes: int) -> None:
+    """Refuse to begin what will not fit.
+
+    Args:
+        folder: An existing folder.
+        size_bytes: What is to go there.
+
+    Raises:
+        HostProblem: It does not fit.
+    """
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < size_bytes + _LEFT_BYTES:
+        raise HostProblem(
+            f"{folder} has {free_bytes / 1e6:.0f} MB free, and slfac takes "
+            f"{(size_bytes + _LEFT_BYTES) / 1e6:.0f} MB",
+            "free some space there, or set `work` to a folder on a larger drive",
+        )
+
+
+def tidy(*, folder: str, keep: list[str]) -> dict[str, Any]:
+    """Remove releases that nothing uses any more.
+
+    Args:
+        folder: Where releases are.
+        keep: Names of those to keep.
+
+    Returns:
+        Names of those that were removed.
+    """
+    removed = []
+    for entry in sorted(Path(folder).glob("*")):
+        if entry.name not in keep and not entry.name.startswith("."):
+            shutil.rmtree(entry, ignore_errors=True)
+            removed.append(entry.name)
+    with_nothing = Path(folder)
+    if with_nothing.is_dir() and not os.listdir(folder):  # noqa: PTH208 - is it empty?
+        with_nothing.rmdir()
+    return {"removed": removed}
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a break left half unpacked."""
+    for entry in folder.glob(".new-*"):
+        shutil.rmtree(entry, ignore_errors=True)
