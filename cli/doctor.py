@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
-import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from slfac import __version__
+from slfac.cli.findings import show_findings
 from slfac.cli.parsers import add_command, given
 
 _EPILOG = """\
@@ -22,8 +18,6 @@ examples:
 The second looks at a device and its link, the third at a server. A device in training is not
 disturbed. The exit code is 1 if a check failed, else 0. Each line: docs/doctor.md.
 """
-_LEVELS = ("ok", "warning", "failed", "unknown")
-_LABEL_WIDTH = 13
 
 
 def add_parser(subparsers: Any) -> None:
@@ -61,25 +55,4 @@ def run(args: argparse.Namespace) -> int:
 
     values = given(args)
     as_json = values.pop("json", False)
-    findings = []
-    for finding in examine(**values):
-        findings.append(finding)
-        if not as_json:
-            _print(f"{finding.level:<8} {finding.name:<{_LABEL_WIDTH}} {finding.found}")
-            if finding.remedy:
-                _print(f"{'':{_LABEL_WIDTH + 9}} -> {finding.remedy}")
-    count: Counter[str] = Counter(finding.level for finding in findings)
-    if as_json:
-        counts = {level: count[level] for level in _LEVELS}
-        listed = [dataclasses.asdict(finding) for finding in findings]
-        print(json.dumps({"slfac": __version__, "counts": counts, "findings": listed}, indent=2))
-    else:
-        _print(", ".join(f"{count[level]} {level}" for level in _LEVELS))
-    return 1 if count["failed"] else 0
-
-
-def _print(line: str) -> None:
-    """Print a line at once, whatever bytes a file's name is made of."""
-    encoding = sys.stdout.encoding or "utf-8"
-    one = " ".join(line.splitlines())
-    print(one.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    return show_findings(examine(**values), as_json=as_json)

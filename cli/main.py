@@ -22,6 +22,7 @@ from slfac.cli import (
     plan,
     profile,
     server,
+    testbed,
 )
 from slfac.wire.ending import explain, flush_output, terminate
 
@@ -42,6 +43,7 @@ examples:
   slfac plan --model cnn --input 1x28x28 --classes 10 --board pi-4b --link wifi-20 --data 5000
   slfac bench codec                       measure the codecs on tensors of real training
   slfac experiment rate --codec none,slfac --seed 0,1,2
+  slfac testbed check lab.yaml            look over an inventory of boards
 
 exit codes: docs/exit-codes.md
 """
@@ -91,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (
         *(demo, export, server, device, keys, doctor, profile, plan, image, bench, experiment),
+        testbed,
     ):
         command.add_parser(subparsers)
     for subparser in subparsers.choices.values():

@@ -2,7 +2,7 @@
 
 Each device gets an address of its own, and each direction of it a rate of its own, and a delay.
 What counts against the rate are the bytes of TCP's stream; the headers of TCP, IP and Ethernet
-are not in it. Jitter and loss are not emulated.
+are not in it. Jitter and loss are not emulated. A link that is cut holds what it has.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import re
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Sequence
@@ -18,11 +17,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from slfac.testbed.quantities import parse_rates
 from slfac.wire.errors import RunError, SettingsError
 
-_RATE = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)(bit|kbit|Mbit|Gbit)", re.ASCII)
-_UNITS = {"bit": 1.0, "kbit": 1e3, "Mbit": 1e6, "Gbit": 1e9}
-_SLOWEST_BIT_PER_S, _FASTEST_BIT_PER_S = 1e3, 1e11
 # A piece is handed on when its last byte is through: the later, the larger the pieces.
 _PIECE_S = 0.004
 _SMALLEST_PIECE_BYTES, _LARGEST_PIECE_BYTES = 1500, 1 << 16
@@ -59,19 +56,10 @@ def parse_link(text: str) -> LinkRate:
     Raises:
         SettingsError: It is malformed, or a rate is not in 1 kbit/s to 100 Gbit/s.
     """
-    up, slash, down = text.partition("/")
-    return LinkRate(_parse_rate(up, text), _parse_rate(down if slash else up, text))
-
-
-def _parse_rate(text: str, whole: str) -> float:
-    match = _RATE.fullmatch(text)
-    rate = float(match[1]) * _UNITS[match[2]] if match else 0.0
-    if not _SLOWEST_BIT_PER_S <= rate <= _FASTEST_BIT_PER_S:
-        raise SettingsError(
-            f"setting link is {whole!r}",
-            "give a rate from 1kbit to 100Gbit such as 5Mbit, or up and down as 1Mbit/10Mbit",
-        )
-    return rate
+    try:
+        return LinkRate(*parse_rates(text))
+    except SettingsError as error:
+        raise SettingsError(f"setting link is {text!r}", error.remedy) from error
 
 
 class PacedRelay:
@@ -94,6 +82,10 @@ class PacedRelay:
         self._rates = tuple(rates)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._links = tuple(
+            (_Pacer(rate.up_bit_per_s, rate.delay_s), _Pacer(rate.down_bit_per_s, rate.delay_s))
+            for rate in self._rates
+        )
         self._relaying: set[asyncio.Task[None]] = set()
         self._servers: list[asyncio.Server] = []
         self.addresses: list[str] = []
@@ -121,12 +113,35 @@ class PacedRelay:
         self._thread.join()
         self._loop.close()
 
+    def cut(self, index: int) -> None:
+        """Hold everything on one device's link until :meth:`restore`.
+
+        Args:
+            index: Which of ``rates``.
+        """
+        for direction in self._links[index]:
+            self._loop.call_soon_threadsafe(direction.open.clear)
+
+    def restore(self, index: int) -> None:
+        """Let one device's link carry again.
+
+        Args:
+            index: Which of ``rates``.
+        """
+        for direction in self._links[index]:
+            self._loop.call_soon_threadsafe(direction.open.set)
+
+    def passed_bytes(self, index: int) -> tuple[int, int]:
+        """How much one device's link has carried, up and down.
+
+        Args:
+            index: Which of ``rates``.
+        """
+        up, down = self._links[index]
+        return up.passed_bytes, down.passed_bytes
+
     async def _listen(self) -> None:
-        for rate in self._rates:
-            link = (
-                _Pacer(rate.up_bit_per_s, rate.delay_s),
-                _Pacer(rate.down_bit_per_s, rate.delay_s),
-            )
+        for link in self._links:
             listener = _small_socket()
             listener.bind(("127.0.0.1", 0))
             server = await asyncio.start_server(self._accept_for(link), sock=listener)
@@ -188,6 +203,9 @@ class _Pacer:
         self._s_per_byte = 8 / bit_per_s
         self._delay_s = delay_s
         self._free_s = 0.0
+        self.open = asyncio.Event()
+        self.open.set()
+        self.passed_bytes = 0
         pieces = round(_PIECE_S / self._s_per_byte)
         self.piece_bytes = min(max(pieces, _SMALLEST_PIECE_BYTES), _LARGEST_PIECE_BYTES)
         piece_s = self.piece_bytes * self._s_per_byte
@@ -205,7 +223,7 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lin
     """Carry one direction until its end, and pass that on."""
     # Two tasks: bytes that wait while others pass are on time, however late a timer wakes us.
     pieces: _Pieces = asyncio.Queue(link.queued_pieces)
-    await _together(_take_in(reader, pieces, link), _hand_on(pieces, writer))
+    await _together(_take_in(reader, pieces, link), _hand_on(pieces, writer, link))
 
 
 async def _take_in(reader: asyncio.StreamReader, pieces: _Pieces, link: _Pacer) -> None:
@@ -216,17 +234,19 @@ async def _take_in(reader: asyncio.StreamReader, pieces: _Pieces, link: _Pacer) 
         await pieces.put((link.through_at_s(clock.time(), len(piece)), piece))
 
 
-async def _hand_on(pieces: _Pieces, writer: asyncio.StreamWriter) -> None:
+async def _hand_on(pieces: _Pieces, writer: asyncio.StreamWriter, link: _Pacer) -> None:
     clock = asyncio.get_running_loop()
     writer.transport.set_write_buffer_limits(0)
     while True:
         due_s, piece = await pieces.get()
         await asyncio.sleep(max(0.0, due_s - clock.time()))
+        await link.open.wait()
         if not piece:
             writer.write_eof()
             return
         writer.write(piece)
         await writer.drain()
+        link.passed_bytes += len(piece)
 
 
 async def _together(*coroutines: Coroutine[Any, Any, None]) -> None:
