@@ -190,16 +190,16 @@ install: .venv/.dev
 	$(BIN)/python -m $(PIP_INSTALL) --group dev
 	@touch $@
 
-# mtools and dosfstools, for tests of images: the system's, or else unpacked below .venv, which
+# mtools and dosfstools for tests of images, sshd for those of hosts: the system's, or else unpacked below .venv, which
 # needs no root where apt knows its packages.
 .venv/.tools: .venv/.installed
-	@for need in mcopy:mtools mkfs.vfat:dosfstools; do \
+	@for need in mcopy:mtools mkfs.vfat:dosfstools sshd:openssh-server sshd:libwrap0; do \
 		PATH="$$PATH:/usr/sbin:/sbin" command -v $${need%%:*} >/dev/null && continue; \
 		package=$${need##*:}; mkdir -p .venv/tools; \
 		(cd .venv/tools && { apt-get download -qq $$package \
 			|| { apt-get update -qq && apt-get download -qq $$package; }; } \
 			&& dpkg -x $${package}_*.deb .) \
-			|| { echo "tests of images need $$package: sudo apt install $$package"; exit 1; }; \
+			|| { echo "some tests need $$package: sudo apt install $$package"; exit 1; }; \
 	done
 	@touch $@
 

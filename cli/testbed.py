@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from slfac.cli.parsers import add_command
+from slfac.cli.testbed_hosts import add_host_actions
 
 _EPILOG = """\
 examples:
   slfac testbed init
   slfac testbed check
+  slfac testbed up
+  slfac testbed run lab.yaml --out runs/first
+  slfac testbed run lab.yaml --emulate
+  slfac testbed down
   slfac testbed inventory lab.yaml --ansible
 
 The inventory is testbed.yaml of the current folder, or the file that is named.
@@ -46,6 +51,7 @@ def add_parser(subparsers: Any) -> None:
     listed.add_argument(
         "--ansible", action="store_true", required=True, help="as Ansible reads it, in YAML"
     )
+    add_host_actions(actions, add_action)
 
 
 def add_action(
@@ -69,7 +75,12 @@ def add_action(
         epilog = f"example:\n  {line}\n"
     parser = add_command(actions, name, summary=summary, epilog=epilog, run=run)
     parser.add_argument(
-        "file", nargs="?", type=Path, metavar="FILE", help=f"the inventory ({_DEFAULT})"
+        "file",
+        nargs="?",
+        type=Path,
+        default=_DEFAULT,
+        metavar="FILE",
+        help=f"the inventory ({_DEFAULT})",
     )
     return parser
 
@@ -80,7 +91,7 @@ def inventory_file(args: argparse.Namespace) -> Path:
     Args:
         args: The parsed command line.
     """
-    file: Path = getattr(args, "file", _DEFAULT)
+    file: Path = args.file
     return file
 
 

@@ -71,8 +71,10 @@ class RunProgress:
         self._round = event["round"] + 1
         self._steps_per_round, self._steps = self._steps, 0
         self._update(f"round {self._round}/{self._rounds} done")
+        accuracy = event["accuracy"]
+        scored = "" if accuracy is None else f"accuracy {accuracy:6.2%}  "
         self._console.print(
-            f"  round {self._round:>2}/{self._rounds}  accuracy {event['accuracy']:6.2%}  "
+            f"  round {self._round:>2}/{self._rounds}  {scored}"
             f"loss {event['train_loss']:.4f}  {event['seconds']:4.1f} s  "
             f"{event['bytes_up'] / 1e6:6.2f} MB up {event['bytes_down'] / 1e6:6.2f} MB down",
             highlight=False,

@@ -160,10 +160,8 @@ async def _clock_remarks(host: Host) -> list[str]:
     if abs(offset.offset_s) <= _MOST_OFFSET_S + offset.error_s:
         return []
     way = "ahead of" if offset.offset_s > 0 else "behind"
-    return [
-        f"its clock is {abs(offset.offset_s):.1f} s {way} this machine's: "
-        "`sudo timedatectl set-ntp true`"
-    ]
+    what = f"its clock is {abs(offset.offset_s):.1f} s {way} this machine's"
+    return [f"{what}: `sudo timedatectl set-ntp true`"]
 
 
 async def _found_server(host: Host, facts: dict[str, Any]) -> tuple[tuple[str, ...], str]:
@@ -182,9 +180,7 @@ async def _found_server(host: Host, facts: dict[str, Any]) -> tuple[tuple[str, .
     return (facts["python_path"], "-m", "slfac.cli"), f"{slfac.__version__}, found"
 
 
-async def _found_device(
-    host: Host, facts: dict[str, Any]
-) -> tuple[tuple[str, ...], str] | None:
+async def _found_device(host: Host, facts: dict[str, Any]) -> tuple[tuple[str, ...], str] | None:
     image = facts["image"]
     if image and image.rpartition("/")[2].startswith(f"{slfac.__version__}-"):
         return (f"{image}/bin/slfac",), f"{image.rpartition('/')[2]}, of its image"

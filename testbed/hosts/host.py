@@ -7,7 +7,7 @@ import base64
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ import asyncssh
 
 from slfac.testbed.hosts.archive import helper_archive, helper_name, probe_source
 from slfac.testbed.hosts.remote.lease import RENEWED_S
-from slfac.testbed.hosts.shell import Lost, Running, Shell, open_shell
+from slfac.testbed.hosts.shell import LostError, Running, Shell, open_shell
 from slfac.testbed.hosts.targets import Target
 from slfac.wire.errors import HostError
 
@@ -60,6 +60,15 @@ class Host:
         """Hang up."""
         await self._shell.close()
 
+    async def reconnect(self) -> None:
+        """Connect anew, where the connection may have broken.
+
+        Raises:
+            SlfacError: A branch of it, which names the host.
+        """
+        await self._shell.close()
+        self._shell = await open_shell(self.target)
+
     async def probe(self) -> dict[str, Any]:
         """Ask the host what it is.
 
@@ -68,7 +77,7 @@ class Host:
 
         Raises:
             HostError: It has no such Python.
-            Lost: The connection broke.
+            LostError: The connection broke.
         """
         async with self._running(self._python, "-", self.target.work) as running:
             running.stdin.write(probe_source())
@@ -91,7 +100,7 @@ class Host:
 
         Raises:
             HostError: It cannot be written.
-            Lost: The connection broke.
+            LostError: The connection broke.
         """
         work = facts["folder"]
         self._python = facts["python_path"]
@@ -109,11 +118,11 @@ class Host:
                 "set `work` to a folder that the user may write, with some room",
             )
 
-    async def call(self, command: str, *, within_s: float = _ANSWER_S, **values: Any) -> Any:
+    async def call(self, name: str, /, *, within_s: float = _ANSWER_S, **values: Any) -> Any:
         """Have a command run.
 
         Args:
-            command: Which of :mod:`slfac.testbed.hosts.remote`.
+            name: Which of :mod:`slfac.testbed.hosts.remote`.
             within_s: How long it may take.
             **values: Its arguments.
 
@@ -122,9 +131,9 @@ class Host:
 
         Raises:
             HostError: It failed there.
-            Lost: The connection broke, or no answer came.
+            LostError: The connection broke, or no answer came.
         """
-        async with self._running(*self._line(command)) as running:
+        async with self._running(*self._line(name)) as running:
             running.stdin.write(_arguments(values))
             data = await self._within(_last(running), within_s)
         return self._result(data)
@@ -145,7 +154,7 @@ class Host:
 
         Raises:
             HostError: It failed there.
-            Lost: The connection broke.
+            LostError: The connection broke.
         """
         size = max(file.stat().st_size, 1)
         async with self._running(*self._line(command)) as running:
@@ -172,7 +181,7 @@ class Host:
             leave_out: Names of what is left out at its top.
 
         Raises:
-            Lost: The connection broke.
+            LostError: The connection broke.
         """
         async with self._running(*self._line("pack")) as running:
             running.stdin.write(_arguments({"folder": folder, "leave_out": leave_out}))
@@ -180,11 +189,11 @@ class Host:
                 while piece := await self._within(running.stdout.read(_PIECE_BYTES)):
                     stream.write(piece)
 
-    async def listen(self, command: str, **values: Any) -> AsyncIterator[dict[str, Any]]:
+    async def listen(self, name: str, /, **values: Any) -> AsyncGenerator[dict[str, Any], None]:
         """Have a command run that goes on for as long as one listens.
 
         Args:
-            command: Which.
+            name: Which.
             **values: Its arguments.
 
         Yields:
@@ -192,9 +201,9 @@ class Host:
 
         Raises:
             HostError: It failed there.
-            Lost: The connection broke.
+            LostError: The connection broke.
         """
-        async with self._running(*self._line(command)) as running:
+        async with self._running(*self._line(name)) as running:
             running.stdin.write(_arguments(values))
             renewal = asyncio.create_task(_renew(running))
             try:
@@ -217,7 +226,7 @@ class Host:
             the answer was here, all in seconds.
 
         Raises:
-            Lost: The connection broke.
+            LostError: The connection broke.
         """
         samples = []
         async with self._running(*self._line("clock")) as running:
@@ -226,7 +235,7 @@ class Host:
                 running.stdin.write(b"\n")
                 line = await self._within(running.stdout.readline(), 10.0)
                 if not line:
-                    raise Lost(f"{self.name}: the connection broke")
+                    raise LostError(f"{self.name}: the connection broke")
                 samples.append((asked_s, float(json.loads(line)["time_s"]), time.time()))
             running.stdin.write_eof()
         return samples
@@ -260,7 +269,7 @@ class Host:
         try:
             async with self._shell.run(command) as running:
                 yield running
-        except Lost:
+        except LostError:
             raise
         except _BROKEN as error:
             raise self._lost(error) from error
@@ -269,14 +278,14 @@ class Host:
         try:
             return await asyncio.wait_for(work, seconds)
         except (TimeoutError, asyncio.TimeoutError):
-            raise Lost(
+            raise LostError(
                 f"{self.name}: no answer from {self.target.where} for {seconds:g} s",
                 "check its link, and whether it is overloaded",
             ) from None
 
-    def _lost(self, error: BaseException) -> Lost:
+    def _lost(self, error: BaseException) -> LostError:
         why = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
-        return Lost(
+        return LostError(
             f"{self.name}: the connection to {self.target.where} broke: {why or 'it was closed'}",
             "check that it is on, and its link",
         )
@@ -285,7 +294,7 @@ class Host:
         try:
             said = json.loads(data)
         except ValueError:
-            raise Lost(f"{self.name}: the connection broke before an answer came") from None
+            raise LostError(f"{self.name}: the connection broke before an answer came") from None
         if "problem" in said:
             raise HostError(f"{self.name}: {said['problem']}", said["remedy"])
         return said.get("ok")

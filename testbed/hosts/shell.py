@@ -25,7 +25,7 @@ _LOGIN_S: Final = 30.0
 _LINE_BYTES: Final = 1 << 24
 
 
-class Lost(LinkError):
+class LostError(LinkError):
     """The connection to a host broke."""
 
 

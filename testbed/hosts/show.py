@@ -21,21 +21,23 @@ class Show:
     Args:
         console: Where to.
         names: The hosts' names.
+        quiet: Whether to say only what fails.
 
     Attributes:
         errors: What failed, by host, in the order in which it did.
     """
 
-    def __init__(self, console: Console, names: Sequence[str]) -> None:
+    def __init__(self, console: Console, names: Sequence[str], *, quiet: bool = False) -> None:
         self.errors: dict[str, SlfacError] = {}
         self._console = console
+        self._quiet = quiet
+        self._moves = console.is_terminal and not quiet
         self._width = max(map(len, names))
         self._rows = dict.fromkeys(names, ("doing", "waiting"))
         self._live = Live(console=console, transient=True, get_renderable=self._table)
 
     def __enter__(self) -> Show:
-        if self._console.is_terminal:
-            self._live.start()
+        self.go_on()
         return self
 
     def __exit__(
@@ -44,8 +46,17 @@ class Show:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._console.is_terminal:
+        self.pause()
+
+    def pause(self) -> None:
+        """Leave the terminal to somebody else for a while."""
+        if self._moves:
             self._live.stop()
+
+    def go_on(self) -> None:
+        """Show the table again."""
+        if self._moves:
+            self._live.start()
 
     def step(self, name: str, what: str) -> None:
         """Say what a host is doing.
@@ -56,7 +67,7 @@ class Show:
         """
         before = self._rows[name]
         self._rows[name] = "doing", what
-        if not self._console.is_terminal and before != self._rows[name]:
+        if not self._moves and before != self._rows[name]:
             self.line(name, what)
 
     def progress(self, name: str, what: str, share: float) -> None:
@@ -88,7 +99,7 @@ class Show:
         """
         self.errors[name] = error
         self._rows[name] = "failed", str(error).removeprefix(f"{name}: ")
-        self.line(name, self._rows[name][1])
+        self.say(self._line(name, self._rows[name][1]))
 
     def line(self, name: str, what: str) -> None:
         """Print a line about a host.
@@ -97,7 +108,11 @@ class Show:
             name: The host.
             what: What to say.
         """
-        self.say(f"{name:<{self._width}}  {what}")
+        if not self._quiet:
+            self.say(self._line(name, what))
+
+    def _line(self, name: str, what: str) -> str:
+        return f"{name:<{self._width}}  {what}"
 
     def say(self, text: str) -> None:
         """Print a line.

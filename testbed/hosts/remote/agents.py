@@ -117,8 +117,7 @@ def status(*, folder: str) -> dict[str, Any]:
     if state["state"] in ENDED:
         return state
     alive = (
-        state["boot"] == boot_id()
-        and started_at(state["supervisor"]) == state["supervisor_began"]
+        state["boot"] == boot_id() and started_at(state["supervisor"]) == state["supervisor_began"]
     )
     return state if alive else {**state, "state": "lost"}
 

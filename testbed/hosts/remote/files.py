@@ -13,7 +13,7 @@ from typing import IO, Any, Final
 from slfac.testbed.hosts.remote.problem import HostProblem
 
 # Never leaves a host, wherever it stands.
-_SECRET: Final = ".key_secret"
+_STAYS: Final = ".key_secret"
 _MOST_BYTES: Final = 1_000_000
 
 
@@ -59,7 +59,7 @@ def pack(*, folder: str, leave_out: list[str]) -> None:
     def wanted(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
         top = entry.name.split("/")[0]
         ordinary = entry.isfile() or entry.isdir()
-        return entry if ordinary and _SECRET not in entry.name and top not in leave_out else None
+        return entry if ordinary and _STAYS not in entry.name and top not in leave_out else None
 
     with tarfile.open(fileobj=sys.stdout.buffer, mode="w|gz", compresslevel=3) as archive:
         for entry in sorted(Path(folder).glob("*")):
@@ -118,7 +118,7 @@ def read(*, path: str) -> dict[str, Any]:
         HostProblem: It cannot be read.
     """
     source = Path(path)
-    if source.name.endswith(_SECRET):
+    if source.name.endswith(_STAYS):
         raise HostProblem(f"{source} is secret")
     try:
         with source.open("rb") as file:

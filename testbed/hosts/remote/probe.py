@@ -1,4 +1,4 @@
-"""Says what a host is. Alone among these files it also runs on Python 3.6, to say that it is old."""
+"""Says what a host is; alone among these files it runs on Python 3.6 too, to say that it is old."""
 
 import json
 import os
@@ -76,10 +76,10 @@ def facts(folder: str) -> "dict[str, object]":
         "sudo": systemd and (os.getuid() == 0 or _succeeds("sudo", "-n", "true")),
         "user_units": systemd and _succeeds("systemctl", "--user", "show-environment"),
         "image": _text("/opt/slfac/current/bin/slfac") != ""
-        and os.path.realpath("/opt/slfac/current"),  # noqa: PTH118
+        and os.path.realpath("/opt/slfac/current"),
         "image_agent": systemd and _succeeds("systemctl", "is-active", "slfac-device.service"),
     }
 
 
 if __name__ == "__main__":
-    print(json.dumps(facts(sys.argv[1])))  # noqa: T201 - it is what was asked for
+    print(json.dumps(facts(sys.argv[1])))

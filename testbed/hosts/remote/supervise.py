@@ -9,6 +9,7 @@ import ctypes
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -46,8 +47,9 @@ class Supervisor:
     """Runs the agent that a folder describes.
 
     Args:
-        folder: It holds ``agent.json``: the command, what to run instead once a folder exists,
-            variables, and exit codes after which another try is of no use.
+        folder: It holds ``agent.json``: the command, what to run instead where it is started
+            again and a folder exists, variables, and exit codes after which another try is of
+            no use.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -91,9 +93,7 @@ class Supervisor:
         self._write("stopped")
 
     def _run_once(self) -> int:
-        command, again = self._agent["command"], self._agent["again"]
-        if again is not None and Path(again["exists"]).exists():
-            command = again["command"]
+        command = self._command()
         self._starts += 1
         with (self._folder / LOG_FILE).open("ab") as log:
             try:
@@ -108,6 +108,18 @@ class Supervisor:
         what = {"signal": signal.Signals(-code).name} if code < 0 else {"code": code}
         add_event(self._folder, "agent_ended", **what, last_line=last_line(self._folder))
         return code
+
+    def _command(self) -> list[str]:
+        command: list[str] = self._agent["command"]
+        again = self._agent["again"]
+        if again is None or self._starts == 0:
+            return command
+        if Path(again["exists"]).exists():
+            command = again["command"]
+        else:
+            # It had not come far enough to be gone on with.
+            shutil.rmtree(again["else_remove"], ignore_errors=True)
+        return command
 
     def _start(self, command: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603 - the agent's own command, no shell

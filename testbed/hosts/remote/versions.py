@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +14,7 @@ from typing import IO, Any, Final
 
 from slfac.testbed.hosts.remote.problem import HostProblem
 
+_LOCK_FILE: Final = ".lock"
 _LEFT_BYTES: Final = 64_000_000
 _TIMEOUT_S: Final = 120
 # The same files give the same sum, wherever they are.
@@ -77,21 +78,29 @@ def unpack(*, folder: str, version: str, size_bytes: int, data: IO[bytes]) -> di
     """
     place = Path(folder) / version
     place.parent.mkdir(parents=True, exist_ok=True)
-    check_room(str(place.parent), size_bytes)
-    _sweep(place.parent)
+    # Hosts may share a home.
+    with (place.parent / _LOCK_FILE).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not place.exists():
+            check_room(str(place.parent), size_bytes)
+            _unpack_into(place, data)
+    return {"at": str(place)}
+
+
+def _unpack_into(place: Path, data: IO[bytes]) -> None:
+    # What a break left half unpacked.
+    for entry in place.parent.glob(".new-*"):
+        shutil.rmtree(entry, ignore_errors=True)
     fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=place.parent))
     try:
         with tarfile.open(fileobj=data, mode="r|gz") as archive:
             options: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
             archive.extractall(fresh, **options)  # noqa: S202 - our own archive, over SSH
         fresh.chmod(0o755)
-        if place.exists():
-            shutil.rmtree(place)
         fresh.rename(place)
     except (OSError, EOFError, tarfile.TarError) as error:
         shutil.rmtree(fresh, ignore_errors=True)
         raise HostProblem(f"slfac could not be unpacked into {place.parent}: {error}") from error
-    return {"at": str(place)}
 
 
 def check_room(folder: str, size_bytes: int) -> None:
@@ -123,18 +132,11 @@ def tidy(*, folder: str, keep: list[str]) -> dict[str, Any]:
     Returns:
         Names of those that were removed.
     """
-    removed = []
-    for entry in sorted(Path(folder).glob("*")):
-        if entry.name not in keep and not entry.name.startswith("."):
+    removed, folder_of_releases = [], Path(folder)
+    for entry in sorted(folder_of_releases.glob("[!.]*")):
+        if entry.name not in keep:
             shutil.rmtree(entry, ignore_errors=True)
             removed.append(entry.name)
-    with_nothing = Path(folder)
-    if with_nothing.is_dir() and not os.listdir(folder):  # noqa: PTH208 - is it empty?
-        with_nothing.rmdir()
+    if folder_of_releases.is_dir() and not any(folder_of_releases.glob("[!.]*")):
+        shutil.rmtree(folder_of_releases, ignore_errors=True)
     return {"removed": removed}
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what a break left half unpacked."""
-    for entry in folder.glob(".new-*"):
-        shutil.rmtree(entry, ignore_errors=True)
