@@ -120,7 +120,7 @@ class Deployment:
     ) -> tuple[tuple[str, ...], str]:
         # Made once for all hosts of a kind, and not on the thread that keeps connections alive.
         async with self._turn:
-            self._show.step(host.name, f"packing slfac for {kind[0]}, {kind[1]}")
+            self._show.step(host.name, f"slfac for {kind[0]}, {kind[1]}")
             release = await asyncio.to_thread(self._releases.release, *kind)
         launcher = f"{host.versions}/{release.version}/bin/slfac"
         program = (str(facts["python_path"]), "-s", launcher)

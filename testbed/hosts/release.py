@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import tarfile
 import tempfile
 from dataclasses import dataclass
@@ -26,13 +25,13 @@ from slfac.cli import main
 
 sys.exit(main())
 """
+_PARTS: Final = ("bin", "lib")
 _LEAST_LIBC: Final = (2, 28)
 #: Folders of slfac that run on devices, and those that a server needs as well.
 DEVICE_PARTS: Final = ("wire", "codec", "data", "hw_profiles", "device", "cli")
 SERVER_PARTS: Final = (*DEVICE_PARTS, "server", "export")
-_DEVICE_NEEDS: Final = ("msgspec", "numpy", "onnxruntime", "psutil", "safetensors", "zmq")
-SERVER_NEEDS: Final = (*_DEVICE_NEEDS, "prometheus_client", "pydantic", "torch")
-DEVICE_NEEDS: Final = _DEVICE_NEEDS
+DEVICE_NEEDS: Final = ("msgspec", "numpy", "onnxruntime", "psutil", "safetensors", "zmq")
+SERVER_NEEDS: Final = (*DEVICE_NEEDS, "prometheus_client", "pydantic", "torch")
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,6 @@ class Releases:
     def __init__(self, cache: Path | None = None) -> None:
         default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         self._cache = cache or default / "slfac" / "testbed"
-        self._own: Path | None = None
         self._made: dict[tuple[str, str], Release] = {}
 
     def release(self, abi: str, machine: str) -> Release:
@@ -123,8 +121,7 @@ class Releases:
         return self._made[kind]
 
     def _release(self, abi: str, machine: str) -> Release:
-        own = self._own_wheel()
-        parts = (own.read_bytes(), lock_file(abi).read_bytes(), _LAUNCHER.encode())
+        parts = (_sources_sum(), lock_file(abi).read_bytes(), _LAUNCHER.encode())
         total = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts))
         version = f"{slfac.__version__}-{abi}-{machine}-{total.hexdigest()[:12]}"
         for older in self._cache.glob(f"{slfac.__version__}-{abi}-{machine}-*"):
@@ -132,37 +129,36 @@ class Releases:
                 older.unlink()
         found = next(self._cache.glob(f"{version}-*.tar.gz"), None)
         if found is None:
-            found = self._make(version, own, abi, machine)
+            found = self._make(version, abi, machine)
         size_bytes = int(found.name.removeprefix(f"{version}-").partition(".")[0])
         return Release(version, found, size_bytes)
 
-    def _make(self, version: str, own: Path, abi: str, machine: str) -> Path:
+    def _make(self, version: str, abi: str, machine: str) -> Path:
+        self._cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".new-", dir=self._cache) as name:
             folder = Path(name)
+            own = _own_wheel(folder / "own")
             install_wheels(abi, folder / "lib", own, machine)
             (folder / "bin").mkdir()
             (folder / "bin" / "slfac").write_text(_LAUNCHER, "utf-8")
             (folder / "bin" / "slfac").chmod(0o755)
-            size_bytes = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+            files = [file for part in _PARTS for file in (folder / part).rglob("*")]
+            size_bytes = sum(file.stat().st_size for file in files if file.is_file())
             fresh = folder / "fresh.tar.gz"
             with tarfile.open(fresh, "w:gz", compresslevel=6) as archive:
-                for part in ("bin", "lib"):
+                for part in _PARTS:
                     archive.add(folder / part, part)
             return fresh.rename(self._cache / f"{version}-{size_bytes}.tar.gz")
 
-    def _own_wheel(self) -> Path:
-        if self._own is None:
-            folder = self._cache / "own"
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            wheel = Path(own_wheel(folder))
-            if not wheel.is_file():
-                raise ImageError(
-                    "slfac was not installed from its sources, which are what goes to hosts",
-                    "install it from a clone: pip install -e '.[testbed]'",
-                )
-            self._own = wheel
-        return self._own
+
+def _own_wheel(folder: Path) -> Path:
+    wheel = Path(own_wheel(folder))
+    if not wheel.is_file():
+        raise ImageError(
+            "slfac was not installed from its sources, which are what goes to hosts",
+            "install it from a clone: pip install -e '.[testbed]'",
+        )
+    return wheel
 
 
 def own_sum(parts: tuple[str, ...]) -> str:
@@ -177,6 +173,17 @@ def own_sum(parts: tuple[str, ...]) -> str:
         for file in [place] if place.is_file() else sorted(place.rglob("*.py")):
             sums.update(f"{file.relative_to(top).as_posix()} ".encode() + file.read_bytes())
     return sums.hexdigest()
+
+
+def _sources_sum() -> bytes:
+    """A sum over all that a wheel of this slfac would hold."""
+    top, sums = Path(slfac.__file__).parent, hashlib.sha256()
+    for part in sorted(top.iterdir()):
+        files = sorted(part.rglob("*")) if part.is_dir() else [part]
+        for file in files:
+            if file.is_file() and "__pycache__" not in file.parts:
+                sums.update(f"{file.relative_to(top).as_posix()} ".encode() + file.read_bytes())
+    return sums.digest()
 
 
 def _numbers(release: str) -> tuple[int, ...]:

@@ -117,9 +117,7 @@ def set_up_server(folder: Path, address: str, port: int, authorized: Path) -> Ss
     return SshServer(folder, address, port, user, command, _libraries(Path(program)))
 
 
-def start_server(
-    server: SshServer, enter: Sequence[str] = ()
-) -> subprocess.Popen[bytes]:
+def start_server(server: SshServer, enter: Sequence[str] = ()) -> subprocess.Popen[bytes]:
     """Start an SSH server.
 
     Args:

@@ -61,7 +61,7 @@ def pack(*, folder: str, leave_out: list[str]) -> None:
         ordinary = entry.isfile() or entry.isdir()
         return entry if ordinary and _STAYS not in entry.name and top not in leave_out else None
 
-    with tarfile.open(fileobj=sys.stdout.buffer, mode="w|gz", compresslevel=3) as archive:
+    with tarfile.open(fileobj=sys.stdout.buffer, mode="w|gz") as archive:
         for entry in sorted(Path(folder).glob("*")):
             archive.add(entry, entry.name, filter=wanted)
 
