@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from slfac.cli.parsers import add_command
+from slfac.cli.testbed_emulate import add_emulation
+from slfac.cli.testbed_goodput import add_goodput
 from slfac.cli.testbed_hosts import add_host_actions
 
 _EPILOG = """\
@@ -19,6 +21,9 @@ examples:
   slfac testbed run lab.yaml --emulate
   slfac testbed down
   slfac testbed inventory lab.yaml --ansible
+  slfac testbed emulate lab.yaml
+  slfac testbed cut pi-1 --for 10s
+  slfac testbed goodput
 
 The inventory is testbed.yaml of the current folder, or the file that is named.
 """
@@ -51,6 +56,8 @@ def add_parser(subparsers: Any) -> None:
     listed.add_argument(
         "--ansible", action="store_true", required=True, help="as Ansible reads it, in YAML"
     )
+    add_emulation(actions, _add_file)
+    add_goodput(actions)
     add_host_actions(actions, add_action)
 
 
@@ -74,6 +81,11 @@ def add_action(
     if example:
         epilog = f"example:\n  {line}\n"
     parser = add_command(actions, name, summary=summary, epilog=epilog, run=run)
+    _add_file(parser)
+    return parser
+
+
+def _add_file(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file",
         nargs="?",
@@ -82,7 +94,6 @@ def add_action(
         metavar="FILE",
         help=f"the inventory ({_DEFAULT})",
     )
-    return parser
 
 
 def inventory_file(args: argparse.Namespace) -> Path:

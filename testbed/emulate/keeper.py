@@ -146,7 +146,7 @@ def main() -> int:
         if held is None:
             raise RunError(
                 f"a testbed named {plan.name} is up already",
-                f"`slfac testbed emulate --stop {plan.name}` ends it, or set another name",
+                "`slfac testbed emulate FILE --stop` ends it, or set another name",
             )
         return _serve(plan, folder, tied=request["tied"])
     except SlfacError as error:

@@ -199,11 +199,11 @@ def converse(window, sizes):
     return done, grants
 
 
-def test_grants_come_in_half_windows():
+def test_grants_come_in_quarter_windows():
     window = 8 * KB64
     done, grants = converse(window, [20 * KB64])
     assert done == 1
-    assert grants == [4 * KB64 * i for i in range(1, 6)]
+    assert grants == [2 * KB64 * i for i in range(1, 11)]
 
 
 @settings(max_examples=60, deadline=None)
@@ -211,7 +211,7 @@ def test_grants_come_in_half_windows():
     st.integers(MIN_WINDOW_BYTES, 6 * KB64),
     st.lists(st.integers(0, 5 * KB64), max_size=12),
 )
-def test_half_window_grants_never_let_the_flow_stop(window, sizes):
+def test_quarter_window_grants_never_let_the_flow_stop(window, sizes):
     assert converse(window, sizes)[0] == len(sizes)
 
 
