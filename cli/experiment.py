@@ -1,4 +1,4 @@
-"""``slfac experiment``: many real training runs, and what they say about the codecs."""
+"""``slfac experiment``: many training runs, and what they say about codecs, modes and links."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from slfac.cli import finetune
+from slfac.cli import experiment_run, finetune
 from slfac.cli.parsers import add_command, given, integers, json_value, split_specs
 
 _EPILOG = """\
 examples:
+  slfac experiment list
+  slfac experiment run smoke
+  slfac experiment run paper.toml --jobs 2
   slfac experiment rate --codec none,fp16,slfac --seed 0,1,2
   slfac experiment finetune --data /usr/share/datasets/fashion-mnist
 """
@@ -39,11 +42,12 @@ def add_parser(subparsers: Any) -> None:
     parser = add_command(
         subparsers,
         "experiment",
-        summary="compare codecs over many real training runs",
+        summary="compare codecs, modes, partitions and links over many training runs",
         epilog=_EPILOG,
         run=run,
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    experiment_run.add_parsers(actions)
     finetune.add_parser(actions)
     rate = add_command(
         actions,

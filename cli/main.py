@@ -21,13 +21,14 @@ from slfac.cli import (
     keys,
     plan,
     profile,
+    report,
     server,
     testbed,
 )
 from slfac.wire.ending import explain, flush_output, terminate
 
 # Extras that are not named like the command that needs them.
-_EXTRAS = dict.fromkeys(("demo", "bench", "experiment", "plan"), "testbed")
+_EXTRAS = dict.fromkeys(("demo", "bench", "experiment", "plan", "report"), "testbed")
 _EXTRAS |= dict.fromkeys(("keys", "profile"), "device")
 _EPILOG = """\
 examples:
@@ -42,7 +43,9 @@ examples:
   slfac image flash slfac-rpi.img.zst     list the drives that an image can be written to
   slfac plan --model cnn --input 1x28x28 --classes 10 --board pi-4b --link wifi-20 --data 5000
   slfac bench codec                       measure the codecs on tensors of real training
+  slfac experiment run smoke              many runs from a file, and a report of them
   slfac experiment rate --codec none,slfac --seed 0,1,2
+  slfac report runs/a runs/b              a page of plots and tables that compares runs
   slfac testbed check lab.yaml            look over an inventory of boards
 
 exit codes: docs/exit-codes.md
@@ -92,8 +95,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"slfac {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (
-        *(demo, export, server, device, keys, doctor, profile, plan, image, bench, experiment),
-        testbed,
+        *(
+            demo,
+            export,
+            server,
+            device,
+            keys,
+            doctor,
+            profile,
+            plan,
+            image,
+            bench,
+            experiment,
+            report,
+            testbed,
+        ),
     ):
         command.add_parser(subparsers)
     for subparser in subparsers.choices.values():

@@ -58,6 +58,7 @@ class Session:
         connection: Its present connection; None while it is cut off.
         software: Release of slfac on the device, as it says.
         lost_s: Monotonic time since when it is cut off.
+        heard_s: Monotonic time of the last message over connections that are gone.
         last_seq: Highest request number seen.
         last: That request's header.
         asked: Requests that the device may still be without an answer to, by number, with the
@@ -70,6 +71,7 @@ class Session:
     connection: Connection | None
     software: str = ""
     lost_s: float = 0.0
+    heard_s: float = 0.0
     last_seq: int = 0
     last: Request | None = None
     asked: dict[int, Frames | None] = field(default_factory=dict)

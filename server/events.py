@@ -55,6 +55,19 @@ class Restarted:
 
 
 @dataclass(frozen=True)
+class Reconnected:
+    """A device goes on over a new connection, and has missed nothing.
+
+    Attributes:
+        index: The device.
+        silent_s: How long nothing had come from it.
+    """
+
+    index: int
+    silent_s: float
+
+
+@dataclass(frozen=True)
 class Left:
     """A device said goodbye.
 
@@ -78,7 +91,7 @@ class Failed:
     error: BaseException
 
 
-Event = Arrived | Lost | Restarted | Left | Failed
+Event = Arrived | Lost | Restarted | Reconnected | Left | Failed
 
 
 class EventQueue:
@@ -101,7 +114,14 @@ class EventQueue:
             event: The event.
         """
         with self._changed:
-            if isinstance(event, Failed) or self._supersede(event):
+            if isinstance(event, Reconnected):
+                # Of a device that connects over and over, only the first is kept.
+                is_news = not any(
+                    isinstance(e, Reconnected) and e.index == event.index for e in self._events
+                )
+            else:
+                is_news = isinstance(event, Failed) or self._supersede(event)
+            if is_news:
                 self._events.append(event)
                 self._changed.notify()
 

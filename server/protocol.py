@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from slfac import __version__
 from slfac.server.bundle_reply import BundleReply
 from slfac.server.connection import Connection, Session
-from slfac.server.events import Arrived, Event, Left, Lost, Restarted
+from slfac.server.events import Arrived, Event, Left, Lost, Reconnected, Restarted
 from slfac.server.probes import answer_probe
 from slfac.server.roster import Roster
 from slfac.wire.addresses import split_address
@@ -198,6 +198,7 @@ class Protocol:
         if session is not None and session.connection is connection:
             session.connection = None
             session.lost_s = now_s
+            session.heard_s = connection.heard_s
 
     def drop(self, connection: Connection, reason: str) -> None:
         """End the session behind a connection that broke a rule.
@@ -254,6 +255,10 @@ class Protocol:
                     hello.software,
                     __version__,
                 )
+        elif session.connection is not connection:
+            before = session.connection
+            heard_s = before.heard_s if before is not None else session.heard_s
+            self._emit(Reconnected(index, max(0.0, connection.heard_s - heard_s)))
         if session.connection is not None:
             # An earlier connection that nobody has found broken yet speaks for it no more.
             session.connection.end_session()

@@ -26,6 +26,7 @@ from slfac.server.overlap import choose_micro_batches
 from slfac.server.protocol import RunFacts
 from slfac.server.result import DeviceResult, RunResult
 from slfac.server.resume import Checkpoint, Standing, has_ended
+from slfac.server.revision import source_revision
 from slfac.server.roster import Roster, make_roster
 from slfac.server.seat import Seat
 from slfac.server.service import Service
@@ -233,6 +234,7 @@ class Server:
             "run": self._facts.run,
             "address": self.address,
             "slfac": __version__,
+            "revision": source_revision(),
             "torch": torch.__version__,
             "python": platform.python_version(),
             "machine": platform.machine(),

@@ -16,7 +16,15 @@ from slfac.server.back import LARGEST_VALUE
 from slfac.server.best import Watch
 from slfac.server.chronicle import Chronicle
 from slfac.server.evaluate import Evaluator
-from slfac.server.events import Arrived, Event, Failed, Left, Lost, Restarted
+from slfac.server.events import (
+    Arrived,
+    Event,
+    Failed,
+    Left,
+    Lost,
+    Reconnected,
+    Restarted,
+)
 from slfac.server.kept import KeptReplies
 from slfac.server.ledger import Ledger
 from slfac.server.metrics import Metrics
@@ -176,6 +184,9 @@ class Trainer:
             self._remove(event.index, event.reason)
         elif isinstance(event, Restarted):
             self._await_return(event.index)
+        elif isinstance(event, Reconnected):
+            now, silent_s = len(self.rounds), round(event.silent_s, 3)
+            self._tell("reconnected", event.index, round=now, silent_s=silent_s)
         elif isinstance(event, Left):
             self.ledger.timings(event.index, event.bye.timings)
             self.ledger.energy(event.index, event.bye.energy)

@@ -9,22 +9,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 
-from slfac.testbed.report import DeviceReport, RoundPoint, RunReport
+from slfac.testbed.report import RoundPoint, RunReport
+from slfac.testbed.report.assemble import assemble, log_of
+from slfac.testbed.report.events import typed
 from slfac.wire.errors import RunError
 
 _PACKAGES = (
     *("slfac", "torch", "onnxruntime", "numpy", "pyzmq", "msgspec", "onnx", "onnxscript"),
     "scipy",
-)
-_SUMS = (
-    "bytes_up",
-    "bytes_down",
-    "float32_bytes_up",
-    "float32_bytes_down",
-    "wire_bytes_up",
-    "wire_bytes_down",
 )
 
 
@@ -38,44 +33,20 @@ def collect(
         dataset: What to call the data set.
 
     Returns:
-        The report and its rounds.
+        The report, with versions and machine of this process, and its rounds.
 
     Raises:
         RunError: The run did not finish.
     """
-    by_kind: dict[str, list[dict[str, Any]]] = {}
-    for event in events:
-        by_kind.setdefault(event["event"], []).append(event)
-    if "end" not in by_kind or "round" not in by_kind:
+    log, _ = log_of(typed(events))
+    if log is None or not log.finished:
         raise RunError("the run did not finish: its metrics have no end")
-    run, rounds = by_kind["run"][-1], by_kind["round"]
-    points = _points(rounds)
-    devices = [_device(event) for event in by_kind["device"]]
-    settings, last = run["settings"], rounds[-1]
-    report = RunReport(
-        accuracy=points[-1].accuracy,
-        balanced_accuracy=last["balanced_accuracy"],
-        test_loss=last["loss"],
-        recall=tuple(last["recall"] or ()),
-        confusion=tuple(map(tuple, last["confusion"] or ())),
-        seconds=points[-1].seconds,
-        rounds=len(points),
-        devices=len(devices),
-        codec=_codec(settings),
-        seed=settings["seed"],
-        model=run["model"],
-        cut=run["cut"],
-        dataset=dataset,
-        partition=settings["partition"],
-        train_samples=sum(device.samples for device in devices),
-        test_samples=run["test_samples"],
-        date=run["time"],
-        versions=versions(),
-        machine=machine(),
-        per_device=tuple(devices),
-        **{key: sum(event[key] for event in by_kind["device"]) for key in _SUMS},
-    )
-    return report, points
+    for device in log.devices.values():
+        if device.summary is None:
+            raise RunError(f"{device.device} left without saying goodbye")
+    report = assemble(log, dataset=dataset)
+    report = msgspec.structs.replace(report, versions=versions(), machine=machine())
+    return report, list(report.by_round)
 
 
 def versions() -> dict[str, str]:
@@ -106,53 +77,3 @@ def _processor() -> str:
         lines = []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def _codec(settings: dict[str, Any]) -> str:
-    up, down = str(settings["codec_up"]), str(settings["codec_down"])
-    return up if up == down else f"{up} up, {down} down"
-
-
-def _points(rounds: Sequence[dict[str, Any]]) -> list[RoundPoint]:
-    points = []
-    seconds = 0.0
-    for event in rounds:
-        seconds += event["seconds"]
-        points.append(
-            RoundPoint(
-                round=event["round"] + 1,
-                accuracy=event["accuracy"],
-                loss=event["train_loss"],
-                seconds=seconds,
-                bytes_up=event["bytes_up"],
-                bytes_down=event["bytes_down"],
-                float32_bytes_up=event["float32_bytes_up"],
-                float32_bytes_down=event["float32_bytes_down"],
-                balanced_accuracy=event["balanced_accuracy"],
-                test_loss=event["loss"],
-            )
-        )
-    return points
-
-
-def _device(event: dict[str, Any]) -> DeviceReport:
-    summary = event["summary"]
-    if summary is None:
-        raise RunError(f"{event['device']} left without saying goodbye")
-    return DeviceReport(
-        name=event["device"],
-        samples=summary["samples"],
-        torch_imported=summary["torch_imported"],
-        peak_rss_mb=round(summary["peak_rss_bytes"] / 1e6, 1),
-        bytes_up=event["bytes_up"],
-        bytes_down=event["bytes_down"],
-        steps=event["steps"],
-        phase_ms={phase: round(value, 3) for phase, value in event["phase_ms"].items()},
-        # Runs that are reused may be of an older release.
-        provider=summary.get("provider", ""),
-        joules={
-            scope: round(spent["joules"], 3)
-            for scope, spent in event.get("energy", {}).get("spent", {}).items()
-            if spent["covered_s"] > 0
-        },
-    )

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slfac.server.accelerator import TorchDevice
+from slfac.server.accelerator import Precision, TorchDevice
 from slfac.testbed.follow import Follower
-from slfac.testbed.paced import LinkRate, PacedRelay
+from slfac.testbed.link import LinkRate
+from slfac.testbed.paced import PacedRelay
 from slfac.testbed.supervisor import Supervisor
 from slfac.wire.errors import RunError
 from slfac.wire.keys import AllowList, new_keys
@@ -48,6 +49,11 @@ class LocalRun:
         torch_device: Where the server's torch works: ``auto``, ``cpu`` or ``cuda``.
         micro_batches: Parts of a step, each trained as soon as it is in.
         stream_blocks: Parts of a step that are trained as one.
+        mode: Way of split learning; ``auto`` is what the bundle was made for.
+        device_optimizer: Spec of the devices' optimiser; empty means the same.
+        schedule: Schedule of both halves' learning rates.
+        precision: In which precision the back half computes.
+        device_data: A data set for each device; empty where all take their part of ``data``.
         links: Bit rates that the devices' connections are held to, the last one serving
             all further devices; empty for full speed.
         energy: Whether devices measure where their joules go.
@@ -69,6 +75,11 @@ class LocalRun:
     torch_device: TorchDevice = "auto"
     micro_batches: int = 1
     stream_blocks: int = 1
+    mode: str = "auto"
+    device_optimizer: str = ""
+    schedule: str = "constant"
+    precision: Precision = "float32"
+    device_data: tuple[Path, ...] = ()
     links: tuple[LinkRate, ...] = ()
     energy: bool = False
 
@@ -149,8 +160,9 @@ def _run(
     server = supervisor.start("server", _server(run, keys), logs / "server.log", passive)
     address = yield from _await_address(supervisor, events, take_new)
     with _links(run, address) as addresses:
-        for name, via in zip(names, addresses, strict=True):
-            command = _device(run, keys / name, via, keys.parent / "cache" / name)
+        data = run.device_data or (run.data,) * run.devices
+        for name, via, own in zip(names, addresses, data, strict=True):
+            command = _device(run, own, keys / name, via, keys.parent / "cache" / name)
             supervisor.start(name, command, logs / f"{name}.log", {})
         while server.process.poll() is None:
             take_new()
@@ -230,16 +242,21 @@ def _server(run: LocalRun, keys: Path) -> list[str]:
         "--seed": run.seed,
         "--threads": run.server_threads or max(1, len(os.sched_getaffinity(0)) - run.devices),
         "--torch-device": run.torch_device,
+        "--mode": run.mode,
+        "--schedule": run.schedule,
+        "--precision": run.precision,
         "--micro-batches": run.micro_batches,
         "--stream-blocks": run.stream_blocks,
         "--join-timeout-s": 120,
         "--idle-timeout-s": 60,
     }
+    if run.device_optimizer:
+        arguments["--device-optimizer"] = run.device_optimizer
     return _command("server", arguments)
 
 
-def _device(run: LocalRun, keys: Path, address: str, cache: Path) -> list[str]:
-    arguments = {"--server": address, "--keys": keys, "--data": run.data, "--cache": cache}
+def _device(run: LocalRun, data: Path, keys: Path, address: str, cache: Path) -> list[str]:
+    arguments = {"--server": address, "--keys": keys, "--data": data, "--cache": cache}
     arguments["--journal"] = run.out / "journal"
     return [*_command("device", arguments), *["--energy"] * run.energy]
 

@@ -13,11 +13,10 @@ import math
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from slfac.testbed.quantities import parse_rates
+from slfac.testbed.link import LinkRate
 from slfac.wire.errors import RunError, SettingsError
 
 # A piece is handed on when its last byte is through: the later, the larger the pieces.
@@ -27,39 +26,6 @@ _QUEUED_PIECES = 4
 # Small, so that a sender soon feels the link. Linux doubles it.
 _SOCKET_BUFFER_BYTES = 1 << 16
 _START_S = 10.0
-
-
-@dataclass(frozen=True)
-class LinkRate:
-    """Bit rates of one device's connection.
-
-    Attributes:
-        up_bit_per_s: From the device to the server.
-        down_bit_per_s: From the server to the device.
-        delay_s: From one end to the other, beside the time that the rate takes.
-    """
-
-    up_bit_per_s: float
-    down_bit_per_s: float
-    delay_s: float = 0.0
-
-
-def parse_link(text: str) -> LinkRate:
-    """Read a link's rate.
-
-    Args:
-        text: Such as ``5Mbit``, or ``1Mbit/10Mbit`` for up and down.
-
-    Returns:
-        The rates.
-
-    Raises:
-        SettingsError: It is malformed, or a rate is not in 1 kbit/s to 100 Gbit/s.
-    """
-    try:
-        return LinkRate(*parse_rates(text))
-    except SettingsError as error:
-        raise SettingsError(f"setting link is {text!r}", error.remedy) from error
 
 
 class PacedRelay:
@@ -74,9 +40,14 @@ class PacedRelay:
 
     Attributes:
         addresses: Where each device connects to, in the order of ``rates``.
+
+    Raises:
+        SettingsError: A link loses packets, which a relay of TCP's stream cannot.
     """
 
     def __init__(self, target: str, rates: Sequence[LinkRate]) -> None:
+        if any(rate.loss for rate in rates):
+            raise SettingsError("a paced relay loses no packets", "emulate the link: --emulate")
         host, _, port = target.removeprefix("tcp://").rpartition(":")
         self._target = (host, int(port))
         self._rates = tuple(rates)

@@ -55,6 +55,7 @@ class Picture:
             "run": self.begin,
             "joined": self._on_joined,
             "resumed": self._on_resumed,
+            "reconnected": self._on_reconnected,
             "restarted": self._on_restarted,
             "step": self._on_step,
             "energy": self._on_energy,
@@ -185,6 +186,10 @@ class Picture:
     def _on_resumed(self, event: Event, _: float) -> None:
         self._enter(event)
         self._note(event, f"{event['device']} goes on from the beginning of its round")
+
+    def _on_reconnected(self, event: Event, _: float) -> None:
+        silent_s = event["silent_s"]
+        self._note(event, f"{event['device']} connected again after {silent_s:.1f} s of silence")
 
     def _enter(self, event: Event) -> None:
         device = self.devices.get(event["device"])

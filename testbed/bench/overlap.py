@@ -29,8 +29,9 @@ from slfac.export import export_bundle
 from slfac.testbed.bench.overlap_table import print_overlap
 from slfac.testbed.bench.progress import moving_bar
 from slfac.testbed.collect import machine, versions
+from slfac.testbed.link import LinkRate, parse_link
 from slfac.testbed.local import LocalRun, run_local
-from slfac.testbed.paced import LinkRate, PacedRelay, parse_link
+from slfac.testbed.paced import PacedRelay
 from slfac.testbed.write import replace_file
 from slfac.wire.errors import SettingsError
 from slfac.wire.messages import MAX_PARTS

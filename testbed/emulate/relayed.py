@@ -9,7 +9,8 @@ from typing import Any, Final
 from slfac.testbed.emulate.backend import Facts, HostFacts
 from slfac.testbed.emulate.linux import CONGESTION, get_sysctl
 from slfac.testbed.emulate.plan import CONTROL, SERVER, LanPlan
-from slfac.testbed.paced import LinkRate, PacedRelay
+from slfac.testbed.link import LinkRate
+from slfac.testbed.paced import PacedRelay
 from slfac.wire.addresses import join_address
 from slfac.wire.errors import RunError
 

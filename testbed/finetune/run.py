@@ -23,7 +23,7 @@ from slfac.testbed.local import LocalRun, run_local
 from slfac.testbed.progress import RunProgress
 from slfac.testbed.report import RunReport
 from slfac.testbed.write import replace_file
-from slfac.wire.errors import SettingsError
+from slfac.wire.errors import RunError, SettingsError
 
 _BATCH = 50
 
@@ -109,8 +109,10 @@ def run_finetune(settings: FinetuneSettings, console: Console) -> list[FinetuneR
             with RunProgress(console, variant, rounds=run.rounds, devices=run.devices) as progress:
                 events = run_local(run, progress.on_event)
             report, points = collect(events, dataset=task.dataset)
-            by_round = [point.accuracy for point in points]
-            runs.append(FinetuneRun(variant, seed, before, report.accuracy, by_round, report))
+            by_round = [point.accuracy for point in points if point.accuracy is not None]
+            if len(by_round) < len(points):
+                raise RunError("a round was not evaluated", f"see {run.out / 'logs'}")
+            runs.append(FinetuneRun(variant, seed, before, by_round[-1], by_round, report))
     _show(runs, console)
     if settings.result is not None:
         _write(runs, settings)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 from slfac.testbed.rate.plan import RatePlan
 from slfac.testbed.rate.rows import NOTE, TARGET_NOTE, wire_line
 from slfac.testbed.rate.summary import Result
 from slfac.testbed.rate.tables import lead, tables
+from slfac.testbed.report.markdown import markdown_table
 
 
 def result_markdown(plan: RatePlan, result: Result, *, figure: str) -> str:
@@ -24,7 +23,7 @@ def result_markdown(plan: RatePlan, result: Result, *, figure: str) -> str:
     parts = [f"# Rate experiment: {plan.name}", f"{lead(plan, result)}."]
     parts.append(f"![Accuracy over bytes, with the Pareto front]({figure})")
     for title, (columns, rows) in tables(plan, result):
-        parts += [f"## {title}", _table(columns, rows)]
+        parts += [f"## {title}", markdown_table(columns, rows)]
     parts += [NOTE, wire_line(result.summary)]
     if plan.target is not None:
         parts.append(TARGET_NOTE)
@@ -37,12 +36,3 @@ def result_markdown(plan: RatePlan, result: Result, *, figure: str) -> str:
         ", ".join(f"{name} {value}" for name, value in made_by.items()) + ".",
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [_row(columns), _row(["---"] * len(columns)), *map(_row, rows)]
-    return "\n".join(lines)
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"

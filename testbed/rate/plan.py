@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from slfac.server.accelerator import TorchDevice
 from slfac.server.optim import check_optimizer
 from slfac.server.settings import parse_partition
-from slfac.testbed.paced import LinkRate, parse_link
-from slfac.testbed.rate.points import BASELINE, CodecPoint, parse_point
+from slfac.testbed.experiment.points import BASELINE, CodecPoint, parse_point
+from slfac.testbed.experiment.settings import RunSettings
+from slfac.testbed.link import parse_link
 from slfac.wire.errors import SettingsError
 
 _REMEDY = "`slfac experiment rate --help` and docs/experiments.md say what is allowed"
@@ -97,9 +98,14 @@ class RatePlan(BaseModel):
         return tuple(points.values())
 
     @property
-    def links(self) -> tuple[LinkRate, ...]:
-        """The links, as numbers."""
-        return tuple(parse_link(text) for text in self.link)
+    def runs(self) -> tuple[RunSettings, ...]:
+        """Every run, seed by seed, so that an experiment that is stopped has whole pairs."""
+        shared = self.model_dump(include=set(RunSettings.model_fields) - {"data"})
+        return tuple(
+            RunSettings(**shared, data=str(self.data), codec=point.label, seed=seed)
+            for seed in self.seeds
+            for point in self.points
+        )
 
 
 def rate_plan(file: Path | None = None, **values: Any) -> RatePlan:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slfac.testbed.rate.points import BASELINE
-from slfac.testbed.rate.stats import Spread
+from slfac.testbed.experiment.points import BASELINE
+from slfac.testbed.experiment.stats import Spread
 from slfac.testbed.rate.summary import Best, CodecSummary
 from slfac.testbed.report.units import human_bytes, human_seconds
 

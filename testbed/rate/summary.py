@@ -9,10 +9,10 @@ from typing import Any
 from msgspec import Struct, structs
 
 from slfac.testbed.collect import machine, versions
+from slfac.testbed.experiment.points import BASELINE, CodecPoint
+from slfac.testbed.experiment.record import RunRecord
+from slfac.testbed.experiment.stats import Difference, Spread, paired_difference, spread
 from slfac.testbed.rate.plan import RatePlan
-from slfac.testbed.rate.points import BASELINE, CodecPoint
-from slfac.testbed.rate.record import RateRun
-from slfac.testbed.rate.stats import Difference, Spread, paired_difference, spread
 
 
 class ToTarget(Struct, frozen=True, kw_only=True):
@@ -117,11 +117,11 @@ class Result(Struct, frozen=True, kw_only=True):
     summary: tuple[CodecSummary, ...]
     best: dict[str, Best]
     failed: tuple[str, ...]
-    runs: tuple[RateRun, ...]
+    runs: tuple[RunRecord, ...]
 
 
 def summarise(
-    plan: RatePlan, runs: Sequence[RateRun], *, command: str, failed: Sequence[str]
+    plan: RatePlan, runs: Sequence[RunRecord], *, command: str, failed: Sequence[str]
 ) -> Result:
     """Put a result together.
 
@@ -201,7 +201,7 @@ def best_within(summary: Sequence[CodecSummary], loss_pp: float) -> dict[str, Be
     return best
 
 
-def to_target(run: RateRun, target_percent: float) -> tuple[float, int] | None:
+def to_target(run: RunRecord, target_percent: float) -> tuple[float, int] | None:
     """When a run first scored a target accuracy.
 
     Args:
@@ -213,21 +213,21 @@ def to_target(run: RateRun, target_percent: float) -> tuple[float, int] | None:
         it never did.
     """
     for point in run.by_round:
-        if point.accuracy * 100 >= target_percent:
+        if point.accuracy is not None and point.accuracy * 100 >= target_percent:
             return point.seconds, point.bytes_up + point.bytes_down
     return None
 
 
 def _summary(
     point: CodecPoint,
-    runs: Sequence[RateRun],
-    pairs: Sequence[RateRun],
+    runs: Sequence[RunRecord],
+    pairs: Sequence[RunRecord],
     target: float | None,
 ) -> CodecSummary:
-    def over(value: Callable[[RateRun], float]) -> Spread:
+    def over(value: Callable[[RunRecord], float]) -> Spread:
         return spread([value(run) for run in runs])
 
-    def bits(payload: Callable[[RateRun], int], values: Callable[[RateRun], int]) -> float:
+    def bits(payload: Callable[[RunRecord], int], values: Callable[[RunRecord], int]) -> float:
         return 8 * sum(map(payload, runs)) / sum(map(values, runs))
 
     total = over(lambda run: run.total_bytes)
@@ -260,11 +260,11 @@ def _summary(
     )
 
 
-def _wire_bytes(run: RateRun) -> int:
+def _wire_bytes(run: RunRecord) -> int:
     return run.wire_bytes_up + run.wire_bytes_down
 
 
-def _to_target(runs: Sequence[RateRun], target: float) -> ToTarget:
+def _to_target(runs: Sequence[RunRecord], target: float) -> ToTarget:
     found = [when for run in runs if (when := to_target(run, target)) is not None]
     every = len(found) == len(runs)
     return ToTarget(

@@ -10,16 +10,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from slfac.testbed.report.model import RunReport, labels_of
+from slfac.testbed.report.groups import Group, groups_of
+from slfac.testbed.report.model import RunReport
 from slfac.testbed.report.panels import (
     draw_accuracy,
-    draw_accuracy_by_bytes,
-    draw_accuracy_by_round,
     draw_bytes,
+    draw_groups,
     draw_loss,
     draw_phases,
 )
-from slfac.testbed.report.theme import LIGHT, Theme, add_legend, plain_label
+from slfac.testbed.report.theme import LIGHT, Theme, plain_label
 
 RUN_PANELS: tuple[Callable[[Axes, RunReport, Theme], None], ...] = (
     draw_accuracy,
@@ -27,14 +27,10 @@ RUN_PANELS: tuple[Callable[[Axes, RunReport, Theme], None], ...] = (
     draw_bytes,
     draw_phases,
 )
-COMPARISON_PANELS: tuple[Callable[[Axes, Sequence[RunReport], Theme], None], ...] = (
-    draw_accuracy_by_bytes,
-    draw_accuracy_by_round,
-)
 _DPI = 150
 _PANEL_WIDTH_IN = 5.0
-_PANEL_HEIGHT_IN = 3.7
-_LEGEND_PANEL_HEIGHT_IN = 4.0
+PANEL_HEIGHT_IN = 3.7
+LEGEND_PANEL_HEIGHT_IN = 4.0
 _INCHES_A_DEVICE = 0.28
 
 
@@ -48,30 +44,12 @@ def run_figure(run: RunReport, theme: Theme = LIGHT) -> bytes:
     Returns:
         A PNG image.
     """
-    height = _PANEL_HEIGHT_IN + _phases_height(run)
+    height = PANEL_HEIGHT_IN + phases_height_in(run)
     figure = _figure(2 * _PANEL_WIDTH_IN, height, theme)
-    grid = figure.add_gridspec(2, 2, height_ratios=(_PANEL_HEIGHT_IN, _phases_height(run)))
+    grid = figure.add_gridspec(2, 2, height_ratios=(PANEL_HEIGHT_IN, phases_height_in(run)))
     for index, draw in enumerate(RUN_PANELS):
         draw(figure.add_subplot(grid[index // 2, index % 2]), run, theme)
     return _png(figure)
-
-
-def run_panels(run: RunReport, theme: Theme = LIGHT) -> list[bytes]:
-    """Each panel of a run as a figure of its own, for pages that arrange them.
-
-    Args:
-        run: The run, with its ``by_round``.
-        theme: Its colours.
-
-    Returns:
-        PNG images: accuracy, loss, bytes, phases.
-    """
-    images = []
-    for draw in RUN_PANELS:
-        figure = _figure(_PANEL_WIDTH_IN, _panel_height(draw, run), theme)
-        draw(figure.add_subplot(), run, theme)
-        images.append(_png(figure))
-    return images
 
 
 def comparison_figure(runs: Sequence[RunReport], theme: Theme = LIGHT) -> bytes:
@@ -84,10 +62,11 @@ def comparison_figure(runs: Sequence[RunReport], theme: Theme = LIGHT) -> bytes:
     Returns:
         A PNG image.
     """
-    columns, rows = _legend_grid(runs, room=125)
-    figure = _figure(2 * _PANEL_WIDTH_IN, _PANEL_HEIGHT_IN + 0.2 * rows, theme)
-    for index, draw in enumerate(COMPARISON_PANELS):
-        draw(figure.add_subplot(1, 2, index + 1), runs, theme)
+    groups = groups_of(runs)
+    columns, rows = legend_grid(groups, room=125)
+    figure = _figure(2 * _PANEL_WIDTH_IN, PANEL_HEIGHT_IN + 0.2 * rows, theme)
+    for index, against in enumerate(("bytes", "round")):
+        draw_groups(figure.add_subplot(1, 2, index + 1), groups, against, theme)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(
         handles,
@@ -101,42 +80,28 @@ def comparison_figure(runs: Sequence[RunReport], theme: Theme = LIGHT) -> bytes:
     return _png(figure)
 
 
-def comparison_panels(runs: Sequence[RunReport], theme: Theme = LIGHT) -> list[bytes]:
-    """Each panel of a comparison as a figure of its own.
+def legend_grid(groups: Sequence[Group], room: int) -> tuple[int, int]:
+    """How a legend is laid out.
 
     Args:
-        runs: The runs, each with its ``by_round``.
-        theme: Its colours.
+        groups: What it names.
+        room: Its width in characters.
 
     Returns:
-        PNG images: accuracy by bytes, accuracy by round.
+        Columns and rows.
     """
-    columns, rows = _legend_grid(runs, room=60)
-    images = []
-    for draw in COMPARISON_PANELS:
-        figure = _figure(_PANEL_WIDTH_IN, _PANEL_HEIGHT_IN + 0.2 * rows, theme)
-        axes = figure.add_subplot()
-        draw(axes, runs, theme)
-        add_legend(axes, theme, columns)
-        images.append(_png(figure))
-    return images
+    longest = max(len(plain_label(group.label)) for group in groups)
+    columns = max(1, min(len(groups), room // (longest + 6)))
+    return columns, -(-len(groups) // columns)
 
 
-def _legend_grid(runs: Sequence[RunReport], room: int) -> tuple[int, int]:
-    """Columns and rows of a legend that is ``room`` characters wide."""
-    longest = max(len(plain_label(label)) for label in labels_of(list(runs)))
-    columns = max(1, min(len(runs), room // (longest + 6)))
-    return columns, -(-len(runs) // columns)
+def phases_height_in(run: RunReport) -> float:
+    """Height of the panel of phases, by the number of devices.
 
-
-def _panel_height(draw: object, run: RunReport) -> float:
-    if draw is draw_phases:
-        return _phases_height(run)
-    return _LEGEND_PANEL_HEIGHT_IN if draw is draw_bytes else _PANEL_HEIGHT_IN
-
-
-def _phases_height(run: RunReport) -> float:
-    return max(_LEGEND_PANEL_HEIGHT_IN, 1.6 + _INCHES_A_DEVICE * len(run.per_device))
+    Args:
+        run: The run.
+    """
+    return max(LEGEND_PANEL_HEIGHT_IN, 1.6 + _INCHES_A_DEVICE * len(run.per_device))
 
 
 def _figure(width_in: float, height_in: float, theme: Theme) -> Figure:

@@ -7,6 +7,9 @@ import html
 import importlib.resources
 from collections.abc import Iterable, Sequence
 
+from slfac.testbed.report.svg import colour_variables
+from slfac.testbed.report.theme import DARK, LIGHT
+
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -36,6 +39,8 @@ def page(title: str, lead: str, parts: Iterable[str]) -> str:
         parts: Its parts, as HTML made by the functions of this module.
     """
     style = (importlib.resources.files("slfac.testbed.report") / "style.css").read_text("utf-8")
+    for name, theme in (("LIGHT", LIGHT), ("DARK", DARK)):
+        style = style.replace(f"/* FIGURES {name} */", colour_variables(theme))
     return _PAGE.format(
         title=html.escape(title), lead=html.escape(lead), style=style, body="\n".join(parts)
     )
@@ -87,6 +92,36 @@ def figures(images: Sequence[tuple[str, bytes, bytes]]) -> str:
     return f'<div class="figures">{"".join(cells)}</div>'
 
 
+def drawings(images: Sequence[str]) -> str:
+    """Drawings side by side, one below the other on a phone.
+
+    Args:
+        images: ``svg`` elements as :func:`slfac.testbed.report.svg.inline_svg` makes them.
+    """
+    cells = (f'<figure class="figure">{image}</figure>' for image in images)
+    return f'<div class="figures">{"".join(cells)}</div>'
+
+
+def warning(text: str) -> str:
+    """A paragraph that nobody shall miss.
+
+    Args:
+        text: Its text.
+    """
+    return f'<p class="warning">{html.escape(text)}</p>'
+
+
+def folded(summary: str, parts: Iterable[str]) -> str:
+    """Parts that are shown when somebody asks for them.
+
+    Args:
+        summary: What they are of, as text.
+        parts: The parts, as HTML made by the functions of this module.
+    """
+    body = "\n".join(parts)
+    return f"<details><summary>{html.escape(summary)}</summary>{body}</details>"
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table that scrolls sideways where it is too wide.
 
@@ -94,7 +129,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         columns: Headings.
         rows: Cells of each row, as text.
     """
-    head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
+    head = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in columns)
     body = "".join(_row(row) for row in rows)
     return (
         f'<div class="table"><table><thead><tr>{head}</tr></thead>'

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
-from slfac.testbed.report.model import RunReport, labels_of, phases_of
+from slfac.testbed.report.groups import Group
+from slfac.testbed.report.model import RoundPoint, RunReport, phases_of
 from slfac.testbed.report.theme import Theme, add_legend, dress, plain_label
 from slfac.testbed.report.units import human_bytes, percent
 
@@ -38,7 +39,8 @@ def draw_accuracy(axes: Axes, run: RunReport, theme: Theme) -> None:
     """
     dress(axes, theme, "Test accuracy")
     rounds = [point.round for point in run.by_round]
-    values = [point.accuracy for point in run.by_round]
+    values = [_or_nan(point.accuracy) for point in run.by_round]
+    known = [value for value in values if not math.isnan(value)]
     balanced = [p.balanced_accuracy for p in run.by_round if p.balanced_accuracy is not None]
     axes.plot(rounds, values, color=theme.colour(0), marker="o", markersize=4, label="accuracy")
     if balanced and len(balanced) == len(rounds):
@@ -46,12 +48,12 @@ def draw_accuracy(axes: Axes, run: RunReport, theme: Theme) -> None:
         axes.plot(rounds, balanced, color=theme.colour(1), linestyle="--", label="balanced")
         add_legend(axes, theme, columns=2)
     # From the ten per cent below the lowest point: most of a run lies near its top.
-    lowest = max(0.0, math.floor(min([*values, *balanced], default=0.0) * 10 - 0.2) / 10)
+    lowest = max(0.0, math.floor(min([*known, *balanced], default=0.0) * 10 - 0.2) / 10)
     axes.set_ylim(lowest, 1.0 + 0.1 * (1.0 - lowest))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_ylabel("correct in the test set")
     _round_axis(axes, theme, len(rounds))
-    if values:
+    if values and not math.isnan(values[-1]):
         axes.annotate(
             percent(values[-1]),
             (rounds[-1], values[-1]),
@@ -73,7 +75,7 @@ def draw_loss(axes: Axes, run: RunReport, theme: Theme) -> None:
     """
     dress(axes, theme, "Training loss")
     rounds = [point.round for point in run.by_round]
-    losses = [point.loss for point in run.by_round]
+    losses = [_or_nan(point.loss) for point in run.by_round]
     axes.plot(rounds, losses, color=theme.colour(1), marker="o", markersize=4)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("mean loss of the round")
@@ -147,52 +149,75 @@ def draw_phases(axes: Axes, run: RunReport, theme: Theme) -> None:
         _say(axes, theme, "no device reported")
 
 
-def draw_accuracy_by_round(axes: Axes, runs: Sequence[RunReport], theme: Theme) -> None:
-    """Test accuracy of several runs after each round.
+AXES: dict[str, tuple[str, Callable[[RoundPoint], float | None]]] = {
+    "round": ("round", lambda point: point.round),
+    "bytes": ("bytes sent up and down so far", lambda p: max(p.bytes_up + p.bytes_down, 1)),
+    "seconds": ("seconds of training and evaluation", lambda point: point.seconds),
+    "joules": ("joules of all devices so far", lambda p: _only(p.joules)),
+}
+"""What accuracy is drawn against: label of the axis, and where a round's end is on it."""
+
+
+def draw_groups(axes: Axes, groups: Sequence[Group], against: str, theme: Theme) -> None:
+    """Test accuracy of several groups of runs: means over their seeds, and spreads.
 
     Args:
         axes: Where to draw.
-        runs: The runs.
+        groups: The groups.
+        against: One of :data:`AXES`.
         theme: Its colours.
     """
-    dress(axes, theme, "Test accuracy by round")
-    _draw_runs(axes, runs, theme, [[point.round for point in run.by_round] for run in runs])
-    _round_axis(axes, theme, max((len(run.by_round) for run in runs), default=0))
-
-
-def draw_accuracy_by_bytes(axes: Axes, runs: Sequence[RunReport], theme: Theme) -> None:
-    """Test accuracy of several runs against the bytes sent until then, both ways.
-
-    Args:
-        axes: Where to draw.
-        runs: The runs.
-        theme: Its colours.
-    """
-    dress(axes, theme, "Test accuracy by bytes")
-    totals = [[max(point.bytes_up + point.bytes_down, 1) for point in run.by_round] for run in runs]
-    _draw_runs(axes, runs, theme, totals)
-    axes.set_xlabel("bytes sent up and down so far")
-    if any(totals):
-        axes.set_xscale("log")
-        byte_ticks(axes.xaxis, axes.get_xlim())
-
-
-def _draw_runs(
-    axes: Axes, runs: Sequence[RunReport], theme: Theme, positions: Sequence[Sequence[float]]
-) -> None:
-    labels = labels_of(list(runs))
-    for index, (run, label, where) in enumerate(zip(runs, labels, positions, strict=True)):
-        axes.plot(
-            where,
-            [point.accuracy for point in run.by_round],
-            label=plain_label(label),
-            color=theme.colour(index),
-            marker=_MARKERS[index % len(_MARKERS)],
-            linestyle=("-", "--", ":")[index // len(theme.series) % 3],
-            markersize=4.5,
-        )
+    label, position = AXES[against]
+    dress(axes, theme, f"Test accuracy by {against}")
+    longest, last = 0, 0.0
+    for index, group in enumerate(groups):
+        curve = group.curve(position)
+        longest = max(longest, len(curve))
+        last = max([last, *(where for where, _, _ in curve)])
+        _draw_curve(axes, curve, group.label, index, theme)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_ylabel("correct in the test set")
+    if against == "round" or not longest:
+        _round_axis(axes, theme, longest)
+    axes.set_xlabel(label)
+    if against == "bytes" and longest:
+        axes.set_xscale("log")
+        byte_ticks(axes.xaxis, axes.get_xlim())
+    elif longest:
+        axes.set_xlim(left=0, right=1.03 * last or 1.0)
+
+
+def _draw_curve(
+    axes: Axes,
+    curve: Sequence[tuple[float, float, float | None]],
+    label: str,
+    index: int,
+    theme: Theme,
+) -> None:
+    where = [position for position, _, _ in curve]
+    colour = theme.colour(index)
+    axes.plot(
+        where,
+        [accuracy for _, accuracy, _ in curve],
+        label=plain_label(label),
+        color=colour,
+        marker=_MARKERS[index % len(_MARKERS)],
+        linestyle=("-", "--", ":")[index // len(theme.series) % 3],
+        markersize=4.5,
+    )
+    if any(std for _, _, std in curve):
+        low = [accuracy - (std or 0.0) for _, accuracy, std in curve]
+        high = [accuracy + (std or 0.0) for _, accuracy, std in curve]
+        axes.fill_between(where, low, high, color=colour, alpha=0.18, linewidth=0)
+
+
+def _only(joules: Mapping[str, float]) -> float | None:
+    """Energy where one scope is known; those of several are not of the same thing."""
+    return next(iter(joules.values())) if len(joules) == 1 else None
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _round_axis(axes: Axes, theme: Theme, rounds: int) -> None:

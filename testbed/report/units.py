@@ -40,13 +40,13 @@ def human_seconds(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def percent(share: float) -> str:
+def percent(share: float | None) -> str:
     """``0.9312`` as ``93.1 %``.
 
     Args:
-        share: In [0, 1].
+        share: In [0, 1]; None is a dash.
     """
-    return f"{100 * share:.1f} %"
+    return "-" if share is None else f"{100 * share:.1f} %"
 
 
 def _three_digits(value: float) -> str:

@@ -25,9 +25,11 @@ class Ends:
         )
         self.count = 0
 
-    def connect(self, name="a", session=SESSION, *, resume=False, window_bytes=WINDOW_BYTES):
+    def connect(
+        self, name="a", session=SESSION, *, resume=False, window_bytes=WINDOW_BYTES, heard_s=0.0
+    ):
         self.count += 1
-        connection = Connection(b"%d" % self.count, name, 1 << 20, heard_s=0.0)
+        connection = Connection(b"%d" % self.count, name, 1 << 20, heard_s=heard_s)
         hello = Hello(session, resume, window_bytes, "0", name, "")
         self.protocol.on_message(connection, name, hello, memoryview(b""))
         return connection

@@ -17,7 +17,8 @@ from slfac.device.doctor.discover import check_discovery
 from slfac.device.doctor.server import check_server
 from slfac.server import probes, protocol, service
 from slfac.server.announce import announced
-from slfac.testbed.paced import PacedRelay, parse_link
+from slfac.testbed.link import parse_link
+from slfac.testbed.paced import PacedRelay
 from slfac.wire import frame
 from slfac.wire.discovery import Offer, fingerprint
 from slfac.wire.errors import MissingExtraError, ProtocolError

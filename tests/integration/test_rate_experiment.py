@@ -111,7 +111,7 @@ def test_a_link_takes_its_time_and_the_target_is_timed(experiment, tmp_path):
     ("arguments", "code", "said"),
     [
         (["--codec", "fog"], 2, "codec 'fog': codec is 'fog'; give one of none, fp16"),
-        (["--held-out", "999"], 10, "240 training images, 1159 are wanted"),
+        (["--held-out", "999"], 10, "240 training samples, 1159 are wanted"),
         (["--plan", "nowhere.toml"], 2, "cannot read nowhere.toml"),
         (["--link", "fast"], 2, "setting link is 'fast'"),
         (["--model", "cnn", "--cut", "relu9"], 21, "relu9"),

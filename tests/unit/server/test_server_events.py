@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from harness.offline import arrive, request
-from slfac.server.events import Arrived, EventQueue, Failed, Left, Lost
+from slfac.server.events import Arrived, EventQueue, Failed, Left, Lost, Reconnected
 from slfac.wire.messages import Bye, Summary, Timings
 
 BYE = Bye(0, True, Timings(), Summary(False, 1, 2, 3, "3", "1", "x", 4))
@@ -73,3 +73,10 @@ def test_who_waits_is_woken():
     events = EventQueue()
     threading.Timer(0.05, events.put, (Lost(0, "gone"),)).start()
     assert events.get(timeout=20) == Lost(0, "gone")
+
+
+def test_a_device_that_connects_over_and_over_is_told_of_once():
+    first, other = Reconnected(0, 3.0), Reconnected(1, 1.0)
+    asked = asks(0, 1)
+    again = (Reconnected(0, 9.0) for _ in range(50))
+    assert drain(put_all(asked, first, other, *again)) == [asked, first, other]

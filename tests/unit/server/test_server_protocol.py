@@ -11,7 +11,7 @@ import pytest
 from harness.ends import GRACE_S, Ends, drain, messages, reply
 from harness.offline import KEPT, RUN, SESSION, collect, kept_bundle, plan, request
 from slfac.server.connection import Connection
-from slfac.server.events import Arrived, Left, Lost, Restarted
+from slfac.server.events import Arrived, Left, Lost, Reconnected, Restarted
 from slfac.server.protocol import PING_EVERY_S, refuse_connection
 from slfac.wire.bundle import install_bundle, open_bundle
 from slfac.wire.errors import BundleError, ProtocolError
@@ -81,7 +81,7 @@ def test_the_same_number_again_gets_the_remembered_frames_and_trains_nothing(end
     assert welcome.resumed
     ends.ask(second)
     assert drain(second) == [(head, bytes(body)) for head, body in frames]
-    assert len(ends.events) == 1
+    assert [type(event) for event in ends.events] == [Arrived, Reconnected]
 
 
 def test_an_answer_that_comes_after_a_reconnection_goes_to_the_new_connection(ends):
@@ -199,9 +199,9 @@ def test_a_connection_that_was_resumed_elsewhere_speaks_for_the_session_no_more(
     ends.protocol.drop(first, "it broke a rule")
     ends.protocol.cut(first, now_s=5.0)
     ends.protocol.tick(100.0)
-    assert ends.events == []
+    assert ends.events == [Reconnected(0, 0.0)]
     ends.ask(second)
-    assert len(ends.events) == 1
+    assert len(ends.events) == 2
 
 
 @pytest.mark.parametrize(
@@ -298,11 +298,11 @@ def test_who_stays_away_beyond_the_grace_is_lost(ends):
 
 
 def test_who_comes_back_within_the_grace_is_not_lost(ends):
-    ends.protocol.cut(ends.connect(), now_s=100.0)
-    back = ends.connect(resume=True)
-    back.heard_s = 105.0
+    ends.protocol.cut(ends.connect(heard_s=97.0), now_s=100.0)
+    ends.connect(resume=True, heard_s=105.0)
     ends.protocol.tick(100.0 + 2 * GRACE_S)
-    assert ends.events == []
+    # The trainer only takes note of it.
+    assert ends.events == [Reconnected(0, 8.0)]
 
 
 def test_goodbye_ends_the_session(ends):

@@ -7,7 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from slfac.testbed.paced import LinkRate, PacedRelay, parse_link
+from slfac.testbed.link import LinkRate, parse_link
+from slfac.testbed.paced import PacedRelay
 from slfac.wire.errors import SettingsError
 
 WAIT_S = 30

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from slfac.testbed.paced import LinkRate
+from slfac.testbed.experiment.points import parse_point
+from slfac.testbed.link import LinkRate
 from slfac.testbed.rate.plan import rate_plan
-from slfac.testbed.rate.points import parse_point
 from slfac.wire.errors import SettingsError
 
 ROOT = Path(__file__).parents[3]
@@ -89,7 +89,7 @@ def test_options_override_a_plan_file(tmp_path):
     plan = rate_plan(file, rounds=2)
     assert (plan.name, plan.rounds) == ("night", 2)
     assert [point.label for point in plan.points] == ["none", "fp16"]
-    assert plan.links == (LinkRate(1e6, 2e6),)
+    assert plan.runs[0].links == (LinkRate(1e6, 2e6),) * plan.devices
 
 
 @pytest.mark.parametrize(

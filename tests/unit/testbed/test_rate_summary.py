@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from slfac.testbed.experiment.points import parse_point
+from slfac.testbed.experiment.progress import seconds_left
+from slfac.testbed.experiment.record import RunRecord, codec_print, find, keep
 from slfac.testbed.rate.markdown import result_markdown
 from slfac.testbed.rate.plan import rate_plan
 from slfac.testbed.rate.plot import rate_figure
-from slfac.testbed.rate.points import parse_point
-from slfac.testbed.rate.progress import seconds_left
-from slfac.testbed.rate.record import RateRun, codec_print, find, keep
 from slfac.testbed.rate.report import report
 from slfac.testbed.rate.rows import best_table, rate_table, target_table, wire_line
 from slfac.testbed.rate.summary import Best, Result, summarise, to_target
@@ -51,7 +51,7 @@ def rate_run(codec, seed, accuracies, megabytes):
         steps=3,
         phase_ms={},
     )
-    return RateRun(
+    return RunRecord(
         codec=codec,
         codec_up=point.up,
         codec_down=point.down,
@@ -298,7 +298,7 @@ def test_a_codecs_print_tells_settings_and_decoders_apart(monkeypatch):
     prints = {codec_print(f"slfac:theta={theta}") for theta in (0.7, 0.8, 0.9)}
     assert len(prints) == 3
     before = codec_print("fp16")
-    from slfac.testbed.rate import record
+    from slfac.testbed.experiment import record
 
     real = record.decode
     monkeypatch.setattr(record, "decode", lambda *a, **k: real(*a, **k) + 1)
@@ -325,4 +325,4 @@ def test_the_time_that_is_left(waiting, running, known, jobs, left):
 
 
 def test_a_run_is_json_and_back():
-    assert msgspec.json.decode(msgspec.json.encode(RUNS[0]), type=RateRun) == RUNS[0]
+    assert msgspec.json.decode(msgspec.json.encode(RUNS[0]), type=RunRecord) == RUNS[0]

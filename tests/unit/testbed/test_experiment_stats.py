@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slfac.testbed.rate.stats import paired_difference, spread
+from slfac.testbed.experiment.stats import paired_difference, spread
 from slfac.testbed.rate.summary import pareto_front
 
 # Two-sided 95 %, from any printed table.

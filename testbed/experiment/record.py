@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from slfac.codec import decode, make_codec
 from slfac.testbed.collect import collect
-from slfac.testbed.rate.points import CodecPoint
+from slfac.testbed.experiment.points import CodecPoint
 from slfac.testbed.report import DeviceReport, RoundPoint
 from slfac.testbed.write import replace_file
 from slfac.wire.errors import RunError
@@ -23,7 +23,7 @@ _NAME = "run.json"
 _PROBE_SHAPE = (4, 8, 14, 14)
 
 
-class RateRun(Struct, frozen=True, kw_only=True):
+class RunRecord(Struct, frozen=True, kw_only=True):
     """One finished run.
 
     Attributes:
@@ -81,12 +81,12 @@ class RateRun(Struct, frozen=True, kw_only=True):
 
 class _Kept(Struct, frozen=True):
     settings: dict[str, Any]
-    run: RateRun
+    run: RunRecord
 
 
 def record(
     events: Sequence[dict[str, Any]], point: CodecPoint, *, wall_seconds: float, jobs: int
-) -> RateRun:
+) -> RunRecord:
     """Take a finished run's figures from its metrics.
 
     Args:
@@ -102,14 +102,14 @@ def record(
         RunError: The run did not finish, or has no accuracy.
     """
     report, rounds = collect(events, dataset="")
-    if any(entry.accuracy is None for entry in rounds):
+    if report.accuracy is None or any(entry.accuracy is None for entry in rounds):
         raise RunError("a round was not evaluated", "see its server.log")
     devices = [event for event in events if event["event"] == "device"]
 
     def total(name: str) -> int:
         return sum(event[name] for event in devices)
 
-    return RateRun(
+    return RunRecord(
         codec=point.label,
         codec_up=point.up,
         codec_down=point.down,
@@ -147,7 +147,7 @@ def key_of(settings: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def find(folder: Path, settings: dict[str, Any]) -> RateRun | None:
+def find(folder: Path, settings: dict[str, Any]) -> RunRecord | None:
     """The run that an earlier experiment finished with the same settings.
 
     Args:
@@ -164,7 +164,7 @@ def find(folder: Path, settings: dict[str, Any]) -> RateRun | None:
     return kept.run if kept.settings == settings else None
 
 
-def keep(folder: Path, settings: dict[str, Any], run: RateRun) -> None:
+def keep(folder: Path, settings: dict[str, Any], run: RunRecord) -> None:
     """Write down a finished run, whole or not at all.
 
     Args:

@@ -6,33 +6,14 @@ import contextlib
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from slfac.testbed.local import POLL_S, LocalRun, steps_of_local
-from slfac.testbed.rate.points import CodecPoint
-from slfac.testbed.rate.record import RateRun, keep, record
+from slfac.testbed.experiment.backend import Backend
+from slfac.testbed.experiment.job import ABOUT_NAME, Job, about_json
+from slfac.testbed.experiment.record import RunRecord, keep, record
+from slfac.testbed.local import POLL_S
+from slfac.testbed.write import replace_file
 from slfac.wire.errors import SlfacError
-
-
-@dataclass(frozen=True)
-class Job:
-    """A run to carry out.
-
-    Attributes:
-        point: Its codecs.
-        local: How to run it.
-        settings: All that decides its outcome.
-    """
-
-    point: CodecPoint
-    local: LocalRun
-    settings: dict[str, Any]
-
-    @property
-    def folder(self) -> Path:
-        """Where it is kept."""
-        return self.local.out
 
 
 @dataclass
@@ -61,17 +42,18 @@ class Outcome:
 
     Attributes:
         job: What it did.
-        run: Its figures; None where it failed.
+        record: Its figures; None where it failed.
         error: Why it failed; None where it did not.
     """
 
     job: Job
-    run: RateRun | None
+    record: RunRecord | None
     error: SlfacError | None
 
 
 def execute(
     jobs: Sequence[Job],
+    backend: Backend,
     *,
     at_a_time: int,
     on_poll: Callable[[Sequence[Running]], None],
@@ -79,21 +61,23 @@ def execute(
 ) -> None:
     """Carry out runs; one that fails does not keep the others from going on.
 
-    Whatever ends this early ends the runs' processes; what had finished is kept.
+    Whatever ends this early ends the runs, with all that they have started; what had finished
+    is kept.
 
     Args:
         jobs: The runs, in order.
+        backend: What carries them out.
         at_a_time: How many may go on at once.
         on_poll: Called some times a second with the runs under way.
         on_end: Called when a run has ended.
     """
     waiting = list(reversed(jobs))
-    steps: dict[int, tuple[Running, Generator[None, None, RateRun]]] = {}
+    steps: dict[int, tuple[Running, Generator[None, None, RunRecord]]] = {}
     with contextlib.ExitStack() as stack:
         while waiting or steps:
             while waiting and len(steps) < at_a_time:
                 running = Running(waiting.pop())
-                generator = _carry_out(running, at_a_time)
+                generator = _carry_out(running, backend, at_a_time)
                 stack.callback(generator.close)
                 steps[id(running)] = (running, generator)
             for key, (running, generator) in list(steps.items()):
@@ -105,16 +89,19 @@ def execute(
             time.sleep(POLL_S)
 
 
-def _carry_out(running: Running, at_a_time: int) -> Generator[None, None, RateRun]:
+def _carry_out(
+    running: Running, backend: Backend, at_a_time: int
+) -> Generator[None, None, RunRecord]:
     job = running.job
-    events = yield from steps_of_local(job.local, running.on_event)
+    replace_file(job.folder / ABOUT_NAME, about_json(job))
+    events = yield from backend.steps(job.run, running.on_event)
     wall_s = time.monotonic() - running.start_s
-    run = record(events, job.point, wall_seconds=wall_s, jobs=at_a_time)
-    keep(job.folder, job.settings, run)
-    return run
+    found = record(events, job.run.settings.point, wall_seconds=wall_s, jobs=at_a_time)
+    keep(job.folder, job.decides, found)
+    return found
 
 
-def _step(running: Running, generator: Generator[None, None, RateRun]) -> Outcome | None:
+def _step(running: Running, generator: Generator[None, None, RunRecord]) -> Outcome | None:
     try:
         next(generator)
     except StopIteration as end:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from slfac.data import read_idx_split, write_idx_split
-from slfac.testbed.rate.split import prepare_split
+from slfac.testbed.datasets.draw import draw
+from slfac.testbed.datasets.named import load_samples
 from slfac.wire.errors import DataError
 
 TRAIN, TEST = 500, 70
@@ -29,7 +30,9 @@ def numbers(folder, split):
 
 
 def prepare(data, out, split, train=200, held_out=100):
-    return prepare_split(data, out, split=split, train_samples=train, held_out=held_out)
+    samples = load_samples(str(data), {}, print)
+    drawn = draw(samples, out, split=split, train_samples=train, held_out=held_out)
+    return drawn.path, drawn.digest
 
 
 def test_validation_images_are_held_out_of_the_training_set(numbered, tmp_path):
@@ -82,7 +85,7 @@ def test_other_images_have_another_hash_and_folder(numbered, tmp_path):
 
 
 def test_too_few_images_are_refused(numbered, tmp_path):
-    with pytest.raises(DataError, match="500 training images, 501 are wanted"):
+    with pytest.raises(DataError, match="500 training samples, 501 are wanted"):
         prepare(numbered, tmp_path / "v", "validation", train=401)
     prepare(numbered, tmp_path / "v", "test", train=401)
 
@@ -90,7 +93,7 @@ def test_too_few_images_are_refused(numbered, tmp_path):
 def test_images_without_labels_are_refused(numbered, tmp_path):
     images, labels = read_idx_split(numbered, "train")
     write_idx_split(numbered, "train", images, labels[:-1])
-    with pytest.raises(DataError, match="500 training images, but 499 labels"):
+    with pytest.raises(DataError, match="500 training samples, but 499 labels"):
         prepare(numbered, tmp_path / "v", "validation")
 
 

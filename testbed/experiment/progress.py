@@ -10,12 +10,12 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from slfac.testbed.rate.execute import Outcome, Running
-from slfac.testbed.rate.record import RateRun
+from slfac.testbed.experiment.execute import Outcome, Running
+from slfac.testbed.experiment.record import RunRecord
 from slfac.testbed.report.units import human_bytes, human_seconds
 
 
-class RateProgress:
+class RunsProgress:
     """A bar of finished runs, and a line for each as it ends.
 
     Args:
@@ -39,7 +39,7 @@ class RateProgress:
         )
         self._task = self._progress.add_task("runs", total=total, state="")
 
-    def __enter__(self) -> RateProgress:
+    def __enter__(self) -> RunsProgress:
         self._progress.start()
         return self
 
@@ -51,7 +51,7 @@ class RateProgress:
     ) -> None:
         self._progress.stop()
 
-    def reuse(self, runs: Sequence[RateRun]) -> None:
+    def reuse(self, runs: Sequence[RunRecord]) -> None:
         """Count runs of an earlier experiment.
 
         Args:
@@ -70,12 +70,12 @@ class RateProgress:
             outcome: The run.
         """
         self._ended += 1
-        name = f"{outcome.job.point.label}, seed {outcome.job.local.seed}"
+        name = outcome.job.label
         head = f"  {self._ended:>{len(str(self._total))}}/{self._total}"
-        if outcome.run is None:
+        if outcome.record is None:
             self._say(f"{head}  {name} failed: {outcome.error}")
             return
-        run = outcome.run
+        run = outcome.record
         self._seconds.append(run.wall_seconds)
         self._say(
             f"{head}  accuracy {run.accuracy:6.2%}  {human_bytes(run.total_bytes):>8}  "

@@ -1,0 +1,1 @@
+"""The data sets of experiments, by name: fetched once, or from a folder that the user has."""

@@ -1,0 +1,135 @@
+"""Reports of runs that are there already: a page, Markdown beside it, and tables printed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from slfac.testbed.report.compared import group_table, target_table
+from slfac.testbed.report.details import fault_table, run_facts
+from slfac.testbed.report.groups import sections_of
+from slfac.testbed.report.markdown import markdown_table
+from slfac.testbed.report.model import RunReport, labels_of
+from slfac.testbed.report.pages import TARGET_NOTE, comparison_page, run_page
+from slfac.testbed.report.rows import BYTES_NOTE, device_table, phase_table
+from slfac.testbed.report.terminal import terminal_table
+from slfac.testbed.write import replace_file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Runs to report on.
+
+    Attributes:
+        runs: The runs, at least one.
+        title: Heading of the report; empty for how many runs there are.
+        note: What a reader must know of the figures.
+        target: Accuracy in per cent; how soon it was reached is shown.
+        problems: What is to be said about runs that are missing, a line each.
+        command: The command line that made the report or the runs; empty to say none.
+    """
+
+    runs: tuple[RunReport, ...]
+    title: str = ""
+    note: str = ""
+    target: float | None = None
+    problems: tuple[str, ...] = ()
+    command: str = ""
+
+
+def write_runs(comparison: Comparison, page: Path, console: Console | None) -> None:
+    """Write a page, and the tables as Markdown beside it.
+
+    Args:
+        comparison: The runs. A lone one, of no experiment, gets a page of its own kind.
+        page: The HTML file; the Markdown has the same name with the ending ``.md``.
+        console: Where to print tables and paths; None to print nothing.
+
+    Raises:
+        RunError: A file cannot be written.
+    """
+    runs = comparison.runs
+    alone = len(runs) == 1 and not comparison.title and comparison.target is None
+    text = (
+        run_page(runs[0])
+        if alone
+        else comparison_page(
+            runs,
+            title=comparison.title,
+            note=comparison.note,
+            target=comparison.target,
+            problems=comparison.problems,
+        )
+    )
+    replace_file(page, text.encode())
+    replace_file(page.with_suffix(".md"), _markdown(comparison).encode())
+    if console is not None:
+        _print(comparison, console)
+        for path in (page, page.with_suffix(".md")):
+            console.print(f"written: {path}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _tables(comparison: Comparison) -> list[tuple[str, tuple[list[str], list[list[str]]]]]:
+    found = []
+    for section in sections_of(comparison.runs):
+        title = section.title or "Runs"
+        found.append((title, group_table(section.groups)))
+        if comparison.target is not None:
+            until = f"{title}, until {comparison.target:g} %"
+            found.append((until, target_table(section.groups, comparison.target)))
+    columns, _ = fault_table(())
+    labels = labels_of(list(comparison.runs))
+    rows = [
+        [label, *cells]
+        for run, label in zip(comparison.runs, labels, strict=True)
+        for cells in fault_table(run.faults)[1]
+    ]
+    if rows:
+        found.append(("Faults and recoveries", (["run", *columns], rows)))
+    return found
+
+
+def _print(comparison: Comparison, console: Console) -> None:
+    for title, table in _tables(comparison):
+        console.print(terminal_table(title, *table))
+    for run, label in zip(comparison.runs, labels_of(list(comparison.runs)), strict=True):
+        for note in run.notes:
+            console.print(f"{label}: {note}", highlight=False, markup=False, soft_wrap=True)
+    for line in comparison.problems:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _markdown(comparison: Comparison) -> str:
+    runs, labels = comparison.runs, labels_of(list(comparison.runs))
+    first = runs[0]
+    parts = [
+        f"# {_plain(comparison.title) or f'{len(runs)} runs'}",
+        _plain(
+            f"{first.model} cut at {first.cut}, {first.dataset}, {first.devices} devices, "
+            f"{len(runs)} runs, {first.date}."
+        ),
+    ]
+    parts += [_plain(comparison.note)] if comparison.note else []
+    parts += [f"- {_plain(line)}" for line in comparison.problems]
+    for title, table in _tables(comparison):
+        parts += [f"## {_plain(title)}", markdown_table(*table)]
+    parts.append(BYTES_NOTE)
+    if comparison.target is not None:
+        parts.append(TARGET_NOTE)
+    for run, label in zip(runs, labels, strict=True):
+        parts += [f"## {_plain(label)}", *(f"- {_plain(note)}" for note in run.notes)]
+        parts += [markdown_table(*device_table(run.per_device))]
+        parts += [markdown_table(*phase_table(run.per_device))]
+        for one in run.tables:
+            parts += [f"### {_plain(one.title)}", markdown_table(one.columns, one.rows)]
+        parts += [markdown_table(["of the run", ""], run_facts(run))]
+    if comparison.command:
+        parts += ["## Made by", f"```sh\n{comparison.command}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Text in one line, in which nothing is markup of HTML."""
+    return " ".join(text.replace("<", "&lt;").split())
