@@ -123,7 +123,7 @@ def write_facts(out: Path, facts: dict[str, Any]) -> None:
     about = {
         "dataset": "",
         "backend": "emulated hosts" if facts["kind"] == "emulated" else "hosts",
-        "link": [f"{name}: {words}" for name, words in facts["links"].items() if words],
+        "link": list(facts["links"].values()) if facts["kind"] == "emulated" else [],
     }
     replace_file(out / "about.json", _json(about))
     tables = [_hosts_table(facts), *_link_table(facts), *_agents_table(out, facts)]

@@ -75,19 +75,19 @@ def revision() -> str:
 
 
 def link_words(link: Link) -> str:
-    """A link in a few words.
+    """A link in a few words, as :func:`slfac.testbed.link.parse_link` reads them where it can.
 
     Args:
         link: The link.
     """
     words = []
     if link.rate is not None:
-        up, down = (f"{rate / 1e6:g}" for rate in link.rate)
-        words.append(f"{up if up == down else f'{up}/{down}'} Mbit/s")
-    words += [f"{1e3 * link.delay_s:g} ms"] * bool(link.delay_s)
-    words += [f"± {1e3 * link.jitter_s:g} ms"] * bool(link.jitter_s)
-    words += [f"{100 * link.loss:g} % loss"] * bool(link.loss)
-    return ", ".join(words) or "no limit"
+        up, down = (f"{rate / 1e6:g}Mbit" for rate in link.rate)
+        words += [up] if up == down else [up, down]
+    words += [f"{1e3 * link.delay_s:g}ms"] * bool(link.delay_s)
+    words += [f"{100 * link.loss:g}%"] * bool(link.loss)
+    words += [f"jitter {1e3 * link.jitter_s:g}ms"] * bool(link.jitter_s)
+    return "/".join(words) or "no limit"
 
 
 def _said(*command: str) -> str:

@@ -145,6 +145,8 @@ async def open_shell(target: Target) -> Shell:
     if target.key is not None:
         options |= {"client_keys": [str(target.key)], "agent_path": None}
     try:
+        if target.socket is not None:
+            options["sock"] = await asyncio.to_thread(_dialled, target)
         return SshShell(
             await asyncssh.connect(
                 target.host,
@@ -161,6 +163,20 @@ async def open_shell(target: Target) -> Shell:
         )
     except (asyncssh.Error, OSError, TimeoutError, asyncio.TimeoutError, ValueError) as error:
         raise _explained(target, error) from error
+
+
+def _dialled(target: Target) -> socket.socket:
+    """A connected socket of the target's own."""
+    assert target.socket is not None  # noqa: S101 - its caller has seen to it
+    dialled = target.socket()
+    try:
+        dialled.settimeout(_CONNECT_S)
+        dialled.connect((target.host, target.port))
+        dialled.setblocking(False)
+    except BaseException:
+        dialled.close()
+        raise
+    return dialled
 
 
 def _explained(target: Target, error: Exception) -> SlfacError:

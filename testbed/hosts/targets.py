@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -32,6 +34,7 @@ class Target:
         python: The Python there.
         work: Folder there for all testbeds.
         program: slfac there, where that is known before: on this machine.
+        socket: Makes a socket that can reach it; None for an ordinary one.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Target:
     python: str
     work: str
     program: tuple[str, ...] | None = None
+    socket: Callable[[], socket.socket] | None = None
 
     @property
     def where(self) -> str:
