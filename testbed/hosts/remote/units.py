@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from slfac.testbed.hosts.remote.problem import HostProblem
+from slfac.testbed.hosts.remote.processes import MARK
 
 _SYSTEM: Final = Path("/etc/systemd/system")
 _TIMEOUT_S: Final = 60
@@ -63,18 +64,9 @@ def write_unit(manager: str, name: str, *, helper: Path, folder: Path, python: s
     Raises:
         HostProblem: systemd refuses.
     """
-    is_system = manager == "system"
-    text = _UNIT.format(
-        name=name.partition(".")[0],
-        python=python,
-        helper=helper,
-        folder=folder,
-        mark="SLFAC_TESTBED",
-        user=f"User={os.getuid()}\n" if is_system else "",
-        target="multi-user.target" if is_system else "default.target",
-    )
+    text = unit_text(manager, name, helper=helper, folder=folder, python=python)
     place = _place(manager, name)
-    if is_system:
+    if manager == "system":
         _call(manager, "tee", str(place), given=text)
     else:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -82,6 +74,28 @@ def write_unit(manager: str, name: str, *, helper: Path, folder: Path, python: s
     _call(manager, "systemctl", "daemon-reload")
     _call(manager, "systemctl", "enable", "--quiet", name)
     _call(manager, "systemctl", "restart", name)
+
+
+def unit_text(manager: str, name: str, *, helper: Path, folder: Path, python: str) -> str:
+    """A unit's file.
+
+    Args:
+        manager: ``system`` or ``user``.
+        name: The unit's name, with ``.service``.
+        helper: The archive of these files.
+        folder: The agent's folder.
+        python: The Python to run it.
+    """
+    is_system = manager == "system"
+    return _UNIT.format(
+        name=name.removesuffix(".service"),
+        python=python,
+        helper=helper,
+        folder=folder,
+        mark=MARK,
+        user=f"User={os.getuid()}\n" if is_system else "",
+        target="multi-user.target" if is_system else "default.target",
+    )
 
 
 def remove_unit(manager: str, name: str) -> None:
