@@ -3,6 +3,7 @@
 # make lint   ruff, mypy, import-linter
 # make bench  the benchmarks
 # make screenshot  docs/live.png, of a run of its own (needs Chromium)
+# make testbed  a LAN of five emulated devices, one cut off and one killed (root)
 # make chaos  kills processes of a run at random, and compares the weights
 # make results  the figures that README and docs quote; results-codec: the codecs' alone;
 #   results-front: those of a device's step beside torch's; results-overlap: of steps in parts;
@@ -30,7 +31,7 @@ FASHION ?= /usr/share/datasets/fashion-mnist
 .PHONY: results results-codec results-front results-overlap results-rate results-test \
 	results-rivals results-link results-ablation results-resnet18 results-finetune results-modes \
 	results-server results-chaos results-energy results-predict results-plan \
-	results-profile \
+	results-profile results-testbed testbed \
 	demo test test-main test-others lint bench chaos screenshot install clean
 
 demo: .venv/.installed
@@ -66,6 +67,13 @@ lint: .venv/.dev
 # Kills servers and devices at twenty random series of instants; some ten minutes.
 chaos: .venv/.dev
 	cd tests && ../$(BIN)/python -m harness.chaos $(CHAOS)
+
+# Five devices on emulated links, over SSH, from `up` to `down`; needs root, some five minutes.
+testbed: .venv/.dev .venv/.tools
+	cd tests && ../$(BIN)/python -m harness.testbed $(TESTBED)
+
+results-testbed: .venv/.dev .venv/.tools
+	cd tests && ../$(BIN)/python -m harness.testbed --json ../docs/results/testbed.json $(TESTBED)
 
 # What a browser shows of the demo's run.
 screenshot: .venv/.dev
@@ -190,8 +198,8 @@ install: .venv/.dev
 	$(BIN)/python -m $(PIP_INSTALL) --group dev
 	@touch $@
 
-# mtools and dosfstools for tests of images, sshd for those of hosts: the system's, or else unpacked below .venv, which
-# needs no root where apt knows its packages.
+# mtools and dosfstools for tests of images, sshd for those of hosts: the system's, or else
+# unpacked below .venv, which needs no root where apt knows its packages.
 .venv/.tools: .venv/.installed
 	@for need in mcopy:mtools mkfs.vfat:dosfstools sshd:openssh-server sshd:libwrap0; do \
 		PATH="$$PATH:/usr/sbin:/sbin" command -v $${need%%:*} >/dev/null && continue; \

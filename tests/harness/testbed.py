@@ -61,7 +61,7 @@ class Standing:
     """What this machine has that a testbed must not leave behind."""
 
     def __init__(self) -> None:
-        self.mounts = Path("/proc/self/mountinfo").read_text()
+        self.mounts = _mounts()
         self.interfaces = sorted(path.name for path in Path("/sys/class/net").iterdir())
         self.namespaces = _namespaces()
         self.processes = _processes()
@@ -69,7 +69,7 @@ class Standing:
     def left_by(self, later: Standing) -> list[str]:
         left = []
         if later.mounts != self.mounts:
-            left.append("mounts")
+            left.append(f"mounts {later.mounts}, where {self.mounts} were")
         if later.interfaces != self.interfaces:
             left.append(f"interfaces {set(later.interfaces) - set(self.interfaces)}")
         if later.namespaces - self.namespaces:
@@ -78,6 +78,14 @@ class Standing:
         if emulated_folder(NAME).exists():
             left.append(str(emulated_folder(NAME)))
         return left
+
+
+def _mounts() -> list[str]:
+    """Mounts where emulated hosts have theirs; others of this machine come and go."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    points = [line.split()[4] for line in lines]
+    places = ("/run", "/etc", "/proc", str(emulated_folder(NAME)))
+    return sorted(point for point in points if point.startswith(places))
 
 
 def _namespaces() -> set[str]:

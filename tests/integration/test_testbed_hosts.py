@@ -78,7 +78,7 @@ def test_slfac_is_brought_to_a_host_that_has_none_once(bench):
 
 def test_a_host_that_is_off_is_named_and_the_others_are_made_ready(bench):
     bench.hosts["pi-2"].stop()
-    with pytest.raises(LinkError, match="pi-2: SSH cannot be reached at 127.0.0.1 port .*refused"):
+    with pytest.raises(LinkError, match=r"pi-2: SSH cannot be reached at 127.0.0.1 port .*refused"):
         up(bench)
     assert "pi-1    ready" in bench.said()
 
@@ -152,7 +152,7 @@ def test_a_user_key_that_is_not_let_in(bench):
 
 def test_a_user_who_is_not_let_in(bench):
     bench.values["devices"][1]["user"] = "nobody"
-    with pytest.raises(AuthError, match="pi-2: .* does not let nobody in"):
+    with pytest.raises(AuthError, match=r"pi-2: .* does not let nobody in"):
         up(bench)
 
 
@@ -174,7 +174,7 @@ def test_a_python_that_is_not_there(bench):
 
 def test_a_folder_that_cannot_be_made(bench):
     bench.values["devices"][0]["work"] = "/proc/slfac"
-    with pytest.raises(HostError, match="pi-1: .*/proc"):
+    with pytest.raises(HostError, match=r"pi-1: .*/proc"):
         up(bench)
 
 
@@ -186,7 +186,7 @@ def test_no_data_set(bench):
 
 def test_a_server_that_devices_elsewhere_cannot_reach(bench):
     bench.values["devices"][0]["host"] = "10.0.0.11"
-    with pytest.raises(SettingsError, match="server.host is 'localhost', where pi-1 cannot"):
+    with pytest.raises(SettingsError, match=r"server.host is 'localhost', where pi-1 cannot"):
         bench.lab()
 
 

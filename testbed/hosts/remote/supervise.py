@@ -21,6 +21,7 @@ from typing import IO, Any, Final
 from slfac.testbed.hosts.remote.processes import MARK, started_at
 from slfac.testbed.hosts.remote.state import (
     AGENT_FILE,
+    ENDED,
     LOCK_FILE,
     LOG_FILE,
     add_event,
@@ -69,6 +70,8 @@ class Supervisor:
             signal.signal(signal.SIGTERM, self._on_stop)
             signal.signal(signal.SIGALRM, self._on_alarm)
             before = read_state(self._folder)
+            if before.get("state") in ENDED:
+                return  # the host has started again since
             self._starts = before.get("starts", 0)
             if before.get("state") in {"running", "waiting"}:
                 how = "loss" if before.get("boot") == boot_id() else "reboot"
