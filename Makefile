@@ -5,6 +5,7 @@
 # make screenshot  docs/live.png, of a run of its own (needs Chromium)
 # make testbed  a LAN of five emulated devices, one cut off and one killed (root)
 # make chaos  kills processes of a run at random, and compares the weights
+# make deb-test  the Debian package on arm64 systems: chroots and QEMU; an hour
 # make results  the figures that README and docs quote; results-codec: the codecs' alone;
 #   results-front: those of a device's step beside torch's; results-overlap: of steps in parts;
 #   results-server: of a server under many devices; results-chaos: what `make chaos` ends with
@@ -13,6 +14,7 @@
 # make results-link  time to a target accuracy at 5 Mbit/s; results-ablation: the paper's;
 #   results-resnet18: the test set again, with another model; results-finetune;
 #   results-modes: ways of split learning beside torch; results-energy: simulated power traces;
+#   results-links: the transport beside iperf3 over emulated links (root, Debian's iperf3);
 #   results-predict: predicted and measured times of fronts, and the profile that plans are carried
 #   over from; results-plan: the plans of docs/plan.md; results-profile: what `slfac profile run`
 #   says of this machine
@@ -31,8 +33,8 @@ FASHION ?= /usr/share/datasets/fashion-mnist
 .PHONY: results results-codec results-front results-overlap results-rate results-test \
 	results-rivals results-link results-ablation results-resnet18 results-finetune results-modes \
 	results-server results-chaos results-energy results-predict results-plan \
-	results-profile results-testbed testbed \
-	demo test test-main test-others lint bench chaos screenshot install clean
+	results-profile results-links results-testbed testbed \
+	demo test test-main test-others lint bench chaos screenshot deb-test install clean
 
 demo: .venv/.installed
 	$(BIN)/slfac demo $(DEMO)
@@ -74,6 +76,11 @@ testbed: .venv/.dev .venv/.tools
 
 results-testbed: .venv/.dev .venv/.tools
 	cd tests && ../$(BIN)/python -m harness.testbed --json ../docs/results/testbed.json $(TESTBED)
+
+# As an ordinary user, with what `slfac image build` needs and QEMU. DEB="--on bookworm" for one.
+deb-test: .venv/.dev
+	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m harness.debs \
+		--json ../docs/results/deb.json $(DEB)
 
 # What a browser shows of the demo's run.
 screenshot: .venv/.dev
@@ -153,6 +160,10 @@ results-profile: .venv/.dev
 
 results-energy: .venv/.dev
 	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m harness.attribution $(ENERGY)
+
+# The transport beside iperf3; nothing else should be running. Eight minutes, as root.
+results-links: .venv/.installed
+	$(BIN)/slfac testbed goodput --json docs/results/links.json
 
 # A device's training step beside torch's; nothing else should be running.
 results-front: .venv/.installed

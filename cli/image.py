@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from slfac.cli.image_build import add_build
+from slfac.cli.image_deb import add_deb
 from slfac.cli.image_flash import add_flash, run_flash
 from slfac.cli.image_inject import add_inject
 from slfac.cli.image_verify import add_verify
@@ -13,6 +14,7 @@ from slfac.cli.parsers import add_command
 _EPILOG = """\
 examples:
   slfac image build --board rpi
+  slfac image deb --abi cp313
   slfac image verify images/slfac-rpi-0.1.0.img.zst
   slfac image flash slfac-rpi.img.zst
   slfac image flash slfac-rpi.img.zst /dev/sdb
@@ -37,6 +39,7 @@ def add_parser(subparsers: Any) -> None:
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     add_build(actions)
+    add_deb(actions)
     add_flash(actions)
     add_inject(actions)
     add_verify(actions)

@@ -87,7 +87,7 @@ def run_build(args: argparse.Namespace) -> int:
         trixie(),
         out=getattr(args, "out", Path("images")),
         cache=getattr(args, "cache", image_cache()),
-        time_s=_time_s(),
+        time_s=source_time_s(),
         data_bytes=data_mib << 20,
         wheel=wheel,
         again=getattr(args, "again", False),
@@ -100,10 +100,13 @@ def run_build(args: argparse.Namespace) -> int:
     return 0
 
 
-def _time_s() -> int:
+def source_time_s() -> int:
     """The present, unless the environment says which present to take.
 
     https://reproducible-builds.org/specs/source-date-epoch/
+
+    Raises:
+        SettingsError: The environment says nothing that can be right.
     """
     told = os.environ.get("SOURCE_DATE_EPOCH")
     if told is None:

@@ -24,6 +24,7 @@ from slfac.cli import (
     report,
     server,
     testbed,
+    update,
 )
 from slfac.wire.ending import explain, flush_output, terminate
 
@@ -41,6 +42,7 @@ examples:
   slfac profile run --out board.toml      let this board measure its own speed and power
   slfac profile show pi-4b                what is known about a board, and where it comes from
   slfac image flash slfac-rpi.img.zst     list the drives that an image can be written to
+  slfac update --list                     the versions of slfac on this board
   slfac plan --model cnn --input 1x28x28 --classes 10 --board pi-4b --link wifi-20 --data 5000
   slfac bench codec                       measure the codecs on tensors of real training
   slfac experiment run smoke              many runs from a file, and a report of them
@@ -95,21 +97,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"slfac {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (
-        *(
-            demo,
-            export,
-            server,
-            device,
-            keys,
-            doctor,
-            profile,
-            plan,
-            image,
-            bench,
-            experiment,
-            report,
-            testbed,
-        ),
+        demo,
+        export,
+        server,
+        device,
+        keys,
+        doctor,
+        profile,
+        plan,
+        image,
+        update,
+        bench,
+        experiment,
+        report,
+        testbed,
     ):
         command.add_parser(subparsers)
     for subparser in subparsers.choices.values():

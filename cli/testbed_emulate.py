@@ -52,7 +52,8 @@ def add_emulation(actions: Any, add_file: Any) -> None:
         ("links", "what emulated links have carried", "--json", _links),
     ):
         line = f"slfac testbed {name} {example}"
-        epilog = f"examples:\n  {line.replace(' --', ' --name lab --', 1)}\n  {line}\n"
+        named = line.replace(f" {name} ", f" {name} --name lab ", 1)
+        epilog = f"examples:\n  {line}\n  {named}\n"
         parser = add_command(actions, name, summary=summary, epilog=epilog, run=run)
         parser.add_argument("--name", metavar="NAME", help="of which testbed (the one that is up)")
         if name != "links":

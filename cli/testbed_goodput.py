@@ -42,7 +42,7 @@ def add_goodput(actions: Any) -> None:
     add("--repeat", type=int, metavar="N", help="how often; the median counts (3)")
     add("--seconds", type=float, metavar="S", help="how long each is measured (10)")
     add("--warm-up-s", type=float, metavar="S", help="how long each waits before that (2)")
-    add("--shaper", choices=("auto", "netem", "tap"), help="what shapes links (auto)")
+    add("--shaper", choices=("auto", "tap", "kernel"), help="what shapes links (auto)")
     add("--congestion", metavar="NAME", help="TCP's congestion control (cubic if possible)")
     add("--json", type=Path, metavar="FILE", help="also write all figures to FILE")
 

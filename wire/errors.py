@@ -21,6 +21,7 @@ r"""The one exception tree, with the exit code of each branch.
     +-- SensorError            70   a power sensor cannot be read, or gives nonsense
     +-- ImageError             80   a disk image is damaged, or none of ours
         +-- DriveError         81   a drive is refused, went away, or holds what was not written
+        +-- UpdateError        82   an update is refused, or was taken back
 
 Codes are stable: a retired one stays reserved. ``docs/exit-codes.md`` lists them for
 users, and a test holds the two together. Ctrl-C exits with 130.
@@ -171,3 +172,9 @@ class DriveError(ImageError):
     """A drive must not be written, went away meanwhile, or holds what was not written."""
 
     exit_code = 81
+
+
+class UpdateError(ImageError):
+    """An update cannot be used, or did not work and was taken back."""
+
+    exit_code = 82

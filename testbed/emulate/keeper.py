@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any, Final
 
 from slfac.testbed.emulate.backend import Backend
+from slfac.testbed.emulate.bridged import BridgedLan
 from slfac.testbed.emulate.control import Control
 from slfac.testbed.emulate.places import lock, make_folder
 from slfac.testbed.emulate.plan import LanPlan, plan_from_json
@@ -137,6 +138,9 @@ class Keeper:
 def main() -> int:
     """Run a LAN; the first line of output says what it came to, or why there is none."""
     request = json.loads(_line())
+    if not request["tied"] and os.fork():
+        # Whoever started it has nothing to wait for.
+        os._exit(0)
     plan = plan_from_json(json.dumps(request["plan"]))
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -150,7 +154,8 @@ def main() -> int:
             )
         return _serve(plan, folder, tied=request["tied"])
     except SlfacError as error:
-        _answer({"error": error.what, "remedy": error.remedy})
+        with contextlib.suppress(BrokenPipeError):
+            _answer({"error": error.what, "remedy": error.remedy})
         return 1
 
 
@@ -162,8 +167,8 @@ def _serve(plan: LanPlan, folder: Path, *, tied: bool) -> int:
     gc.disable()
     control = Control(folder / "socket")
     try:
-        _answer({"up": True})
-        with contextlib.suppress(_Ended):
+        with contextlib.suppress(_Ended, BrokenPipeError):
+            _answer({"up": True})
             Keeper(plan, backend).run(control, tied=tied)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -178,16 +183,20 @@ def _serve(plan: LanPlan, folder: Path, *, tied: bool) -> int:
 
 def _make(plan: LanPlan, folder: Path) -> Backend:
     """The best that the plan allows and the kernel does."""
+    why = ""
+    if plan.shaper == "kernel":
+        return BridgedLan(plan, folder)
     if plan.shaper != "relay":
         try:
             return TappedLan(plan, folder)
-        except RunError:
+        except RunError as error:
             if plan.shaper != "auto":
                 raise
+            why = error.what
     # It has threads, and a process with threads must not fork.
     from slfac.testbed.emulate.relayed import RelayedLan  # noqa: PLC0415
 
-    return RelayedLan(plan)
+    return RelayedLan(plan, why)
 
 
 def _line() -> bytes:
@@ -211,8 +220,11 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def _answer(what: dict[str, Any]) -> None:
-    with contextlib.suppress(BrokenPipeError):
-        os.write(1, f"{json.dumps(what)}\n".encode())
+    os.write(1, f"{json.dumps(what)}\n".encode())
+    # Nobody waits for the end of it now.
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
 
 
 if __name__ == "__main__":

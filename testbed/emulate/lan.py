@@ -68,7 +68,7 @@ class Lan:
     Attributes:
         name: Its name.
         hosts: Its hosts by their names.
-        shaper: What shapes its links: ``netem``, ``tap`` or ``relay``.
+        shaper: What shapes its links: ``tap``, ``kernel`` or ``relay``.
         congestion: TCP's congestion control in its hosts.
         limits: What it cannot do, a sentence each.
 
@@ -138,7 +138,7 @@ class Lan:
         """What each device's link has carried, ``up`` and ``down``.
 
         The fields are those of :class:`slfac.testbed.emulate.shaping.Traffic`; the shapers
-        ``netem`` and ``relay`` have some of them only.
+        ``kernel`` and ``relay`` have some of them only.
         """
         counters: dict[str, dict[str, dict[str, float]]] = self._ask({"do": "counters"})["counters"]
         return counters
@@ -175,7 +175,7 @@ def raise_lan(plan: LanPlan, *, tied: bool = True) -> Lan:
         RunError: It cannot be made, or one of that name is up already.
     """
     log = make_folder(plan.name) / "log"
-    with log.open("wb") as output:
+    with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "slfac.testbed.emulate.keeper"],
             stdin=subprocess.PIPE,
@@ -191,6 +191,8 @@ def raise_lan(plan: LanPlan, *, tied: bool = True) -> Lan:
         process.stdin.flush()
         if not tied:
             process.stdin.close()
+            # Its child goes on.
+            process.wait()
         said = _line(process.stdout.fileno())
         if "up" not in said:
             lines = log.read_text("utf-8", "replace").split("\n")
@@ -201,6 +203,8 @@ def raise_lan(plan: LanPlan, *, tied: bool = True) -> Lan:
         return Lan(plan.name, process if tied else None)
     except BaseException:
         _end(process)
+        if owner_of(plan.name) is None:
+            _clean(lan_folder(plan.name))
         raise
     finally:
         process.stdout.close()

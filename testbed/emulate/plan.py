@@ -46,7 +46,7 @@ class LanPlan:
         name: Its name; one of a name can be up at a time.
         links: Its devices.
         listen: Port at which the server is to listen.
-        shaper: ``auto``, ``netem``, ``tap`` or ``relay``.
+        shaper: ``auto``, ``tap``, ``kernel`` or ``relay``.
         congestion: TCP's congestion control, ``auto`` or ``inherit``.
         seed: Seed of loss and jitter.
     """

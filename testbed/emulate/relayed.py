@@ -30,6 +30,7 @@ class RelayedLan:
 
     Args:
         plan: What it is to be like; loss and jitter are left out.
+        why: Why there are no hosts instead; empty where none were asked for.
 
     Attributes:
         facts: What it came to.
@@ -38,7 +39,7 @@ class RelayedLan:
         RunError: No port of loopback can be had.
     """
 
-    def __init__(self, plan: LanPlan) -> None:
+    def __init__(self, plan: LanPlan, why: str = "") -> None:
         server = join_address(_LOOPBACK, _free_port())
         rates = [
             LinkRate(
@@ -54,7 +55,7 @@ class RelayedLan:
         reached = dict.fromkeys((SERVER, CONTROL), server)
         reached |= dict(zip(self._index, self._relay.addresses, strict=True))
         hosts = tuple(HostFacts(name, _LOOPBACK, at) for name, at in reached.items())
-        self.facts = Facts("relay", get_sysctl(CONGESTION), hosts, LIMITS)
+        self.facts = Facts("relay", get_sysctl(CONGESTION), hosts, (*[why] * bool(why), *LIMITS))
 
     def descriptors(self) -> Iterable[int]:
         """Nothing: the relay has a thread of its own."""

@@ -2,63 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from slfac.testbed.emulate import linux
-from slfac.testbed.emulate.backend import Facts, HostFacts
-from slfac.testbed.emulate.host import MadeHost, become_root, make_host
-from slfac.testbed.emulate.plan import CONTROL, SERVER, LanPlan, PlannedLink
+from slfac.testbed.emulate.hosts import INTERFACE, Hosts
+from slfac.testbed.emulate.plan import LanPlan, PlannedLink
 from slfac.testbed.emulate.shaping import Direction
 from slfac.testbed.emulate.switch import Port, Switch
-from slfac.wire.addresses import join_address
 from slfac.wire.errors import RunError
 
-INTERFACE: Final = "eth0"
-_MASK: Final = "255.255.255.0"
-_FIRST_DEVICE: Final = 11
-LIMITS: Final = (
+_LIMITS: Final = (
     "a process of this machine passes every packet on: some 300 Mbit/s of all links together",
 )
-
-
-def addresses(plan: LanPlan) -> dict[str, str]:
-    """The address of each host: nobody outside sees them, so that they are always the same.
-
-    Args:
-        plan: The LAN.
-    """
-    names = {SERVER: 1, CONTROL: 2}
-    names |= {link.device: _FIRST_DEVICE + n for n, link in enumerate(plan.links)}
-    return {name: f"10.77.0.{number}" for name, number in names.items()}
-
-
-def hardware_of(address: str) -> bytes:
-    """Ethernet address of a host, one that nobody else gives away.
-
-    Args:
-        address: Its IPv4 address.
-    """
-    return b"\x02\x5f" + socket.inet_aton(address)
-
-
-def write_names(plan: LanPlan, folder: Path) -> Path:
-    """Write what all hosts have as ``/etc/hosts``.
-
-    Args:
-        plan: The LAN.
-        folder: Where to write it.
-    """
-    lines = ["127.0.0.1 localhost"]
-    lines += [f"{address} {name}" for name, address in addresses(plan).items()]
-    file = folder / "hosts"
-    file.write_text("\n".join([*lines, ""]), "ascii")
-    return file
 
 
 class TappedLan:
@@ -76,38 +36,24 @@ class TappedLan:
     """
 
     def __init__(self, plan: LanPlan, folder: Path) -> None:
-        self._hosts: dict[str, MadeHost] = {}
+        self._hosts = Hosts(plan, folder)
         self._taps: list[int] = []
-        self._home = -1
         try:
-            become_root()
-            self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-            names = write_names(plan, folder)
-            for name in addresses(plan):
-                self._hosts[name] = make_host(name, names, plan.congestion)
             self._switch = self._plug_in(plan)
+            self.facts = self._hosts.facts("tap", _LIMITS)
         except OSError as error:
             self.close()
             what = f"no host can be made: {error.strerror} ({error.filename or '/dev/net/tun'})"
             raise RunError(what, "run it as root, or set emulate.shaper to relay") from error
-        except RunError:
-            self.close()
-            raise
-        self.facts = self._facts(plan)
 
     def _plug_in(self, plan: LanPlan) -> Switch:
-        numbers = addresses(plan)
         links = {link.device: link for link in plan.links}
         ports = []
-        for index, (name, host) in enumerate(self._hosts.items()):
-            with self._inside(host):
+        for index, name in enumerate(self._hosts.numbers):
+            with self._hosts.inside(name):
                 tap = linux.open_tap(INTERFACE)
                 self._taps.append(tap)
-                hardware = hardware_of(numbers[name])
-                linux.configure(INTERFACE, numbers[name], _MASK, hardware)
-                for other, address in numbers.items():
-                    if other != name:
-                        linux.add_neighbour(INTERFACE, address, hardware_of(address))
+                hardware = self._hosts.configure(name)
             link = links.get(name)
             seeds = [2 * (plan.seed * 1000 + index) + way for way in (0, 1)]
             up = _direction(link, link.up_bit_per_s, seeds[0]) if link else None
@@ -115,24 +61,6 @@ class TappedLan:
             ports.append(Port(name, tap, hardware, up, down))
         self._ports = {port.name: port for port in ports}
         return Switch(ports)
-
-    @contextlib.contextmanager
-    def _inside(self, host: MadeHost) -> Iterator[None]:
-        """This process in a host's network; it goes on where it was."""
-        linux.set_namespace(host.network, linux.CLONE_NEWNET)
-        try:
-            yield
-        finally:
-            linux.set_namespace(self._home, linux.CLONE_NEWNET)
-
-    def _facts(self, plan: LanPlan) -> Facts:
-        numbers = addresses(plan)
-        reached = join_address(numbers[SERVER], plan.listen)
-        hosts = tuple(
-            HostFacts(name, numbers[name], reached, host.pid, os.fstat(host.network).st_ino)
-            for name, host in self._hosts.items()
-        )
-        return Facts("tap", self._hosts[SERVER].congestion, hosts, LIMITS)
 
     def descriptors(self) -> Iterable[int]:
         """Descriptors to wait for."""
@@ -184,17 +112,13 @@ class TappedLan:
         Args:
             host: The host's name.
         """
-        with self._inside(self._hosts[host]):
-            return socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        return self._hosts.socket_in(host)
 
     def close(self) -> None:
         """End all hosts."""
         for tap in self._taps:
             os.close(tap)
-        for host in self._hosts.values():
-            host.close()
-        if self._home >= 0:
-            os.close(self._home)
+        self._hosts.close()
 
     def _directions(self, device: str) -> list[Direction]:
         port = self._ports[device]

@@ -140,7 +140,7 @@ def _check(settings: GoodputSettings) -> None:
             what = f"setting {name} is {value}"
             raise SettingsError(what, f"give one from {least} to {most}")
     if settings.shaper == "relay":
-        raise SettingsError("setting shaper is 'relay'", "it ends TCP itself: use tap or netem")
+        raise SettingsError("setting shaper is 'relay'", "it ends TCP itself: use tap or kernel")
 
 
 def _link(name: str, mbits: float, settings: GoodputSettings) -> PlannedLink:

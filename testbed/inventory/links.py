@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from slfac.testbed.inventory.fields import RateField, ShareField, TimeField
 
-Shaper = Literal["auto", "netem", "tap", "relay"]
+Shaper = Literal["auto", "tap", "kernel", "relay"]
 Congestion = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,14}$")]
 
 
@@ -52,8 +52,8 @@ class Emulation(BaseModel):
     """How hosts are emulated.
 
     Attributes:
-        shaper: What shapes links: the kernel's ``netem``, a ``tap`` shaper of ours, or a
-            ``relay`` for TCP that needs no rights; ``auto`` is the first of them that works.
+        shaper: What shapes links: a process on ``tap`` devices, the ``kernel`` by tbf and
+            netem, or a ``relay`` for TCP that needs no rights; ``auto`` is tap, or else relay.
         congestion: TCP's congestion control in all hosts, ``inherit`` for this machine's;
             ``auto`` is ``cubic``, as on most boards, where the kernel lets hosts have it.
         seed: Seed of loss and jitter.

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from slfac import __version__
 from slfac.device.image.board import BOARD_FILES, ENABLED
+from slfac.device.image.layer.manifest import pack_manifest
 from slfac.device.image.layer.tree import Tree
 from slfac.device.image.layer.wheels import install_wheels, lock_file
+from slfac.device.image.update.versions import MANIFEST
 
 HOME = "opt/slfac"
 # Releases of systemd where that Python is the system's: Ubuntu 22.04 and 24.04, Debian 12 and 13.
@@ -53,16 +55,34 @@ def edge_tree(abi: str, wheel: Path | None = None) -> Tree:
     Raises:
         ImageError: There is no such layer, or a wheel cannot be had.
     """
-    tree, version = Tree(), layer_version(abi)
-    home = f"{HOME}/versions/{version}"
-    with tempfile.TemporaryDirectory(prefix="slfac-layer-") as name:
-        wheels = Path(name) / "lib"
-        install_wheels(abi, wheels, wheel)
-        tree.copy(f"{home}/lib", wheels)
-    tree.file(f"{home}/bin/slfac", _LAUNCHER, 0o755)
+    version = layer_version(abi)
+    tree = version_tree(abi, wheel).below(f"{HOME}/versions/{version}")
     tree.link(f"{HOME}/current", f"versions/{version}")
     tree.link("usr/bin/slfac", f"../../{HOME}/current/bin/slfac")
     tree.entries |= board_tree(abi).entries
+    return tree
+
+
+def version_tree(abi: str, wheel: Path | None = None) -> Tree:
+    """One version of slfac: its wheels, what starts it, and what it says of itself.
+
+    Args:
+        abi: Its Python, such as ``cp313``.
+        wheel: slfac's own wheel; None to build or fetch it.
+
+    Returns:
+        Its files, below the version's own folder.
+
+    Raises:
+        ImageError: There is no such layer, or a wheel cannot be had.
+    """
+    tree = Tree()
+    with tempfile.TemporaryDirectory(prefix="slfac-layer-") as name:
+        wheels = Path(name) / "lib"
+        install_wheels(abi, wheels, wheel)
+        tree.copy("lib", wheels)
+    tree.file("bin/slfac", _LAUNCHER, 0o755)
+    tree.file(MANIFEST, pack_manifest(tree, abi, layer_version(abi)))
     return tree
 
 

@@ -65,11 +65,19 @@ class Tree:
                 executable = found.stat().st_mode & 0o100
                 self.file(inside, found.read_bytes(), 0o755 if executable else 0o644)
 
-    def tar(self, time_s: int) -> bytes:
+    def below(self, folder: str) -> Tree:
+        """The same files in a folder."""
+        tree = Tree()
+        for path, entry in self.entries.items():
+            tree._put(f"{folder}/{path}", entry)
+        return tree
+
+    def tar(self, time_s: int, prefix: str = "") -> bytes:
         """All of it as an archive.
 
         Args:
             time_s: When everything is said to have been made, in seconds since 1970.
+            prefix: What paths begin with, such as ``./``.
 
         Returns:
             The archive's bytes; the same tree gives the same ones.
@@ -77,7 +85,7 @@ class Tree:
         stream = io.BytesIO()
         with tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT) as archive:
             for path, entry in sorted(self.entries.items()):
-                told = tarfile.TarInfo(path)
+                told = tarfile.TarInfo(prefix + path)
                 told.type, told.mode, told.mtime = _TAR_KINDS[entry.kind], entry.mode, time_s
                 told.size, told.linkname = len(entry.data), entry.target
                 told.uname = told.gname = "root"

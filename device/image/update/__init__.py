@@ -1,0 +1,1 @@
+"""Versions of slfac on a board: put in, tried, switched to, and gone back from."""

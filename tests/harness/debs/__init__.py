@@ -1,0 +1,1 @@
+"""Trials of the Debian package on systems of Debian: `make deb-test`."""
