@@ -12,7 +12,8 @@
 # make results-rate, results-rivals  accuracy against bytes on validation images, hours;
 #   then results-test
 # make results-link  time to a target accuracy at 5 Mbit/s; results-ablation: the paper's;
-#   results-resnet18: the test set again, with another model; results-finetune;
+#   results-resnet18: the test set again, with another model; results-motion: smartwatch movements;
+#   results-paper: the paper's experiment, reduced, two hours; results-finetune;
 #   results-modes: ways of split learning beside torch; results-energy: simulated power traces;
 #   results-links: the transport beside iperf3 over emulated links (root, Debian's iperf3);
 #   results-predict: predicted and measured times of fronts, and the profile that plans are carried
@@ -32,6 +33,7 @@ FASHION ?= /usr/share/datasets/fashion-mnist
 
 .PHONY: results results-codec results-front results-overlap results-rate results-test \
 	results-rivals results-link results-ablation results-resnet18 results-finetune results-modes \
+	results-motion results-paper \
 	results-server results-chaos results-energy results-predict results-plan \
 	results-profile results-links results-testbed testbed \
 	demo test test-main test-others lint bench chaos screenshot deb-test install clean
@@ -194,6 +196,14 @@ results-ablation: .venv/.installed
 
 results-resnet18: .venv/.installed
 	$(EXPERIMENT) --plan testbed/plans/resnet18.toml --result docs/results/rate-resnet18.json
+
+# The pages hold every run's settings and drawings; the tables are kept.
+results-motion: .venv/.installed
+	$(BIN)/slfac experiment run motion --result docs/results/motion.json $(RUN)
+	rm docs/results/motion.html
+
+results-paper: .venv/.installed
+	$(BIN)/slfac experiment run paper-reduced --result docs/results/paper-reduced.json $(RUN)
 
 install: .venv/.dev
 

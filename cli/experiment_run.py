@@ -51,6 +51,7 @@ def add_parsers(actions: Any) -> None:
     add("name", metavar="EXPERIMENT", help="TOML file, or name of one that comes with slfac")
     add("--dry-run", action="store_true", help="only say which runs there are, and which are left")
     add("--out", type=Path, metavar="DIR", help="where everything goes (runs/experiments)")
+    add("--emulate", action="store_true", help="give each device a host and a link of its own")
     add("--jobs", type=int, metavar="N", help="runs at a time (1)")
     add(
         "--data",
@@ -81,6 +82,10 @@ def _run(args: argparse.Namespace) -> int:
     only_show = values.pop("dry_run", False)
     for name in ("folders", "changes"):
         values[name] = dict(values.get(name, ()))
+    if values.pop("emulate", False):
+        from slfac.testbed.experiment.emulated import Emulated
+
+        values["backend"] = Emulated()
     order = Order(**values, command="slfac " + shlex.join(sys.argv[1:]))
     (show_experiment if only_show else run_experiment)(order, Console())
     return 0

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from slfac.server.accelerator import Precision, TorchDevice
 from slfac.testbed.follow import Follower
@@ -84,6 +84,71 @@ class LocalRun:
     energy: bool = False
 
 
+class Network(Protocol):
+    """Where a run's processes are, and how its devices reach the server."""
+
+    @property
+    def bind(self) -> str:
+        """``tcp://HOST:PORT`` at which the server listens."""
+
+    def command(self, name: str, command: Sequence[str]) -> list[str]:
+        """A command that runs another where a process belongs.
+
+        Args:
+            name: ``server``, or the device's name.
+            command: Program and arguments.
+        """
+
+    def reached(
+        self, address: str, names: Sequence[str]
+    ) -> contextlib.AbstractContextManager[Sequence[str]]:
+        """The addresses at which devices reach the server, while the run goes on.
+
+        Args:
+            address: Where the server says that it listens.
+            names: The devices.
+        """
+
+
+@dataclass(frozen=True)
+class Loopback:
+    """All processes beside one another, each device behind a relay where there are links.
+
+    Attributes:
+        links: The links, the last one serving all further devices; empty for full speed.
+    """
+
+    links: tuple[LinkRate, ...] = ()
+    bind = "tcp://127.0.0.1:*"
+
+    def command(self, name: str, command: Sequence[str]) -> list[str]:  # noqa: ARG002
+        """The command itself.
+
+        Args:
+            name: ``server``, or the device's name.
+            command: Program and arguments.
+        """
+        return list(command)
+
+    @contextlib.contextmanager
+    def reached(self, address: str, names: Sequence[str]) -> Iterator[Sequence[str]]:
+        """Where each device connects to: the server, or a link of its own to it.
+
+        Args:
+            address: Where the server says that it listens.
+            names: The devices.
+
+        Yields:
+            One address a device.
+        """
+        if not self.links:
+            yield [address] * len(names)
+            return
+        last = len(self.links) - 1
+        with PacedRelay(address, [self.links[min(i, last)] for i in range(len(names))]) as relay:
+            yield relay.addresses
+
+
 def run_local(run: LocalRun, on_event: Callable[[Event], None]) -> list[Event]:
     """Run a server and its devices to the end.
 
@@ -109,7 +174,7 @@ def run_local(run: LocalRun, on_event: Callable[[Event], None]) -> list[Event]:
 
 
 def steps_of_local(
-    run: LocalRun, on_event: Callable[[Event], None]
+    run: LocalRun, on_event: Callable[[Event], None], network: Network | None = None
 ) -> Generator[None, None, list[Event]]:
     """The same in steps, so that one thread can look after several runs.
 
@@ -118,6 +183,7 @@ def steps_of_local(
     Args:
         run: What to run.
         on_event: Called with each metrics event as it happens.
+        network: Where its processes are; None for loopback, with the run's links.
 
     Yields:
         Nothing, whenever there is nothing to do for :data:`POLL_S`.
@@ -136,15 +202,18 @@ def steps_of_local(
     with tempfile.TemporaryDirectory(prefix="slfac-") as folder:
         keys = _make_keys(Path(folder) / "keys", names)
         with Supervisor() as supervisor:
-            return (yield from _run(run, supervisor, names, keys, on_event))
+            place = network or Loopback(run.links)
+            return (yield from _run(run, place, supervisor, on_event, names=names, keys=keys))
 
 
 def _run(
     run: LocalRun,
+    network: Network,
     supervisor: Supervisor,
+    on_event: Callable[[Event], None],
+    *,
     names: Sequence[str],
     keys: Path,
-    on_event: Callable[[Event], None],
 ) -> Generator[None, None, list[Event]]:
     follower = Follower(run.out / METRICS_NAME)
     events: list[Event] = []
@@ -157,12 +226,14 @@ def _run(
     logs = run.out / "logs"
     # Threads that spin while they wait would take the devices' cores.
     passive = {"OMP_WAIT_POLICY": "PASSIVE"}
-    server = supervisor.start("server", _server(run, keys), logs / "server.log", passive)
+    command = network.command("server", _server(run, network.bind, keys))
+    server = supervisor.start("server", command, logs / "server.log", passive)
     address = yield from _await_address(supervisor, events, take_new)
-    with _links(run, address) as addresses:
+    with network.reached(address, names) as addresses:
         data = run.device_data or (run.data,) * run.devices
         for name, via, own in zip(names, addresses, data, strict=True):
             command = _device(run, own, keys / name, via, keys.parent / "cache" / name)
+            command = network.command(name, command)
             supervisor.start(name, command, logs / f"{name}.log", {})
         while server.process.poll() is None:
             take_new()
@@ -172,18 +243,6 @@ def _run(
     _raise_failure(supervisor)
     take_new()
     return events
-
-
-@contextlib.contextmanager
-def _links(run: LocalRun, address: str) -> Iterator[list[str]]:
-    """Where each device connects to: the server, or a link of its own to it."""
-    if not run.links:
-        yield [address] * run.devices
-        return
-    last = len(run.links) - 1
-    rates = [run.links[min(index, last)] for index in range(run.devices)]
-    with PacedRelay(address, rates) as relay:
-        yield relay.addresses
 
 
 def _clear(folder: Path) -> None:
@@ -225,9 +284,9 @@ def _make_keys(folder: Path, names: list[str]) -> Path:
     return folder
 
 
-def _server(run: LocalRun, keys: Path) -> list[str]:
+def _server(run: LocalRun, bind: str, keys: Path) -> list[str]:
     arguments = {
-        "--bind": "tcp://127.0.0.1:*",
+        "--bind": bind,
         "--bundle": run.bundle,
         "--keys": keys / "server",
         "--data": run.data,

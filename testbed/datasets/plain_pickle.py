@@ -103,6 +103,11 @@ def _appends(stack: list[Any]) -> None:
     stack[-1].extend(items)
 
 
+def _set_item(stack: list[Any]) -> None:
+    value, key = stack.pop(), stack.pop()
+    stack[-1][key] = value
+
+
 def _set_items(stack: list[Any]) -> None:
     items = _since_mark(stack)
     stack[-1].update(zip(items[::2], items[1::2], strict=True))
@@ -134,6 +139,7 @@ _ACTIONS: dict[str, Callable[[list[Any]], None]] = {
     "TUPLE3": _tuple_of(3),
     "APPEND": _append,
     "APPENDS": _appends,
+    "SETITEM": _set_item,
     "SETITEMS": _set_items,
     "REDUCE": _reduce,
     "BUILD": _build,

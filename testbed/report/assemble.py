@@ -13,6 +13,7 @@ from slfac.testbed.report.events import Begun, Coming, Device, End, Round, Step
 from slfac.testbed.report.faults import faults_of
 from slfac.testbed.report.model import DeviceReport, RoundPoint, RunReport
 
+_LARGEST_OFFSET_MS = 1e15
 _SUMS = (
     *("bytes_up", "bytes_down", "float32_bytes_up", "float32_bytes_down"),
     *("wire_bytes_up", "wire_bytes_down"),
@@ -124,7 +125,14 @@ def assemble(log: Log, *, dataset: str) -> RunReport:
         mode=begun.mode,
         revision=begun.revision,
         settings=settings,
-        faults=faults_of(log.begun, log.comings, log.steps, log.devices, log.end),
+        faults=faults_of(
+            begun,
+            comings=log.comings,
+            steps=log.steps,
+            rounds=rounds,
+            devices=log.devices,
+            end=log.end,
+        ),
         **_sums(log, last),
     )
 
@@ -203,7 +211,9 @@ def _devices(log: Log, rounds: Sequence[Round]) -> list[DeviceReport]:
 
 def _offset_ms(clock: dict[str, object] | None) -> float | None:
     value = (clock or {}).get("offset_ms")
-    return float(value) if isinstance(value, int | float) else None
+    if isinstance(value, int | float) and abs(value) < _LARGEST_OFFSET_MS:
+        return float(value)
+    return None
 
 
 def _device(event: Device, offset_ms: float | None) -> DeviceReport:

@@ -16,7 +16,12 @@ METRICS_NAME = "metrics.jsonl"
 _MAX_LINE_BYTES = 1 << 24
 _MAX_FILE_BYTES = 1 << 33
 _decoder = msgspec.json.Decoder(dict[str, Any])
-Counts = dict[str, int]
+# Bounds beyond which sums, or what is drawn of them, would not be numbers any more.
+Count = Annotated[int, Meta(ge=0, le=2**60)]
+Amount = Annotated[float, Meta(ge=0, le=1e15)]
+Number = Annotated[float, Meta(ge=-1e30, le=1e30)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Counts = dict[str, Count]
 # Times without a zone cannot be compared with others.
 Time = Annotated[dt.datetime, Meta(tz=True)]
 
@@ -24,14 +29,14 @@ Time = Annotated[dt.datetime, Meta(tz=True)]
 class Scope(Struct, frozen=True):
     """Energy of a scope in a round."""
 
-    joules: float | None = None
+    joules: Number | None = None
 
 
 class Spent(Struct, frozen=True):
     """Energy that a device spent over a run."""
 
-    joules: float = 0.0
-    covered_s: float = 0.0
+    joules: Number = 0.0
+    covered_s: Amount = 0.0
 
 
 class DeviceEnergy(Struct, frozen=True):
@@ -43,15 +48,15 @@ class DeviceEnergy(Struct, frozen=True):
 class Clock(Struct, frozen=True):
     """What a device measured of the server's clock."""
 
-    offset_ms: float | None = None
+    offset_ms: Number | None = None
 
 
 class Summary(Struct, frozen=True):
     """What a device said when it left."""
 
-    samples: int
+    samples: Count
     torch_imported: bool
-    peak_rss_bytes: int
+    peak_rss_bytes: Count
     provider: str = ""
 
 
@@ -64,7 +69,7 @@ class Begun(Struct, frozen=True):
     model: str
     cut: str
     mode: str = ""
-    test_samples: int | None = None
+    test_samples: Count | None = None
     slfac: str = ""
     torch: str = ""
     python: str = ""
@@ -72,27 +77,27 @@ class Begun(Struct, frozen=True):
     machine: str = ""
     torch_device: str = ""
     precision: str = ""
-    threads: int | None = None
+    threads: Count | None = None
 
 
 class Round(Struct, frozen=True):
     """``round``: at the end of each."""
 
-    round: int
+    round: Count
     time: Time
-    seconds: float
-    bytes_up: int
-    bytes_down: int
-    float32_bytes_up: int
-    float32_bytes_down: int
-    train_loss: float | None = None
-    accuracy: float | None = None
-    balanced_accuracy: float | None = None
-    loss: float | None = None
-    recall: tuple[float | None, ...] | None = None
-    confusion: tuple[tuple[int, ...], ...] | None = None
+    seconds: Amount
+    bytes_up: Count
+    bytes_down: Count
+    float32_bytes_up: Count
+    float32_bytes_down: Count
+    train_loss: Number | None = None
+    accuracy: Share | None = None
+    balanced_accuracy: Share | None = None
+    loss: Number | None = None
+    recall: tuple[Share | None, ...] | None = None
+    confusion: tuple[tuple[Count, ...], ...] | None = None
     energy: dict[str, Scope] = {}
-    energy_unknown: int = 0
+    energy_unknown: Count = 0
     clocks: dict[str, dict[str, Any] | None] = {}
 
 
@@ -101,26 +106,26 @@ class Step(Struct, frozen=True):
 
     device: str
     time: Time
-    samples: int = 0
-    bytes_up: int = 0
-    bytes_down: int = 0
-    phase_ms: dict[str, float] | None = None
+    samples: Count = 0
+    bytes_up: Count = 0
+    bytes_down: Count = 0
+    phase_ms: dict[str, Amount] | None = None
 
 
 class Device(Struct, frozen=True):
     """``device``: at the end, one a device."""
 
     device: str
-    steps: int
-    bytes_up: int
-    bytes_down: int
-    float32_bytes_up: int
-    float32_bytes_down: int
-    wire_bytes_up: int
-    wire_bytes_down: int
-    phase_ms: dict[str, float]
+    steps: Count
+    bytes_up: Count
+    bytes_down: Count
+    float32_bytes_up: Count
+    float32_bytes_down: Count
+    wire_bytes_up: Count
+    wire_bytes_down: Count
+    phase_ms: dict[str, Amount]
     summary: Summary | None = None
-    late: int = 0
+    late: Count = 0
     refused: Counts = {}
     energy: DeviceEnergy = DeviceEnergy()
 
@@ -131,21 +136,21 @@ class Coming(Struct, frozen=True):
     event: str
     time: Time
     device: str = ""
-    round: int | None = None
+    round: Count | None = None
     reason: str = ""
-    silent_s: float | None = None
-    finished_rounds: int | None = None
+    silent_s: Amount | None = None
+    finished_rounds: Count | None = None
     measure: str = ""
 
 
 class End(Struct, frozen=True):
     """``end``: the last event of a run that finished."""
 
-    seconds: float = 0.0
+    seconds: Amount = 0.0
     stopped_early: bool = False
-    refused_keys: int = 0
+    refused_keys: Count = 0
     refused: Counts = {}
-    repeated: int = 0
+    repeated: Count = 0
 
 
 _KINDS: dict[str, type[Struct]] = {

@@ -6,7 +6,7 @@ import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 
-from slfac.testbed.report.events import Begun, Coming, Device, End, Step
+from slfac.testbed.report.events import Begun, Coming, Device, End, Round, Step
 from slfac.testbed.report.model import Fault
 
 # From here on a pause between a device's steps is told of, if it is as much longer than usual.
@@ -17,8 +17,10 @@ _FINISHED = "finished"
 
 def faults_of(
     begun: Begun,
+    *,
     comings: Sequence[Coming],
     steps: Mapping[str, Sequence[Step]],
+    rounds: Sequence[Round],
     devices: Mapping[str, Device],
     end: End | None,
 ) -> tuple[Fault, ...]:
@@ -28,6 +30,7 @@ def faults_of(
         begun: The run's beginning.
         comings: Who came and went, and what failed.
         steps: Steps of each device.
+        rounds: The rounds.
         devices: What was said of each device at the end.
         end: The run's end; None where it has none.
 
@@ -36,7 +39,7 @@ def faults_of(
     """
     found = [
         *(_fault(begun, index, comings) for index in range(len(comings))),
-        *_stalls(begun, comings, steps),
+        *_stalls(begun, comings, steps, rounds),
     ]
     timed = sorted((fault for fault in found if fault is not None), key=lambda fault: fault.at_s)
     last_s = max([end.seconds if end else 0.0, *(fault.at_s for fault in timed)])
@@ -80,27 +83,35 @@ def _back_s(left: Coming, later: Sequence[Coming]) -> float | None:
 
 
 def _stalls(
-    begun: Begun, comings: Sequence[Coming], steps: Mapping[str, Sequence[Step]]
+    begun: Begun,
+    comings: Sequence[Coming],
+    steps: Mapping[str, Sequence[Step]],
+    rounds: Sequence[Round],
 ) -> list[Fault]:
-    """Pauses between a device's steps that no other event explains."""
+    """Pauses between a device's steps that no other event explains.
+
+    Those over a round's end, in which the server evaluates, are compared with one another.
+    """
     found = []
     for device, made in steps.items():
         told = [event.time for event in comings if event.device == device]
-        pauses = [
-            (later.time - before.time).total_seconds() for before, later in itertools.pairwise(made)
-        ]
-        usual_s = statistics.median(pauses) if pauses else 0.0
-        for (before, later), pause_s in zip(itertools.pairwise(made), pauses, strict=True):
-            explained = any(before.time <= time <= later.time for time in told)
-            if pause_s > max(_STALL_S, _STALL_TIMES * usual_s) and not explained:
-                found.append(
-                    Fault(
-                        at_s=_at_s(begun, before),
-                        who=device,
-                        what="made no step for a while",
-                        recovered_s=round(pause_s, 3),
-                    )
+        pauses: dict[bool, list[tuple[Step, float]]] = {False: [], True: []}
+        for before, later in itertools.pairwise(made):
+            if not any(before.time <= time <= later.time for time in told):
+                ends = any(before.time <= one.time <= later.time for one in rounds)
+                pauses[ends].append((before, (later.time - before.time).total_seconds()))
+        for kind in pauses.values():
+            usual_s = statistics.median(pause_s for _, pause_s in kind) if kind else 0.0
+            found += [
+                Fault(
+                    at_s=_at_s(begun, before),
+                    who=device,
+                    what="made no step for a while",
+                    recovered_s=round(pause_s, 3),
                 )
+                for before, pause_s in kind
+                if pause_s > max(_STALL_S, _STALL_TIMES * usual_s)
+            ]
     return found
 
 

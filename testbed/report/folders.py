@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from slfac.testbed.report.assemble import assemble, log_of
-from slfac.testbed.report.events import METRICS_NAME, Begun, Time, read_lines, typed
+from slfac.testbed.report.events import METRICS_NAME, Amount, Begun, Time, read_lines, typed
 from slfac.testbed.report.model import Fault, RunReport, Table
 from slfac.wire.errors import SettingsError
 
@@ -31,6 +32,7 @@ T = TypeVar("T")
 class _About(Struct, frozen=True):
     dataset: str = ""
     data: str = ""
+    codec: str = ""
     backend: str = ""
     link: tuple[str, ...] = ()
 
@@ -48,7 +50,7 @@ class _Injected(Struct, frozen=True):
     time: Time
     what: str
     who: str = ""
-    recovered_s: float | None = None
+    recovered_s: Amount | None = None
 
 
 class _Listed(Struct, frozen=True):
@@ -81,8 +83,8 @@ def read_runs(folders: Sequence[Path]) -> Found:
         SettingsError: Not one run was found.
     """
     runs, left_out = [], []
-    paths = dict.fromkeys(path.resolve() for folder in folders for path in _runs_in(folder))
-    for path in list(paths)[:_MOST_RUNS]:
+    paths = {path.resolve(): path for folder in folders for path in _runs_in(folder)}
+    for path in list(paths.values())[:_MOST_RUNS]:
         try:
             runs.append(read_run(path))
         except SettingsError as error:
@@ -103,7 +105,7 @@ def _runs_in(folder: Path) -> Iterator[Path]:
         return
     listed, _ = _optional(folder / LIST_NAME, _Listed)
     if listed is not None:
-        yield from (folder / path for path in listed.runs)
+        yield from (Path(os.path.normpath(folder / path)) for path in listed.runs)
         return
     yield from (file.parent for file in sorted(folder.glob(f"*/{METRICS_NAME}")))
     yield from (file.parent for file in sorted(folder.glob(f"*/*/{METRICS_NAME}")))
@@ -124,7 +126,7 @@ def read_run(folder: Path) -> RunReport:
     notes: list[str] = []
     log, damaged = log_of(typed_or_none(folder / METRICS_NAME))
     if log is None:
-        raise SettingsError(f"{folder / METRICS_NAME} holds no run's beginning", _REMEDY)
+        raise SettingsError(f"{folder / METRICS_NAME} holds no beginning of a run", _REMEDY)
     if damaged:
         notes.append(f"{damaged} lines of {METRICS_NAME} are damaged and were passed over")
     if not log.finished:
@@ -137,6 +139,7 @@ def read_run(folder: Path) -> RunReport:
     return structs.replace(
         report,
         folder=str(folder),
+        codec=about.codec or report.codec,
         links=about.link,
         carried_out_by=about.backend,
         versions=kept.settings.versions or _versions(begun),

@@ -107,7 +107,7 @@ def groups_of(runs: Sequence[RunReport]) -> list[Group]:
 
 def _named(name: str, value: str) -> str:
     """A value with its name, where it does not speak for itself."""
-    speaks = name in ("dataset", "model", "partition", "mode")
+    speaks = name in ("dataset", "model", "mode")
     words = {"links": "link", "carried_out_by": "by"}
     return value if speaks else f"{words.get(name, name.replace('_', ' '))} {value or 'unknown'}"
 

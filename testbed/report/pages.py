@@ -54,11 +54,12 @@ TARGET_NOTE = (
 )
 
 
-def run_page(run: RunReport) -> str:
+def run_page(run: RunReport, problems: Sequence[str] = ()) -> str:
     """The page of one run.
 
     Args:
         run: The run, with its ``by_round``.
+        problems: What is to be said about runs that are missing, a line each.
 
     Returns:
         Self-contained HTML.
@@ -69,7 +70,7 @@ def run_page(run: RunReport) -> str:
         f"{run.model} on {run.dataset}",
         f"Cut at {run.cut}, {run.devices} devices, codec {run.codec}, {run.date}",
         [
-            *map(page.warning, run.notes),
+            *map(page.warning, (*problems, *run.notes)),
             page.tiles(
                 [
                     (percent(run.accuracy), "test accuracy"),

@@ -6,6 +6,7 @@ import hashlib
 import html
 import io
 import re
+import warnings
 from collections.abc import Callable
 
 from matplotlib import rc_context
@@ -20,7 +21,9 @@ _WIDTH_IN = 5.0
 _HEAD = re.compile(r"^.*?(?=<svg)", re.DOTALL)
 _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
 # Ids of groups are the same in every figure; those that something refers to hold a hash.
-_GROUP_IDS = re.compile(r'<g id="[^"]*">')
+_GROUP_IDS = re.compile(r'<g id="[^"]*"(/?)>')
+# It would hold for the whole page; style.css has the same for drawings.
+_STYLE = re.compile(r"<defs>\s*<style.*?</style>\s*</defs>", re.DOTALL)
 _NAMESPACES = re.compile(r'\sxmlns(:xlink)?="[^"]*"')
 _SIZE = re.compile(r'\s(width|height)="[0-9.]+pt"')
 _FONTS = re.compile(r"font-family: [^;\"]*|'DejaVu Sans'[^;\"]*")
@@ -40,14 +43,19 @@ def inline_svg(draw: Callable[[Axes, Theme], None], title: str, *, height_in: fl
     layout = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09)
     figure = Figure((_WIDTH_IN, height_in), facecolor="none", layout=layout)
     FigureCanvasSVG(figure)
-    draw(figure.add_subplot(), LIGHT)
     buffer = io.StringIO()
     key = hashlib.sha256(title.encode()).hexdigest()[:8]
-    with rc_context({"svg.hashsalt": key, "svg.fonttype": "none"}):
+    with (
+        rc_context({"svg.hashsalt": key, "svg.fonttype": "none"}),
+        warnings.catch_warnings(),
+    ):
+        # The page's fonts, and not matplotlib's, have the letters of names.
+        warnings.simplefilter("ignore")
+        draw(figure.add_subplot(), LIGHT)
         figure.savefig(buffer, format="svg", metadata={"Date": None}, facecolor="none")
     text = _METADATA.sub("", _HEAD.sub("", buffer.getvalue(), count=1))
     text = text.replace("xlink:href=", "href=")
-    text = _FONTS.sub("font-family: inherit", _GROUP_IDS.sub("<g>", text))
+    text = _FONTS.sub("font-family: inherit", _GROUP_IDS.sub(r"<g\1>", _STYLE.sub("", text)))
     for name, colour in _variables(LIGHT).items():
         text = text.replace(colour, f"var({name})")
     return _described(text, title, f"figure-{key}")

@@ -53,7 +53,7 @@ def write_runs(comparison: Comparison, page: Path, console: Console | None) -> N
     runs = comparison.runs
     alone = len(runs) == 1 and not comparison.title and comparison.target is None
     text = (
-        run_page(runs[0])
+        run_page(runs[0], comparison.problems)
         if alone
         else comparison_page(
             runs,

@@ -2,6 +2,7 @@
 
 import json
 import re
+import statistics
 from pathlib import Path
 
 import msgspec
@@ -74,6 +75,30 @@ def test_results_say_what_made_them():
         assert all(re.fullmatch(r"\d+", str(seed)) for seed in seeds)
         devices = [device for run in result.get("runs", ()) for device in run["per_device"]]
         assert not any(device["torch_imported"] for device in devices)
+
+
+def test_the_table_of_motion_holds_the_results():
+    page = (ROOT / "docs" / "experiments.md").read_text()
+    runs = json.loads((ROOT / "docs" / "results" / "motion.json").read_text())["runs"]
+    assert {(run["seed"], run["rounds"]) for run in (r["settings"] for r in runs)} == {
+        (seed, 15) for seed in range(3)
+    }
+
+    def mean_bytes(codec):
+        return statistics.fmean(run["total_bytes"] for run in runs if run["codec"] == codec)
+
+    for codec in {run["codec"] for run in runs}:
+        cells = []
+        for partition in ("own", "iid"):
+            shares = [
+                100 * run["accuracy"]
+                for run in runs
+                if (run["codec"], run["settings"]["partition"]) == (codec, partition)
+            ]
+            cells.append(f"{statistics.fmean(shares):.1f} ± {statistics.stdev(shares):.1f}")
+        cells.append(f"{mean_bytes(codec) / 1e6:.1f} MB")
+        cells.append(f"{mean_bytes('none') / mean_bytes(codec):.1f}x")
+        assert f"| `{codec}` | {' | '.join(cells)} |" in page
 
 
 def test_the_table_of_fronts_holds_the_results():

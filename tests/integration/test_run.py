@@ -80,6 +80,10 @@ def test_links_cut_in_the_middle_leave_no_trace_in_the_weights(tmp_path, cnn_bun
             device.finish()
         assert relay.cuts_left == 0
     assert any("lost the server" in line for device in devices for line in device.lines)
+    back = server.of_kind("reconnected")
+    assert {event["device"] for event in back} <= set(rough.names)
+    assert back
+    assert all(event["silent_s"] >= 0 for event in back)
     for name, tensor in server.finished().front.items():
         assert np.array_equal(tensor, expected[name])
 

@@ -16,7 +16,7 @@ from slfac.wire.keys import AllowList, device_keys, read_public
 
 COMMANDS = [
     *("demo", "export", "server", "device", "keys", "doctor", "profile", "bench"),
-    *("plan", "image", "update", "experiment", "testbed"),
+    *("plan", "image", "update", "experiment", "testbed", "report"),
 ]
 SERVER = ["server", "--bundle", "b", "--out", "o", "--insecure", "--devices", "a"]
 DEVICE = ["device", "--server", "tcp://127.0.0.1:1", "--data", "d", "--insecure"]
@@ -152,6 +152,8 @@ BLOCK = """
         ("torch", EXPORT, "export"),
         ("rich", ["demo"], "testbed"),
         ("tomli", ["experiment", "rate"], "testbed"),
+        ("pydantic", ["experiment", "run", "smoke"], "testbed"),
+        ("matplotlib", ["report", "runs"], "testbed"),
         ("msgspec", ["demo"], "testbed"),
         ("rich", ["bench", "codec"], "testbed"),
         ("scipy", ["bench", "codec"], "testbed"),
@@ -193,6 +195,11 @@ def test_a_missing_package_is_one_line_that_names_the_extra(package, arguments, 
         ["keys", "list"],
         ["experiment"],
         ["experiment", "rate", "--seed", "one"],
+        ["experiment", "run"],
+        ["experiment", "run", "smoke", "--data", "mnist5k"],
+        ["experiment", "run", "smoke", "--set", "rounds"],
+        ["report"],
+        ["report", "runs", "--target", "high"],
         ["experiment", "rate", "--split", "train"],
         ["experiment", "rate", "--kwargs", "{"],
     ],

@@ -79,9 +79,34 @@ def test_a_rate_is_read(text, up, down):
 
 
 @pytest.mark.parametrize(
+    ("text", "delay_s", "loss"),
+    [
+        ("5Mbit/20ms", 0.02, 0),
+        ("5Mbit/5Mbit/1.5s", 1.5, 0),
+        ("5Mbit/1%", 0, 0.01),
+        ("5Mbit/250ms/0.5%", 0.25, 0.005),
+    ],
+)
+def test_a_delay_and_a_loss_are_read_behind_the_rate(text, delay_s, loss):
+    assert parse_link(text) == LinkRate(5e6, 5e6, delay_s, loss)
+
+
+def test_a_relay_refuses_to_lose_packets():
+    with pytest.raises(SettingsError, match="loses no packets"):
+        PacedRelay("tcp://127.0.0.1:1", [parse_link("5Mbit/1%")])
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",
+        "20ms",
+        "5Mbit/20",
+        "5Mbit/11s",
+        "5Mbit/51%",
+        "5Mbit/1%/20ms",
+        "5Mbit/5Mbit/5Mbit",
+        "5Mbit/20ms/20ms",
         "5",
         "5 Mbit",
         "5MBit",

@@ -1,0 +1,167 @@
+"""Experiment files: matrices, what may be in them, and what is said of what may not."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from slfac.testbed.experiment.plan import read_experiment, shipped
+from slfac.testbed.experiment.run import Order, show_experiment
+from slfac.testbed.link import LinkRate
+from slfac.wire.errors import SettingsError
+
+BASE = """
+title = "two codecs"
+[base]
+model = "cnn"
+cut = "pool1"
+data = "mnist5k"
+devices = 3
+"""
+MATRIX = """
+[[matrix]]
+codec = ["none", "slfac"]
+partition = ["iid", "dirichlet:beta=0.5"]
+seed = [0, 1]
+"""
+
+
+@pytest.fixture
+def console():
+    return Console(file=io.StringIO())
+
+
+@pytest.fixture
+def read(tmp_path):
+    def write_and_read(text, name="mine.toml", **changes):
+        file = tmp_path / name
+        file.write_text(text)
+        return read_experiment(str(file), changes)
+
+    return write_and_read
+
+
+def test_every_combination_is_a_run_and_seeds_come_one_after_the_other(read):
+    experiment = read(BASE + MATRIX)
+    assert experiment.name == "mine"
+    assert len(experiment.runs) == 8
+    assert [run.seed for run in experiment.runs] == [0] * 4 + [1] * 4
+    assert {(run.codec, run.partition) for run in experiment.runs[:4]} == {
+        ("none", "iid"),
+        ("none", "dirichlet:beta=0.5"),
+        ("slfac", "iid"),
+        ("slfac", "dirichlet:beta=0.5"),
+    }
+    assert experiment.label(experiment.runs[1]) == "none, dirichlet:beta=0.5, seed 0"
+
+
+def test_a_run_that_two_blocks_have_is_made_once(read):
+    more = '\n[[matrix]]\ncodec = ["slfac"]\nseed = [1, 2]\n'
+    assert len(read(BASE + MATRIX + more).runs) == 9
+
+
+def test_a_block_has_settings_of_its_own_and_links_one_a_device(read):
+    text = """
+[[matrix]]
+codec = ["none"]
+link = ["", "5Mbit/20ms", ["1Mbit/2Mbit", "4Mbit"]]
+set = { rounds = 3 }
+"""
+    runs = read(BASE + text).runs
+    assert [run.rounds for run in runs] == [3, 3, 3]
+    assert runs[0].links == ()
+    assert runs[1].links == (LinkRate(5e6, 5e6, 0.02),) * 3
+    # The last one serves all further devices.
+    assert runs[2].links == (LinkRate(1e6, 2e6), LinkRate(4e6, 4e6), LinkRate(4e6, 4e6))
+
+
+def test_what_is_given_beside_a_file_goes_before_it(read):
+    assert {run.rounds for run in read(BASE + MATRIX, rounds=2).runs} == {2}
+    assert len(read(BASE + MATRIX, seed=5).runs) == 4
+
+
+def test_a_path_of_data_is_taken_from_the_files_folder(read, tmp_path):
+    (tmp_path / "own.npz").write_bytes(b"")
+    text = BASE.replace("mnist5k", "own.npz") + MATRIX
+    assert {run.data for run in read(text).runs} == {str(tmp_path / "own.npz")}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("title = ", "is no TOML"),
+        (BASE, "setting matrix is missing"),
+        (BASE + "[[matrix]]\ncodec = []\n", "setting matrix.0.codec is []"),
+        (BASE + '[[matrix]]\ncodecs = ["none"]\n', "the nearest is codec"),
+        (BASE + "rownds = 2\n" + MATRIX, "setting rownds is 2, but there is no such setting"),
+        (BASE + "rounds = 0\n" + MATRIX, "matrix[0]: setting rounds is 0"),
+        (BASE.replace('cut = "pool1"\n', "") + MATRIX, "setting cut of its runs is missing"),
+        (BASE + MATRIX.replace("slfac", "fog"), "codec 'fog'"),
+        (BASE + MATRIX.replace("iid", "odd"), "partition 'odd'"),
+        (BASE + 'mode = "solo"\n' + MATRIX, "setting mode is 'solo'"),
+        (BASE + 'mode = "u-shaped"\n' + MATRIX, "mode u-shaped needs a head_cut"),
+        (BASE + 'link = "5MB"\n' + MATRIX, "setting link is '5MB'"),
+        (BASE + 'link = ["1Mbit", "1Mbit", "1Mbit", "1Mbit"]\n' + MATRIX, "4 links for 3 devices"),
+        (BASE + 'optimizer = "sgd:lr=-1"\n' + MATRIX, "setting optimizer is"),
+        (BASE + 'schedule = "never"\n' + MATRIX, "setting schedule is"),
+        (BASE + "seed = 3\n" + MATRIX, "matrix[0].seed is [0, 1], and the same setting"),
+        (BASE + MATRIX.replace("[0, 1]", "[0, 0]"), "give each value once"),
+        (BASE + MATRIX.replace("[0, 1]", "[-1]"), "setting seed is -1"),
+        (BASE.replace("two codecs", "") + MATRIX, "setting title is ''"),
+        ("x" * (1 << 21), "is larger than"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named_with_what_to_do(read, text, said):
+    with pytest.raises(SettingsError) as caught:
+        read(text)
+    assert said in str(caught.value)
+    assert "mine.toml" in str(caught.value)
+    assert caught.value.remedy
+
+
+def test_a_file_that_is_not_there_names_those_that_come_with_slfac():
+    with pytest.raises(SettingsError, match=r"cannot read nowhere.*smoke"):
+        read_experiment("nowhere")
+
+
+def test_a_name_that_no_folder_shall_have_is_refused(read):
+    with pytest.raises(SettingsError, match="letters, digits"):
+        read(BASE + MATRIX, name="a b.toml")
+
+
+def test_the_experiments_that_come_with_slfac_are_whole():
+    experiments = {name: read_experiment(name) for name in shipped()}
+    assert experiments.keys() == {"smoke", "paper", "paper-reduced", "links", "motion"}
+    paper, reduced = experiments["paper"].runs, experiments["paper-reduced"].runs
+    assert {run.data for run in paper} == {"mnist", "ham10000"}
+    for run in (*paper, *reduced):
+        assert (run.model, run.devices, run.batch_size) == ("resnet18", 5, 128)
+        assert run.partition in ("iid", "dirichlet:beta=0.5")
+    assert "REDUCED" in experiments["paper-reduced"].note
+    assert {(run.train_samples, run.rounds) for run in reduced} == {(10_000, 15)}
+    links = experiments["links"].runs
+    assert {run.links[0].up_bit_per_s for run in links if run.links[0].loss} == {20e6}
+    slow = [run.seed for run in links if run.codec == "none" and run.link == ("5Mbit/20ms",)]
+    assert slow == [0]
+    assert {run.partition for run in experiments["motion"].runs} == {"own", "iid"}
+
+
+def test_a_backend_refuses_what_it_cannot_do_before_anything_is_fetched(tmp_path, console):
+    with pytest.raises(SettingsError, match=r"1%.*--emulate"):
+        show_experiment(Order(name="links", out=tmp_path / "out"), console)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"jobs": 0}, "setting jobs is 0"),
+        ({"folders": {"mnist": "nowhere"}}, "has no data set of that name"),
+        ({"folders": {"mnist5k": "nowhere"}}, "there is no such path"),
+    ],
+)
+def test_an_order_that_cannot_be_carried_out_is_refused(values, said, tmp_path, console):
+    if "folders" in values:
+        values = {"folders": {name: tmp_path / path for name, path in values["folders"].items()}}
+    with pytest.raises(SettingsError, match=said):
+        show_experiment(Order(name="smoke", out=tmp_path / "out", **values), console)
