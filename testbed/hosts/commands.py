@@ -10,7 +10,6 @@ from rich.console import Console
 
 from slfac.testbed.hosts.collect import check_folder
 from slfac.testbed.hosts.lab import Lab, failure
-from slfac.testbed.hosts.report import write_run_report
 from slfac.testbed.hosts.run import Carried, RunOptions, carry_out, collect_all, ready_hosts
 from slfac.testbed.hosts.show import Show
 from slfac.testbed.hosts.stop import stop_all
@@ -60,8 +59,10 @@ def run(lab: Lab, options: RunOptions, console: Console) -> Carried:
     except BaseException as error:
         _stop_after(lab, console, error)
         raise
-    stop(lab, console, quiet=True)
-    write_run_report(options.out, console)
+    left = _stop_what_can_be(lab, console)
+    if left is not None:
+        carried.errors["down"] = str(left)
+    _report(options.out, console)
     return carried
 
 
@@ -106,7 +107,7 @@ def collect(lab: Lab, out: Path, console: Console) -> dict[str, str]:
             return await collect_all(lab, out, show)
 
     missing = asyncio.run(work())
-    write_run_report(out, console)
+    _report(out, console)
     return missing
 
 
@@ -120,12 +121,26 @@ def default_out(name: str) -> Path:
     return Path("runs") / f"{name}-{now:%Y%m%d-%H%M%S}"
 
 
+def _report(out: Path, console: Console) -> None:
+    # What draws takes seconds to load.
+    from slfac.testbed.report.order import write_order  # noqa: PLC0415
+
+    write_order(console, folders=[out], out=out / "report.html", command=f"slfac report {out}")
+
+
 def _stop_after(lab: Lab, console: Console, error: BaseException) -> None:
     """Stop what a run has begun; what then fails is told, and hides nothing."""
     interrupted = isinstance(error, KeyboardInterrupt)
     why = "interrupted" if interrupted else "the run failed"
     console.print(f"{why}: stopping what it started; Ctrl-C again leaves that running")
+    _stop_what_can_be(lab, console)
+
+
+def _stop_what_can_be(lab: Lab, console: Console) -> SlfacError | None:
+    """Stop all hosts; why some could not be, which is told."""
     try:
         stop(lab, console, quiet=True)
     except SlfacError as left:
         console.print(f"{left}; `slfac testbed down` tries again", markup=False, highlight=False)
+        return left
+    return None

@@ -51,7 +51,8 @@ class Carried:
     Attributes:
         facts: What is kept of it beside its metrics.
         events: What the server wrote.
-        errors: Hosts whose files could not be had.
+        errors: Hosts whose files could not be had, and why; ``down`` where some could not be
+            stopped.
     """
 
     facts: dict[str, Any]

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from slfac.export import export_bundle
+from slfac import export
 from slfac.testbed.hosts.deploy import Ready
 from slfac.testbed.inventory import Run
 from slfac.wire.bundle import open_bundle
@@ -48,7 +48,7 @@ def _export(run: Run, folder: Path, say: Callable[[str], None]) -> None:
     model = run.model
     assert model is not None  # noqa: S101 - the inventory has one or the other
     say(f"exporting {model.name}, cut behind {model.cut}")
-    export_bundle(
+    export.export_bundle(
         model=model.name,
         kwargs=model.kwargs,
         cut=model.cut,

@@ -122,9 +122,10 @@ def test_enough_devices_are_enough_where_the_inventory_says_so(bench):
         run(bench.lab(), options(bench), bench.console)
     assert not (bench.folder / "out" / "metrics.jsonl").exists()
     bench.values["run"] |= {"min_devices": 2, "join_timeout_s": 120}
+    carried = run(bench.lab(), options(bench), bench.console)
     # What it cannot reach it cannot stop either, and says so.
-    with pytest.raises(LinkError, match="pi-3"):
-        run(bench.lab(), options(bench), bench.console)
+    assert "pi-3" in carried.errors["down"]
+    assert (bench.folder / "out" / "report.html").is_file()
     assert metrics(bench.folder / "out")[-1]["event"] == "end"
     stopped = [n for n in ("pi-1", "pi-2") if read_state(bench.place(n) / "run")["state"] == "done"]
     assert stopped == ["pi-1", "pi-2"]
