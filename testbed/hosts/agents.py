@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -147,10 +148,16 @@ def toml_text(values: Mapping[str, Any]) -> str:
 
 
 def _toml(value: Any) -> str:
-    """A value in TOML, whose texts, lists and numbers are those of JSON."""
+    """A value in TOML, whose lists and numbers are those of JSON."""
     if isinstance(value, Mapping):
-        inner = (f"{json.dumps(name)} = {_toml(item)}" for name, item in value.items())
+        inner = (f"{_text(str(name))} = {_toml(item)}" for name, item in value.items())
         return "{ " + ", ".join(inner) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, float) and math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return _text(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _text(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
