@@ -72,8 +72,8 @@ def server_agent(ready: Ready, inventory: Inventory, *, bind: str, names: tuple[
         "bind": bind,
         "devices": list(names),
     }
-    if inventory.server.data is not None:
-        settings["data"] = inventory.server.data
+    if ready.data is not None:
+        settings["data"] = ready.data
     command = [*ready.program, "server"]
     out = settings["out"]
     again = {
@@ -102,7 +102,7 @@ def device_agent(ready: Ready, device: DeviceHost, *, server: str) -> Agent:
     options = {
         "--server": server,
         "--keys": keys_folder(ready),
-        "--data": device.data,
+        "--data": ready.data,
         "--cache": f"{ready.host.folder}/cache",
         "--journal": f"{folder}/journal",
         "--provider": device.provider,

@@ -38,6 +38,7 @@ class Ready:
         program: slfac there, and its first arguments.
         version: Which slfac that is.
         manager: What runs agents there: ``system``, ``user`` or ``built-in``.
+        data: Where its data set is; None for none.
         remarks: What is not as it might be.
     """
 
@@ -46,6 +47,7 @@ class Ready:
     program: tuple[str, ...]
     version: str
     manager: str
+    data: str | None
     remarks: tuple[str, ...] = ()
 
 
@@ -85,16 +87,10 @@ class Deployment:
         _check_room(host, facts)
         await host.prepare(facts)
         remarks = [*await _clock_remarks(host)]
-        if data is not None:
-            found = await host.call("exists", path=data)
-            if found["error"]:
-                raise HostError(
-                    f"{host.name}: there is no data set at {found['path']}: {found['error']}",
-                    "put one there, or set `data` (docs/data.md)",
-                )
+        place = None if data is None else await _data_place(host, data)
         program, version = await self._program(host, facts, kind)
         manager = await _manager(host, facts, remarks)
-        return Ready(host, facts, program, version, manager, tuple(remarks))
+        return Ready(host, facts, program, version, manager, place, tuple(remarks))
 
     async def _program(
         self, host: Host, facts: dict[str, Any], kind: tuple[str, str]
@@ -126,6 +122,7 @@ class Deployment:
         program = (str(facts["python_path"]), "-s", launcher)
         if (await host.call("exists", path=launcher))["error"]:
             await self._unpack(host, release)
+            await host.call("tidy", folder=host.versions, keep=[release.version])
         return program, release.version
 
     async def _unpack(self, host: Host, release: Release) -> None:
@@ -153,6 +150,16 @@ def _check_room(host: Host, facts: dict[str, Any]) -> None:
             f"{host.name}: {facts['nearest']} has {facts['free_bytes'] / 1e6:.0f} MB free",
             "free some space there, or set `work` to a folder on a larger drive",
         )
+
+
+async def _data_place(host: Host, data: str) -> str:
+    found = await host.call("exists", path=data)
+    if found["error"]:
+        raise HostError(
+            f"{host.name}: there is no data set at {found['path']}: {found['error']}",
+            "put one there, or set `data` (docs/data.md)",
+        )
+    return str(found["path"])
 
 
 async def _clock_remarks(host: Host) -> list[str]:

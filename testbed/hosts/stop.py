@@ -60,7 +60,6 @@ async def stop_host(host: Host, *, purge: bool = False) -> str:
     if killed:
         words += f", {killed} processes had to be killed"
     if purge:
-        await host.call("tidy", folder=host.versions, keep=[])
-        await host.call("purge", folder=host.folder)
+        await host.call("purge", folder=host.folder, versions=host.versions)
         words += ", its folder is removed"
     return words

@@ -122,7 +122,8 @@ def _is_ours(path: Path) -> bool:
         environment = (path / "environ").read_bytes()
     except OSError:
         return False
-    return f"{MARK}=".encode() in environment or str(emulated_folder(NAME)) in _command(path)
+    folder = str(emulated_folder(NAME))
+    return f"{MARK}={folder}".encode() in environment or folder in _command(path)
 
 
 class Trial:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ from slfac.testbed.hosts.remote.state import (
     write_state,
 )
 from slfac.testbed.hosts.remote.units import remove_unit, write_unit
+from slfac.testbed.hosts.remote.versions import tidy
 
 _STARTS_S: Final = 20.0
 _GRACE_S: Final = 20.0
@@ -149,11 +151,12 @@ def stop(*, folder: str, unit: str) -> dict[str, Any]:
     return {"before": before["state"], "killed": killed}
 
 
-def purge(*, folder: str) -> dict[str, Any]:
-    """Remove a host's folder, and the one above where nothing else is in it.
+def purge(*, folder: str, versions: str) -> dict[str, Any]:
+    """Remove a host's folder, releases that nothing else uses, and folders that are empty then.
 
     Args:
         folder: Folder of this host in this testbed.
+        versions: Where releases are.
 
     Returns:
         Whether there was one.
@@ -162,13 +165,14 @@ def purge(*, folder: str) -> dict[str, Any]:
         HostProblem: It cannot be removed.
     """
     place = Path(folder)
-    if not place.exists():
-        return {"removed": False}
+    existed = place.exists()
     try:
-        shutil.rmtree(place)
-        for parent in tuple(place.parents)[:1]:
-            parent.rmdir()
+        if existed:
+            shutil.rmtree(place)
     except OSError as error:
-        if place.exists():
-            raise HostProblem(f"{error.filename} cannot be removed: {error.strerror}") from error
-    return {"removed": True}
+        raise HostProblem(f"{error.filename} cannot be removed: {error.strerror}") from error
+    tidy(folder=versions, keep=[])
+    with contextlib.suppress(OSError):  # others are at work there
+        place.parent.rmdir()
+        place.parent.parent.rmdir()
+    return {"removed": existed}

@@ -126,17 +126,19 @@ def tidy(*, folder: str, keep: list[str]) -> dict[str, Any]:
     """Remove releases that nothing uses any more.
 
     Args:
-        folder: Where releases are.
-        keep: Names of those to keep.
+        folder: Where releases are; what testbeds run stands beside it.
+        keep: Names of those to keep in any case.
 
     Returns:
         Names of those that were removed.
     """
-    removed, folder_of_releases = [], Path(folder)
-    for entry in sorted(folder_of_releases.glob("[!.]*")):
-        if entry.name not in keep:
+    releases = Path(folder)
+    used = [agent.read_text("utf-8") for agent in releases.parent.glob("*/*/run/agent.json")]
+    removed = []
+    for entry in sorted(releases.glob("[!.]*")):
+        if entry.name not in keep and not any(entry.name in agent for agent in used):
             shutil.rmtree(entry, ignore_errors=True)
             removed.append(entry.name)
-    if folder_of_releases.is_dir() and not any(folder_of_releases.glob("[!.]*")):
-        shutil.rmtree(folder_of_releases, ignore_errors=True)
+    if releases.is_dir() and not any(releases.glob("[!.]*")):
+        shutil.rmtree(releases, ignore_errors=True)
     return {"removed": removed}

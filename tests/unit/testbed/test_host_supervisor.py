@@ -222,6 +222,24 @@ def test_what_is_no_archive_leaves_nothing(host, tmp_path):
     assert [path.name for path in (tmp_path / "v").iterdir()] == [".lock"]
 
 
+def test_releases_that_nothing_uses_are_removed(host, tmp_path):
+    for name in ("old", "used-elsewhere", "new"):
+        (tmp_path / "versions" / name / "bin").mkdir(parents=True)
+    other = tmp_path / "another" / "pi-1" / "run"
+    other.mkdir(parents=True)
+    command = [str(tmp_path / "versions" / "used-elsewhere" / "bin" / "slfac")]
+    (other / "agent.json").write_text(json.dumps({"command": command}))
+    versions = str(tmp_path / "versions")
+    assert host.ok("tidy", folder=versions, keep=["new"])["removed"] == ["old"]
+    own = tmp_path / "one" / "pi-1"
+    own.mkdir(parents=True)
+    for existed in (True, False):
+        said = host.ok("purge", folder=str(own), versions=versions)
+        assert said == {"removed": existed}
+    assert not (tmp_path / "one").exists()
+    assert [path.name for path in (tmp_path / "versions").iterdir()] == ["used-elsewhere"]
+
+
 def test_secret_keys_never_leave(host, tmp_path):
     keys = tmp_path / "keys"
     keys.mkdir()
