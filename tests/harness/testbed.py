@@ -237,7 +237,7 @@ def main() -> None:
     say(f"finished, told of both, and left nothing behind: {trial.out}/report.html")
     if args.json is not None:
         result = {
-            "command": "make testbed",
+            "command": "python -m harness.testbed --json ../docs/results/testbed.json",
             "date": dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
             "machine": machine(),
             "versions": versions(),
