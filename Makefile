@@ -19,6 +19,10 @@
 #   results-predict: predicted and measured times of fronts, and the profile that plans are carried
 #   over from; results-plan: the plans of docs/plan.md; results-profile: what `slfac profile run`
 #   says of this machine
+# make image-test  device images: built for each board, built again from their lock, booted in
+#   QEMU, a stranger refused, a loop device written; one to two hours, goes on where it stopped
+# make results-image  the same, and the figures of docs/image.md
+# make capture-flash  docs/flash.svg, what `slfac image flash` shows
 
 # The CPU build of torch that constraints.txt pins is found most surely on 3.11.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
@@ -35,7 +39,8 @@ FASHION ?= /usr/share/datasets/fashion-mnist
 	results-rivals results-link results-ablation results-resnet18 results-finetune results-modes \
 	results-motion results-paper \
 	results-server results-chaos results-energy results-predict results-plan \
-	results-profile results-links results-testbed testbed \
+	results-profile results-links results-image results-testbed testbed \
+	image-test capture-flash \
 	demo test test-main test-others lint bench chaos screenshot deb-test install clean
 
 demo: .venv/.installed
@@ -87,6 +92,16 @@ deb-test: .venv/.dev
 # What a browser shows of the demo's run.
 screenshot: .venv/.dev
 	cd tests && ../$(BIN)/python -m harness.screenshot ../docs/live.png
+
+# IMAGE="--user NAME": called by root, who alone may write loop devices, all else as that user.
+image-test: .venv/.dev .venv/.tools
+	cd tests && ../$(BIN)/python -m harness.image_trial $(IMAGE)
+
+results-image: .venv/.dev .venv/.tools
+	cd tests && ../$(BIN)/python -m harness.image_trial --write $(IMAGE)
+
+capture-flash: .venv/.dev
+	cd tests && ../$(BIN)/python -m harness.capture_flash ../docs/flash.svg
 
 results-chaos: .venv/.dev
 	cd tests && ../$(BIN)/python -m harness.chaos --json ../docs/results/chaos.json $(CHAOS)
@@ -219,10 +234,11 @@ install: .venv/.dev
 	$(BIN)/python -m $(PIP_INSTALL) --group dev
 	@touch $@
 
-# mtools and dosfstools for tests of images, sshd for those of hosts: the system's, or else
-# unpacked below .venv, which needs no root where apt knows its packages.
+# mtools, dosfstools and mmdebstrap for tests of images, sshd for those of hosts: the system's, or
+# else unpacked below .venv, which needs no root where apt knows its packages.
 .venv/.tools: .venv/.installed
-	@for need in mcopy:mtools mkfs.vfat:dosfstools sshd:openssh-server sshd:libwrap0; do \
+	@for need in mcopy:mtools mkfs.vfat:dosfstools mmdebstrap:mmdebstrap sshd:openssh-server \
+		sshd:libwrap0; do \
 		PATH="$$PATH:/usr/sbin:/sbin" command -v $${need%%:*} >/dev/null && continue; \
 		package=$${need##*:}; mkdir -p .venv/tools; \
 		(cd .venv/tools && { apt-get download -qq $$package \

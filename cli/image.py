@@ -7,7 +7,9 @@ from typing import Any
 from slfac.cli.image_build import add_build
 from slfac.cli.image_deb import add_deb
 from slfac.cli.image_flash import add_flash, run_flash
+from slfac.cli.image_imager import add_imager
 from slfac.cli.image_inject import add_inject
+from slfac.cli.image_jetson import add_jetson
 from slfac.cli.image_verify import add_verify
 from slfac.cli.parsers import add_command
 
@@ -41,5 +43,7 @@ def add_parser(subparsers: Any) -> None:
     add_build(actions)
     add_deb(actions)
     add_flash(actions)
+    add_imager(actions)
     add_inject(actions)
+    add_jetson(actions)
     add_verify(actions)

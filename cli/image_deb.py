@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from slfac.cli.image_build import source_time_s
 from slfac.cli.parsers import add_command
+from slfac.cli.source_time import source_time_s
 from slfac.wire.errors import SettingsError
 
 _EPILOG = """\

@@ -6,9 +6,11 @@ import argparse
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slfac.cli.image_report import write_report
 from slfac.cli.moving import Moving
 from slfac.cli.parsers import add_command
 from slfac.wire.errors import SettingsError
@@ -51,6 +53,7 @@ def add_verify(actions: Any) -> None:
     add("--stranger", action="store_true", help="do not enroll its key: it must be refused")
     add("--data", type=Path, metavar="DIR", help="IDX folder to train on (MNIST digits)")
     add("--limit-s", type=float, metavar="S", help=f"how long it may take ({_LIMIT_S:g})")
+    add("--json", type=Path, metavar="FILE", help="also write what was found to a JSON file")
     add("--work", type=Path, metavar="DIR", help="keep the copy, console and logs in this folder")
 
 
@@ -81,9 +84,14 @@ def run_verify(args: argparse.Namespace) -> int:
     work: Path | None = getattr(args, "work", None)
     if work is not None:
         _check_empty(work)
-        return _verify(args, work, steps)
-    with tempfile.TemporaryDirectory(prefix="slfac-verify-", dir="/var/tmp") as folder:
-        return _verify(args, Path(folder), steps)
+        found = _verify(args, work, steps)
+    else:
+        with tempfile.TemporaryDirectory(prefix="slfac-verify-", dir="/var/tmp") as folder:
+            found = _verify(args, Path(folder), steps)
+    if (target := getattr(args, "json", None)) is not None:
+        known = {"image": args.image.name, "size_bytes": image.size_bytes, "sha256": image.sha256}
+        write_report(target, "slfac image verify", {**known, **found})
+    return 0
 
 
 def _check_empty(work: Path) -> None:
@@ -92,18 +100,22 @@ def _check_empty(work: Path) -> None:
         raise SettingsError(f"--work is {str(work)!r}, which is not empty", "name a new folder")
 
 
-def _verify(args: argparse.Namespace, work: Path, steps: int) -> int:
+def _verify(args: argparse.Namespace, work: Path, steps: int) -> dict[str, Any]:
+    """Look into a copy and start it; what was found."""
     from slfac.device.image.opened import open_image
     from slfac.device.image.verify.contents import check_contents, unpack
 
     copy = work / "card.img"
     unpack(args.image, copy)
+    lines = []
     for line in check_contents(open_image(copy)):
         _say(line)
+        lines.append(line)
     if getattr(args, "no_boot", False):
-        return 0
-    _tell(_start(args, copy, work, steps))
-    return 0
+        return {"contents": lines, "started": None}
+    verified = _start(args, copy, work, steps)
+    _tell(verified)
+    return {"contents": lines, "started": asdict(verified)}
 
 
 def _start(args: argparse.Namespace, copy: Path, work: Path, steps: int) -> Verified:

@@ -13,7 +13,8 @@ from typing import Any, Final
 from slfac.device.doctor.finding import Finding
 from slfac.device.doctor.packages import DEVICE_NEEDS, judge_version, missing
 
-TIMEOUT_S: Final = 120.0
+# Emulated on a busy machine, importing onnxruntime alone took two minutes.
+TIMEOUT_S: Final = 300.0
 # The child sees exactly the modules that this process sees, whatever lies in its folder.
 _CODE = "import sys; sys.path[:] = sys.argv[1:]; from slfac.device.doctor.trial import main; main()"
 _NEEDS = {need.package: need for need in DEVICE_NEEDS}

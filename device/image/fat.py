@@ -13,6 +13,7 @@ from slfac.wire.errors import ImageError, SettingsError
 
 # "<4-17>" is a run of clusters, "<4>" one alone.
 _RUN = re.compile(r"<(\d+)(?:-(\d+))?>")
+_FREE = re.compile(r"^\s*([\d ]+) bytes free", re.MULTILINE)
 _CHUNK = 1 << 20
 
 
@@ -22,12 +23,13 @@ class Fat:
     Args:
         image: The image or drive.
         partition: Which of its partitions.
+        time_s: What files are said to have been written at, in seconds since 1970; None for now.
 
     Raises:
         SettingsError: The path of the image is one that the programs cannot take.
     """
 
-    def __init__(self, image: Path, partition: Partition) -> None:
+    def __init__(self, image: Path, partition: Partition, time_s: int | None = None) -> None:
         if "@@" in str(image) or "?" in str(image):
             raise SettingsError(
                 f"the path {str(image)!r} holds '@@' or '?', which mtools or mke2fs would take for "
@@ -37,6 +39,7 @@ class Fat:
         self._image = image
         self._partition = partition
         self._where = f"{image.absolute()}@@{partition.start_bytes}"
+        self._env = {"SOURCE_DATE_EPOCH": str(time_s), "TZ": "UTC"} if time_s is not None else {}
 
     def read(self, name: str, most_bytes: int) -> bytes | None:
         """A file's content.
@@ -110,6 +113,19 @@ class Fat:
             raise ImageError(f"cannot write to {self._image}: {error.strerror}") from error
         self._must(["mdel", "-i", self._where, f"::/{name}"])
 
+    def free_bytes(self) -> int:
+        """Room that no file takes.
+
+        Raises:
+            ImageError: The file system cannot be read.
+            MissingExtraError: mtools is not installed.
+        """
+        listing = self._must(["mdir", "-i", self._where, "::/"]).output.decode("utf-8", "replace")
+        found = _FREE.search(listing)
+        if found is None:
+            raise ImageError("the boot partition's file system is damaged", "write the image again")
+        return int(found[1].replace(" ", ""))
+
     def _runs(self, name: str) -> list[tuple[int, int]] | None:
         """First and last cluster of each run of a file's clusters; None if there is no file."""
         ended = run_program(["mshowfat", "-i", self._where, f"::/{name}"])
@@ -142,7 +158,7 @@ class Fat:
         return start + data_sector * sector, cluster * sector
 
     def _must(self, command: list[str], *, given: bytes = b"") -> Ended:
-        ended = run_program(command, given=given)
+        ended = run_program(command, given=given, env=self._env)
         self._succeeded(command[0], ended)
         return ended
 

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from slfac.device.image.data_partition import Contents, fill_data, look_at
+from slfac.device.image.mark import RASPIOS
 from slfac.device.image.opened import Opened
 from slfac.device.image.partitions import Partition
 from slfac.device.image.settings.document import (
@@ -17,6 +18,10 @@ from slfac.device.image.settings.document import (
 )
 from slfac.device.image.settings.places import DOCUMENT
 from slfac.wire.errors import DataError, DriveError, ImageError
+
+# Raspberry Pi OS listens for SSH only once it has seen this file on its boot partition.
+# https://www.raspberrypi.com/documentation/computers/remote-access.html
+_SSH = "ssh"
 
 
 def injected(opened: Opened) -> Document | None:
@@ -83,6 +88,9 @@ def inject(opened: Opened, document: Document, *, data: Path | None = None) -> N
         fill_data(opened.path, room_for(opened, data)[0], data)
     opened.boot.erase(DOCUMENT)
     opened.boot.write(DOCUMENT, text)
+    if opened.mark.board == RASPIOS and document.ssh_keys:
+        opened.boot.erase(_SSH)
+        opened.boot.write(_SSH, b"")
     _settle(opened.path)
 
 

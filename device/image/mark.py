@@ -11,6 +11,8 @@ from slfac.wire.errors import ImageError
 
 SCHEMA: Final = 1
 MARK: Final = "slfac/image.json"
+#: The board of images made from somebody's Raspberry Pi OS.
+RASPIOS: Final = "raspios"
 #: Name of the file system that a data partition gets.
 DATA_LABEL: Final = "slfac-data"
 MOST_BYTES: Final = 64 * 1024

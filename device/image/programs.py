@@ -16,7 +16,9 @@ _MOST_SAID = 400
 SYSTEM_PATHS = "/usr/local/sbin:/usr/sbin:/sbin"
 #: Program -> Debian's package of it, where that has another name.
 PACKAGES = {
+    "apt-get": "apt",
     "depmod": "kmod",
+    "dpkg-deb": "dpkg",
     "newuidmap": "uidmap",
     "qemu-img": "qemu-utils",
     "debugfs": "e2fsprogs",

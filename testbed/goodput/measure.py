@@ -120,7 +120,12 @@ def measure_goodput(
             on_progress(2 * number + 1, 2 * len(todo), f"{text}, slfac")
             rate = _measure_ours(lan, name, direction, keys, settings)
             ours.setdefault((name, direction), []).append(rate / 1e6)
-        facts = {"shaper": lan.shaper, "congestion": lan.congestion, "counters": lan.counters()}
+        facts = {
+            "shaper": lan.shaper,
+            "congestion": lan.congestion,
+            "seed": plan.seed,
+            "counters": lan.counters(),
+        }
     rows = [_row(names[n], d, plain[n, d], ours[n, d]) for n in names for d in _DIRECTIONS]
     if settings.json is not None:
         _write(settings, rows, facts)
@@ -214,7 +219,7 @@ def _write(settings: GoodputSettings, rows: list[Goodput], facts: dict[str, Any]
     result = {
         "command": settings.command,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": {**machine(), "load_before": round(os.getloadavg()[2], 2)},
+        "machine": {**machine(), "load_15_min": round(os.getloadavg()[2], 2)},
         "versions": {**versions(), **({"iperf3": version} if version else {})},
         "baseline": tool(),
         "delay_ms": settings.delay_ms,

@@ -64,3 +64,25 @@ def test_the_hint_is_the_one_that_a_board_gives(tmp_path, capsys):
     board.put("etc/slfac/keys/device.key", f'    public-key = "{key}"\n')
     assert board.start() == []
     assert capsys.readouterr().out == shown
+
+
+def test_the_figures_are_those_of_the_result_file():
+    from harness.image_page import NAMES, RESULTS, figures, page, put_figures
+    from harness.image_trial import STEPS, check
+
+    result = json.loads(RESULTS.read_text())
+    assert set(result["steps"]) <= set(STEPS) == NAMES
+    assert {"build", "build-locked", "virt"} <= set(result["steps"])
+    assert check(result["steps"]) == []
+    assert figures(result).strip() == section("Figures").strip()
+    assert put_figures(PAGE, result) == PAGE
+    assert RESULTS.with_suffix(".md").read_text() == page(result)
+
+
+def test_the_picture_of_flashing_fetches_nothing():
+    picture = Path(__file__).parents[2] / "docs" / "flash.svg"
+    text = picture.read_text("utf-8")
+    assert "](flash.svg)" in section("Flash")
+    assert "image" in text
+    assert "flash" in text
+    assert re.findall(r"(?:href|src|url)\W+(https?:[^\s\"')]+)", text) == []

@@ -8,6 +8,7 @@ import re
 import shutil
 import struct
 import subprocess
+import sys
 from pathlib import Path
 
 from slfac.device.image.mark import MARK, Mark, pack_mark
@@ -21,13 +22,18 @@ LINUX = bytes.fromhex("af3dc60f838472478e793d69d8477de4")
 LAYOUT = ((1, 0x0C, 1, 40), (2, 0x83, 41, 16), (3, 0x83, 57, 8))
 
 
-def with_tools() -> None:
-    """Put mtools and dosfstools onto the path: the system's, or what make has unpacked."""
+def with_tools(*more: str) -> None:
+    """Put mtools and dosfstools onto the path: the system's, or what make has unpacked.
+
+    Args:
+        more: Other programs that must be there.
+    """
     unpacked = [ROOT / ".venv" / "tools" / folder for folder in ("usr/bin", "usr/sbin", "sbin")]
-    for folder in (*unpacked, Path("/usr/sbin"), Path("/sbin")):
+    beside = Path(sys.executable).parent
+    for folder in (*unpacked, Path("/usr/sbin"), Path("/sbin"), beside):
         if str(folder) not in os.environ["PATH"].split(os.pathsep):
             os.environ["PATH"] += os.pathsep + str(folder)
-    for name in ("mcopy", "mkfs.vfat"):
+    for name in ("mcopy", "mkfs.vfat", *more):
         assert shutil.which(name), f"{name} is missing: make .venv/.tools, or install its package"
 
 

@@ -83,7 +83,7 @@ def used_ranges(layout: Layout, *, boot: Path, root: Path) -> list[tuple[int, in
     first, begin = (0, layout.boot.begin), layout.boot.begin
     # FAT's tables come first; behind the last byte that is not zero there are free clusters only.
     last = max((end for _, end in _held(boot)), default=0)
-    ext4 = [(layout.root.begin + a, layout.root.begin + b) for a, b in _ext4_used(root)]
+    ext4 = [(layout.root.begin + a, layout.root.begin + b) for a, b in ext4_used(str(root))]
     return [first, (begin, begin + last), *ext4]
 
 
@@ -96,9 +96,19 @@ def _held(path: Path) -> Iterator[tuple[int, int]]:
             offset += len(piece)
 
 
-def _ext4_used(path: Path) -> list[tuple[int, int]]:
-    """Ranges of blocks that are in use, as dumpe2fs tells what is free."""
-    told = _must(["dumpe2fs", str(path)], {}).output.decode("ascii", "replace")
+def ext4_used(where: str) -> list[tuple[int, int]]:
+    """Ranges of blocks that are in use, as dumpe2fs tells what is free.
+
+    Args:
+        where: A file with the file system, or ``IMAGE?offset=BYTES``.
+
+    Returns:
+        Beginnings and ends in bytes from the file system's own beginning, sorted and disjoint.
+
+    Raises:
+        ImageError: It cannot be read.
+    """
+    told = _must(["dumpe2fs", where], {}).output.decode("ascii", "replace")
     size, count = _number(_BLOCK_SIZE, told), _number(_BLOCK_COUNT, told)
     free = sorted(
         (int(first), int(last or first))

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
-import os
 import shutil
-import subprocess
 import sys
 import time
 import uuid
@@ -17,20 +14,22 @@ from pathlib import Path
 from typing import Any
 
 from slfac import __version__
-from slfac.device.image.build.base import Base, get_base, sha256_of, workplace
+from slfac.device.image.build.base import Base, get_base
 from slfac.device.image.build.bill import bill_of_materials
 from slfac.device.image.build.blockmap import block_map
 from slfac.device.image.build.boards import BoardImage
+from slfac.device.image.build.compress import compress
 from slfac.device.image.build.disk import make_fat, used_ranges, write_disk
+from slfac.device.image.build.files import sha256_of, telling_space, workplace
 from slfac.device.image.build.layout import DATA, ROOT, Layout, lay_out, partuuid
+from slfac.device.image.build.lock import Lock
 from slfac.device.image.build.recipe import Recipe
+from slfac.device.image.build.running import run_lines
 from slfac.device.image.build.system import system_tree
 from slfac.device.image.description import SCHEMA
 from slfac.device.image.layer.edge import edge_tree, layer_version
 from slfac.device.image.layer.wheels import lock_file
 from slfac.device.image.mark import MARK, Mark, pack_mark
-from slfac.device.image.programs import wide_path
-from slfac.wire.errors import ImageError, MissingExtraError
 
 Status = Callable[[str], None]
 _BOOT_BYTES = 256 << 20
@@ -38,7 +37,6 @@ _ASSEMBLE = Path(__file__).with_name("assemble.py")
 # The namespace's root may not be allowed to look into the folder of this Python.
 _PYTHON = "/usr/bin/python3"
 _PACKAGES = "packages.tsv"
-_LEVEL = 9
 
 
 @dataclass(frozen=True)
@@ -71,6 +69,7 @@ def build_image(
     time_s: int,
     data_bytes: int,
     wheel: Path | None = None,
+    lock: Lock | None = None,
     again: bool = False,
     on_status: Status,
 ) -> Built:
@@ -84,6 +83,7 @@ def build_image(
         time_s: What a new base takes for the present, in seconds since 1970.
         data_bytes: Size of the partition for data.
         wheel: slfac's own wheel; None to build or fetch it.
+        lock: Make the base of exactly these packages.
         again: Make the base anew although one is kept.
         on_status: Told what goes on.
 
@@ -94,32 +94,33 @@ def build_image(
         ImageError: A step failed.
         MissingExtraError: A program or package is missing.
     """
-    began_s = time.monotonic()
-    out.mkdir(parents=True, exist_ok=True)
-    base = get_base(recipe, cache, time_s=time_s, again=again, on_status=on_status)
-    based_s = time.monotonic()
-    on_status(f"layer {layer_version(recipe.abi)}")
-    tree = edge_tree(recipe.abi, wheel)
-    name = f"slfac-{board.name}-{__version__}.img"
-    with workplace("slfac-image-") as work:
-        signature = _signature(base, tree.tar(base.time_s), board)
-        tree.entries |= system_tree(signature, f"slfac-{board.name}").entries
-        (work / "layer.tar").write_bytes(tree.tar(base.time_s))
-        on_status("root file system")
-        root_bytes = _assemble(work, base, board, signature)
-        on_status("boot partition and disk")
-        layout = lay_out(
-            boot_bytes=_BOOT_BYTES,
-            data_bytes=data_bytes,
-            root_bytes=root_bytes,
-            signature=signature,
-        )
-        made = _Making(work, work / name, layout, board, base, recipe)
-        made.disk()
-        on_status("compressing")
-        built = made.put_out(out)
-    rest_s = time.monotonic() - based_s
-    return Built(*built, base_s=(based_s - began_s) * base.fresh, rest_s=rest_s)
+    with telling_space(out, cache):
+        began_s = time.monotonic()
+        out.mkdir(parents=True, exist_ok=True)
+        base = get_base(recipe, cache, time_s=time_s, lock=lock, again=again, on_status=on_status)
+        based_s = time.monotonic()
+        on_status(f"layer {layer_version(recipe.abi)}")
+        tree = edge_tree(recipe.abi, wheel)
+        name = f"slfac-{board.name}-{__version__}.img"
+        with workplace("slfac-image-") as work:
+            signature = _signature(base, tree.tar(base.time_s), board)
+            tree.entries |= system_tree(signature, f"slfac-{board.name}", recipe.sources).entries
+            (work / "layer.tar").write_bytes(tree.tar(base.time_s))
+            on_status("root file system")
+            root_bytes = _assemble(work, base, board, signature)
+            on_status("boot partition and disk")
+            layout = lay_out(
+                boot_bytes=_BOOT_BYTES,
+                data_bytes=data_bytes,
+                root_bytes=root_bytes,
+                signature=signature,
+            )
+            made = _Making(work, work / name, layout, board, base, recipe)
+            made.disk()
+            on_status("compressing")
+            built = made.put_out(out)
+        rest_s = time.monotonic() - based_s
+        return Built(*built, base_s=(based_s - began_s) * base.fresh, rest_s=rest_s)
 
 
 def _signature(base: Base, layer: bytes, board: BoardImage) -> int:
@@ -142,23 +143,12 @@ def _assemble(work: Path, base: Base, board: BoardImage, signature: int) -> int:
     command = [
         "mmdebstrap",
         "--unshare-helper",
-        _PYTHON,
+        _PYTHON if Path(_PYTHON).exists() else sys.executable,
         "-I",
         str(work / "assemble.py"),
         str(work),
     ]
-    with base.archive.open("rb") as archive:
-        done = subprocess.run(  # noqa: S603 - a list of arguments, no shell
-            command,
-            stdin=archive,
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "PATH": wide_path()},
-        )
-    if done.returncode:
-        said = " | ".join(line.strip() for line in done.stderr.splitlines()[-6:])
-        raise ImageError(f"the root file system cannot be made: {said}", "check the free space")
+    run_lines(command, on_line=lambda _: None, given=base.archive)
     return (work / "root.ext4").stat().st_size
 
 
@@ -190,7 +180,7 @@ class _Making:
     def put_out(self, out: Path) -> tuple[Path, int, int, str]:
         """Write the image and what lies beside it."""
         sha256, target = sha256_of(self.image), out / f"{self.image.name}.zst"
-        _compress(self.image, target)
+        compress(self.image, target)
         used = used_ranges(self.layout, boot=self._boot, root=self._root)
         (out / f"{self.image.name}.bmap").write_bytes(block_map(self.image, used))
         bill = bill_of_materials(
@@ -202,6 +192,7 @@ class _Making:
             sha256=sha256,
         )
         (out / f"{self.image.name}.cdx.json").write_bytes(bill)
+        (out / f"{self.image.name}.lock.json").write_bytes(self.base.lock.text())
         # The description comes last: what it describes is there.
         text = json.dumps(self._description(target, sha256), indent=1) + "\n"
         (out / f"{self.image.name}.json").write_text(text, encoding="utf-8")
@@ -221,6 +212,7 @@ class _Making:
             "layer": layer_version(self.recipe.abi),
             "suite": self.recipe.suite,
             "base_sha256": self.base.sha256,
+            "lock": self.base.lock.digest,
             "made": self.base.time_s,
             "command_line": self._line(),
         }
@@ -235,25 +227,3 @@ class _Making:
     @property
     def _root(self) -> Path:
         return self.work / "root.ext4"
-
-
-def _compress(source: Path, target: Path) -> None:
-    home = "compression" if sys.version_info >= (3, 14) else "backports"
-    try:
-        zstd = importlib.import_module(f"{home}.zstd")
-    except ImportError:
-        raise MissingExtraError(
-            "images are compressed with zstd, which this Python cannot write",
-            "pip install 'slfac[image]'",
-        ) from None
-    parameter = zstd.CompressionParameter
-    options = {
-        parameter.compression_level: _LEVEL,
-        parameter.checksum_flag: 1,
-        # One worker or many write the same bytes; none writes others.
-        parameter.nb_workers: 2,
-    }
-    fresh = target.with_name(f".{target.name}.new")
-    with source.open("rb") as reader, zstd.ZstdFile(fresh, "wb", options=options) as writer:
-        shutil.copyfileobj(reader, writer, 1 << 20)
-    fresh.replace(target)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 #: What mmdebstrap runs on the way.
 HOOKS = Path(__file__).parent / "hooks"
+_KEYS = "signed-by=/usr/share/keyrings/debian-archive-keyring.gpg"
 _MIRROR = "http://deb.debian.org/debian"
 _SECURITY = "http://deb.debian.org/debian-security"
 _PARTS = "main non-free-firmware"
@@ -46,7 +48,8 @@ class Recipe:
         sources: Lines of its list of archives.
         packages: What is installed besides what every Debian has.
         options: More options of mmdebstrap.
-        variant: What mmdebstrap begins with.
+        variant: What mmdebstrap begins with: ``minbase``, or ``extract``, which only unpacks.
+        hooks: A folder with what mmdebstrap runs on the way.
     """
 
     suite: str
@@ -54,27 +57,39 @@ class Recipe:
     sources: tuple[str, ...]
     packages: tuple[str, ...]
     options: tuple[str, ...]
-    variant: str = "minbase"
+    variant: Literal["minbase", "extract"] = "minbase"
+    hooks: Path = field(default=HOOKS, repr=False)
 
     @property
     def digest(self) -> str:
         """Another one for whatever makes another base."""
         told = hashlib.sha256(repr(self).encode())
-        for hook in sorted(HOOKS.iterdir()):
+        for hook in sorted(self.hooks.iterdir()):
             told.update(hook.read_bytes())
         return told.hexdigest()
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """What apt is asked for: what mmdebstrap takes of itself, and the packages."""
+        if self.variant == "extract":
+            return self.packages
+        release = f"?or(?archive(^{self.suite}$),?codename(^{self.suite}$)),?architecture(arm64)"
+        kinds = ("?essential", "?and(?priority(required),?not(?essential))")
+        return (*(f"?narrow({release},{kind})" for kind in kinds), *self.packages)
 
     def command(self, *, sources: Path, hooks: Path, target: Path) -> list[str]:
         """How mmdebstrap is called.
 
         Args:
             sources: A file with the lines of the list of archives.
-            hooks: A folder with :data:`HOOKS` that everybody may read.
+            hooks: A folder with the hooks that everybody may read.
             target: The archive to write.
         """
+        # The archive that it installs from has one version of each, whatever suite it came from.
+        names = ",".join(name.partition("/")[0] for name in self.packages)
         return [
             *("mmdebstrap", "--mode=unshare", f"--variant={self.variant}", "--arch=arm64"),
-            *("--format=tar", f"--include={','.join(self.packages)}", *self.options),
+            *("--format=tar", f"--include={names}", *self.options),
             *(f"--hook-dir={hooks}", self.suite, str(target), str(sources)),
         ]
 
@@ -86,8 +101,8 @@ def trixie() -> Recipe:
         suite="trixie",
         abi="cp313",
         sources=(
-            *(f"deb {_MIRROR} {suite} {_PARTS}" for suite in archives),
-            f"deb {_SECURITY} trixie-security {_PARTS}",
+            *(f"deb [{_KEYS}] {_MIRROR} {suite} {_PARTS}" for suite in archives),
+            f"deb [{_KEYS}] {_SECURITY} trixie-security {_PARTS}",
         ),
         packages=(_KERNEL, *_PACKAGES),
         options=(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from slfac.device.image.build.layout import BOOT, ROOT, partuuid
 from slfac.device.image.layer.tree import Tree
 
@@ -46,12 +48,13 @@ _CLOCK = "[Time]\nSaveIntervalSec=60\n"
 _JOURNAL = "[Journal]\nStorage=persistent\nSystemMaxUse=64M\nSyncIntervalSec=5min\n"
 
 
-def system_tree(signature: int, name: str) -> Tree:
+def system_tree(signature: int, name: str, sources: Sequence[str]) -> Tree:
     """Files of the root file system of an image.
 
     Args:
         signature: The disk's number.
         name: Hostname until the first boot gives it another.
+        sources: Lines of its list of archives.
     """
     tree = Tree()
     root, boot = partuuid(signature, ROOT), partuuid(signature, BOOT)
@@ -61,6 +64,7 @@ def system_tree(signature: int, name: str) -> Tree:
         # Without the boot partition a board still trains.
         f"PARTUUID={boot} /boot/firmware vfat defaults,nofail,umask=0077 0 2\n",
     )
+    tree.file("etc/apt/sources.list", "".join(f"{line}\n" for line in sources))
     tree.file("etc/hostname", f"{name}\n")
     tree.file("etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {name}\n::1 localhost\n")
     tree.link("etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf")

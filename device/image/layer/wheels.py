@@ -14,8 +14,9 @@ from slfac.wire.errors import ImageError
 _LOCKS = Path(__file__).parent / "locks"
 #: Python of each layer.
 ABIS = {"cp310": "3.10", "cp311": "3.11", "cp312": "3.12", "cp313": "3.13"}
-#: Processors that all wheels exist for.
-MACHINES = ("aarch64", "x86_64")
+_ELF = b"\x7fELF"
+#: Processors that all wheels exist for, by their number in ELF files.
+MACHINES = {"aarch64": 183, "x86_64": 62}
 # The oldest C library of the systems that have these Pythons.
 _LIBRARY = "manylinux_2_28"
 # Headers and tests that no program imports.
@@ -63,9 +64,12 @@ def install_wheels(
         f"{machine}-{_LIBRARY}",
     )
     options = (*common, "--only-binary", ":all:", "--no-deps", "--link-mode", "copy")
-    _uv("pip", "install", *options, "--require-hashes", "-r", str(lock_file(abi)))
+    # Its own comes first: a wrong one is told before others are fetched.
     own = str(wheel) if wheel is not None else own_wheel(target.with_name(f"{target.name}-wheel"))
     _uv("pip", "install", *options, own)
+    _check_machine(target, machine)
+    _uv("pip", "install", *options, "--require-hashes", "-r", str(lock_file(abi)))
+    _check_machine(target, machine)
     for pattern in _UNUSED:
         for found in target.glob(pattern):
             if found.is_dir():
@@ -76,6 +80,19 @@ def install_wheels(
     for told in target.glob("*.dist-info/*"):
         if told.name in {"direct_url.json", "INSTALLER", "RECORD", "REQUESTED", "uv_cache.json"}:
             told.unlink()
+
+
+def _check_machine(target: Path, machine: str) -> None:
+    """Refuse programs for another machine, whatever the wheel's name says of it."""
+    for path in sorted(target.rglob("*.so*")):
+        with path.open("rb") as stream:
+            head = stream.read(20)
+        if head[:4] == _ELF and int.from_bytes(head[18:20], "little") != MACHINES[machine]:
+            name = {"aarch64": "arm64"}.get(machine, machine)
+            raise ImageError(
+                f"{path.relative_to(target)} is for another machine than {name}",
+                f"give a wheel for {name}, or the one that any machine can use",
+            )
 
 
 def own_wheel(folder: Path) -> str:

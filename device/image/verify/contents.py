@@ -7,8 +7,10 @@ from pathlib import Path
 
 from slfac.device.image.build.boards import BOARDS
 from slfac.device.image.flash.source import read_pieces
+from slfac.device.image.mark import RASPIOS
 from slfac.device.image.opened import Opened
 from slfac.device.image.programs import run_program
+from slfac.device.image.raspios.check import check_raspios
 from slfac.wire.errors import ImageError
 
 _MOST_FILE = 256 << 20
@@ -47,6 +49,10 @@ def check_contents(opened: Opened) -> Iterator[str]:
     Raises:
         ImageError: Something is not.
     """
+    if opened.mark.board == RASPIOS:
+        yield from check_raspios(opened)
+        yield check_root(opened)
+        return
     board = BOARDS.get(opened.mark.board)
     if board is None:
         raise ImageError(f"{opened.path} is for {opened.mark.board!r}, which this release cannot")
@@ -55,13 +61,28 @@ def check_contents(opened: Opened) -> Iterator[str]:
         if not opened.boot.read(name, _MOST_FILE):
             raise ImageError(f"the boot partition has no {name}", "build or fetch the image again")
     yield "kernel, initial RAM disk and settings on the boot partition"
+    yield check_root(opened)
+
+
+def check_root(opened: Opened) -> str:
+    """Look at the root's file system.
+
+    Args:
+        opened: The image.
+
+    Returns:
+        A line that says that it is in order.
+
+    Raises:
+        ImageError: It is damaged.
+    """
     root = opened.partitions[-1]
     where = f"{opened.path.absolute()}?offset={root.start_bytes}"
     checked = run_program(["e2fsck", "-f", "-n", where], limit_s=_LIMIT_S)
     if checked.code:
         told = " ".join(checked.output.decode("utf-8", "replace").split())[-200:]
         raise ImageError(f"the root partition is damaged: {told}", "build or fetch the image again")
-    yield f"root file system of {root.size_bytes / 1e6:.0f} MB, without a fault"
+    return f"root file system of {root.size_bytes / 1e6:.0f} MB, without a fault"
 
 
 def take_boot_files(opened: Opened, names: tuple[str, ...], folder: Path) -> str:

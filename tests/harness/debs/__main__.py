@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -16,10 +17,11 @@ from typing import Any
 from harness.debs.packages import write_packages
 from harness.debs.site import STEPS, serving
 from harness.debs.systems import CONSOLE, LOG, SYSTEMS, System, running
-from slfac.device.image.build.base import workplace
+from slfac.device.image.build.files import workplace
 from slfac.device.image.programs import run_program
 from slfac.device.places import image_cache
 from slfac.testbed.collect import machine, versions
+from slfac.wire.ending import terminate
 
 _SAID = re.compile(r"TRIAL (ok|failed|system|end)(?: (.*))?")
 _LIMIT_S = 3 * 3600.0
@@ -128,20 +130,36 @@ def main() -> int:
     args = parser.parse_args()
     if args.keep is not None:
         args.keep.mkdir(parents=True, exist_ok=True)
-    tried = [try_on(SYSTEMS[name], args.cache, args.keep) for name in args.on.split(",")]
-    if args.json is not None:
-        tools = ["qemu-system-aarch64", "mmdebstrap"]
-        told = {
-            "command": f"python -m harness.debs --on {args.on}",
-            "date": dt.datetime.now(dt.timezone.utc).date().isoformat(),
-            "machine": machine(),
-            "versions": {**versions(), **{tool: _version(tool) for tool in tools}},
-            "systems": tried,
-            "not_tried": _NOT_TRIED,
-        }
-        args.json.write_text(json.dumps(told, indent=1) + "\n")
-    say("; ".join(f"{one['name']} {'passed' if one['passed'] else 'FAILED'}" for one in tried))
-    return 0 if all(one["passed"] for one in tried) else 1
+    # So that nothing is left running, or mounted.
+    signal.signal(signal.SIGTERM, terminate)
+    passed = True
+    for name in args.on.split(","):
+        found = try_on(SYSTEMS[name], args.cache, args.keep)
+        say(f"{name} {'passed' if found['passed'] else 'FAILED'}")
+        passed = passed and found["passed"]
+        if args.json is not None:
+            _write(args.json, found)
+    return 0 if passed else 1
+
+
+def _write(file: Path, found: dict[str, Any]) -> None:
+    """Put a system's result into a file, in place of the one before."""
+    tools = ["qemu-system-aarch64", "mmdebstrap"]
+    about = {
+        "date": dt.datetime.now(dt.timezone.utc).date().isoformat(),
+        "machine": machine(),
+        "versions": {**versions(), **{tool: _version(tool) for tool in tools}},
+    }
+    before = json.loads(file.read_text())["systems"] if file.exists() else []
+    kept = [one for one in before if one["name"] != found["name"]]
+    told = {
+        "command": "python -m harness.debs --json docs/results/deb.json",
+        **about,
+        "seed": 0,
+        "systems": [*kept, {**found, **about}],
+        "not_tried": _NOT_TRIED,
+    }
+    file.write_text(json.dumps(told, indent=1) + "\n")
 
 
 def _version(tool: str) -> str:

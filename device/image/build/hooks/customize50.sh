@@ -36,3 +36,5 @@ rm -rf "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/* "$1"/var/log/* "$1"/etc/ssh
 find "$1/usr/lib" -name __pycache__ -prune -exec rm -rf '{}' +
 : >"$1/etc/machine-id"
 rm -f "$1/etc/hostname" "$1/etc/resolv.conf"
+# It was installed from a copy of the archives that only this build has; the image has its own list.
+rm -rf "$1/etc/apt/sources.list" "$1"/etc/apt/sources.list.d/*

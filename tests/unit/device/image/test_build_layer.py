@@ -7,8 +7,9 @@ import tarfile
 import pytest
 
 from slfac.device.image.board import BOARD_FILES, ENABLED
-from slfac.device.image.build.base import run_lines, sha256_of
+from slfac.device.image.build.files import sha256_of
 from slfac.device.image.build.recipe import HOOKS, trixie
+from slfac.device.image.build.running import run_lines
 from slfac.device.image.build.system import system_tree
 from slfac.device.image.layer.edge import board_tree, layer_version
 from slfac.device.image.layer.tree import Tree
@@ -72,7 +73,7 @@ def test_a_python_without_a_layer_is_refused():
 
 
 def test_the_system_has_no_password_and_no_keys_of_its_own():
-    entries = system_tree(0xC0FFEE01, "slfac-rpi").entries
+    entries = system_tree(0xC0FFEE01, "slfac-rpi", trixie().sources).entries
     assert b"PARTUUID=c0ffee01-03 / ext4" in entries["etc/fstab"].data
     assert b"PARTUUID=c0ffee01-01 /boot/firmware vfat" in entries["etc/fstab"].data
     ssh = entries["etc/ssh/sshd_config.d/10-slfac.conf"].data

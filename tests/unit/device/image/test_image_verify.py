@@ -1,5 +1,6 @@
 """What can be told of an image without starting it, and how it would be started."""
 
+import json
 import subprocess
 
 import pytest
@@ -54,6 +55,20 @@ def test_an_image_in_order_is_said_to_be(tmp_path, capsys):
     assert lines[-1] == "root file system of 8 MB, without a fault"
     assert main(["image", "verify", str(image), "--no-boot"]) == 0
     assert "nothing lies beside it that it could be held against" in capsys.readouterr().err
+
+
+def test_what_is_found_is_written_for_other_programs(tmp_path, capsys):
+    image, _ = make_image(tmp_path)
+    report = tmp_path / "new" / "found.json"
+    command = ["image", "verify", str(image), "--no-boot", "--json"]
+    assert main([*command, str(report)]) == 0
+    told = json.loads(report.read_text())
+    assert told["command"] == "slfac image verify"
+    assert told["size_bytes"] == image.stat().st_size
+    assert told["contents"][-1] == "root file system of 8 MB, without a fault"
+    assert told["started"] is None
+    assert main([*command, str(tmp_path)]) == 2
+    assert "cannot be written: Is a directory; name another file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["vmlinuz", "initrd.img", "cmdline.txt", "config.txt"])

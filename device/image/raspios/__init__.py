@@ -1,0 +1,1 @@
+"""Images made from a Raspberry Pi OS that the user has downloaded."""
