@@ -174,7 +174,7 @@ def _serve(plan: LanPlan, folder: Path, *, tied: bool) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         control.close()
         backend.close()
-        for name in ("hosts", "lock"):
+        for name in ("hosts", "lock", "log"):
             (folder / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             folder.rmdir()

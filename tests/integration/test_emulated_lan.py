@@ -299,7 +299,7 @@ def test_nothing_survives_the_death_of_who_made_a_lan(tmp_path):
         pids = processes_of(lan)
         maker.kill()
     wait_until(lambda: not any(map(is_running, pids)), "all are gone")
-    assert planned.name not in lans()
+    wait_until(lambda: not lan_folder(planned.name).exists(), "its files are gone")
 
 
 def test_a_detached_lan_stays_until_it_is_ended(tmp_path):
