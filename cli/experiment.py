@@ -49,6 +49,11 @@ def add_parser(subparsers: Any) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     experiment_run.add_parsers(actions)
     finetune.add_parser(actions)
+    _add_rate(actions)
+
+
+def _add_rate(actions: Any) -> None:
+    """Register the action that sets accuracy against bytes."""
     rate = add_command(
         actions,
         "rate",

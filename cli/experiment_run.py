@@ -69,7 +69,7 @@ def add_parsers(actions: Any) -> None:
         metavar="NAME=VALUE",
         help="a setting that all runs get, such as rounds=2",
     )
-    add("--result", type=Path, metavar="FILE", help="also write all to FILE.json, .md, .html")
+    add("--result", type=Path, metavar="FILE", help="also write all to FILE.json, .html, .md, .svg")
 
 
 def _run(args: argparse.Namespace) -> int:

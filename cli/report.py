@@ -35,7 +35,12 @@ def add_parser(subparsers: Any) -> None:
         run=run,
     ).add_argument
     add("folders", nargs="+", type=Path, metavar="DIR", help="folders of runs")
-    add("--out", type=Path, metavar="FILE", help="page to write, FILE.md beside it (report.html)")
+    add(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="page, with .md and .svg beside it (report.html)",
+    )
     add("--target", type=float, metavar="PERCENT", help="report how soon each run got there")
     add("--title", metavar="TEXT", help="heading of the page")
 

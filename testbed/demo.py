@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Sequence
@@ -19,7 +20,9 @@ from slfac.testbed.local import Event, LocalRun, run_local
 from slfac.testbed.mnist5k import fetch_mnist5k
 from slfac.testbed.progress import RunProgress
 from slfac.testbed.report import RunReport, print_tables, write_comparison, write_report
+from slfac.testbed.report.folders import ABOUT_NAME
 from slfac.testbed.result import write_result
+from slfac.testbed.write import replace_file
 from slfac.wire.errors import SettingsError
 
 
@@ -157,6 +160,8 @@ def _run(run: LocalRun, dataset: str, console: Console, live: Live) -> RunReport
             live.listen(event)
             progress.on_event(event)
 
+        about = {"dataset": dataset, "codec": run.codec_up, "backend": "local"}
+        replace_file(run.out / ABOUT_NAME, json.dumps(about).encode() + b"\n")
         events = run_local(run, on_event)
     report, points = collect(events, dataset=dataset)
     return write_report(report, points, run.out)

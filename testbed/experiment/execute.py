@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slfac.testbed.experiment.backend import Backend
-from slfac.testbed.experiment.job import ABOUT_NAME, Job, about_json
+from slfac.testbed.experiment.job import Job, about_json
 from slfac.testbed.experiment.record import RunRecord, keep, record
 from slfac.testbed.local import POLL_S
+from slfac.testbed.report.folders import ABOUT_NAME
 from slfac.testbed.write import replace_file
 from slfac.wire.errors import SlfacError
 

@@ -24,7 +24,6 @@ from slfac.testbed.experiment.settings import RunSettings
 from slfac.wire.bundle import open_bundle
 from slfac.wire.errors import BundleError
 
-ABOUT_NAME = "about.json"
 _SLUG = re.compile(r"[^A-Za-z0-9.]+")
 _MOST_NAME = 60
 # What the hashes of bundle and samples, the codecs' prints or the place say already.

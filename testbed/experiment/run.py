@@ -129,7 +129,7 @@ def _read(order: Order) -> tuple[Experiment, list[RunSettings], list[str]]:
     if order.result is not None and order.result.suffix != ".json":
         raise SettingsError(
             f"setting result is {str(order.result)!r}",
-            "give a name that ends in .json; tables and page go beside it as .md and .html",
+            "give a name that ends in .json; .html, .md and .svg go beside it",
         )
     if order.jobs < 1:
         raise SettingsError(f"setting jobs is {order.jobs}", "use at least 1")

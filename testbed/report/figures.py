@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from slfac.testbed.report.groups import Group, groups_of
+from slfac.testbed.report.groups import Group, groups_of, sections_of
 from slfac.testbed.report.model import RunReport
 from slfac.testbed.report.panels import (
     draw_accuracy,
@@ -19,7 +20,7 @@ from slfac.testbed.report.panels import (
     draw_loss,
     draw_phases,
 )
-from slfac.testbed.report.theme import LIGHT, Theme, plain_label
+from slfac.testbed.report.theme import LIGHT, Theme, add_legend, plain_label
 
 RUN_PANELS: tuple[Callable[[Axes, RunReport, Theme], None], ...] = (
     draw_accuracy,
@@ -78,6 +79,36 @@ def comparison_figure(runs: Sequence[RunReport], theme: Theme = LIGHT) -> bytes:
         labelcolor=theme.ink,
     )
     return _png(figure)
+
+
+def sections_figure(runs: Sequence[RunReport], theme: Theme = LIGHT) -> bytes:
+    """Accuracy by round and by bytes, a row of panels for each section of a comparison.
+
+    Args:
+        runs: The runs, each with its ``by_round``.
+        theme: Its colours.
+
+    Returns:
+        An SVG image that stands alone.
+    """
+    sections = sections_of(runs)
+    rows = [legend_grid(section.groups, room=60)[1] for section in sections]
+    heights = [PANEL_HEIGHT_IN + 0.3 + 0.2 * count for count in rows]
+    figure = _figure(2 * _PANEL_WIDTH_IN, sum(heights), theme)
+    grid = figure.add_gridspec(len(sections), 2, height_ratios=heights)
+    for row, section in enumerate(sections):
+        for column, against in enumerate(("round", "bytes")):
+            axes = figure.add_subplot(grid[row, column])
+            draw_groups(axes, section.groups, against, theme)
+            add_legend(axes, theme, legend_grid(section.groups, room=60)[0])
+            if section.title:
+                title = plain_label(f"{section.title}: by {against}", 60)
+                axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=theme.ink)
+    buffer = io.BytesIO()
+    # A date and random ids would make files of equal results differ.
+    with rc_context({"svg.hashsalt": "slfac"}):
+        figure.savefig(buffer, format="svg", facecolor=theme.page, metadata={"Date": None})
+    return buffer.getvalue()
 
 
 def legend_grid(groups: Sequence[Group], room: int) -> tuple[int, int]:

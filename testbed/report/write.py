@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from rich.console import Console
 
 from slfac.testbed.report.compared import group_table, target_table
 from slfac.testbed.report.details import fault_table, run_facts
+from slfac.testbed.report.figures import sections_figure
 from slfac.testbed.report.groups import sections_of
 from slfac.testbed.report.markdown import markdown_table
 from slfac.testbed.report.model import RunReport, labels_of
@@ -40,11 +42,11 @@ class Comparison:
 
 
 def write_runs(comparison: Comparison, page: Path, console: Console | None) -> None:
-    """Write a page, and the tables as Markdown beside it.
+    """Write a page, and beside it the tables as Markdown and a figure for them.
 
     Args:
         comparison: The runs. A lone one, of no experiment, gets a page of its own kind.
-        page: The HTML file; the Markdown has the same name with the ending ``.md``.
+        page: The HTML file; Markdown and a figure have the same name with ``.md`` and ``.svg``.
         console: Where to print tables and paths; None to print nothing.
 
     Raises:
@@ -64,10 +66,12 @@ def write_runs(comparison: Comparison, page: Path, console: Console | None) -> N
         )
     )
     replace_file(page, text.encode())
-    replace_file(page.with_suffix(".md"), _markdown(comparison).encode())
+    figure = page.with_suffix(".svg")
+    replace_file(figure, sections_figure(runs))
+    replace_file(page.with_suffix(".md"), _markdown(comparison, figure.name).encode())
     if console is not None:
         _print(comparison, console)
-        for path in (page, page.with_suffix(".md")):
+        for path in (page, page.with_suffix(".md"), figure):
             console.print(f"written: {path}", highlight=False, markup=False, soft_wrap=True)
 
 
@@ -101,7 +105,7 @@ def _print(comparison: Comparison, console: Console) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _markdown(comparison: Comparison) -> str:
+def _markdown(comparison: Comparison, figure: str) -> str:
     runs, labels = comparison.runs, labels_of(list(comparison.runs))
     first = runs[0]
     parts = [
@@ -113,6 +117,7 @@ def _markdown(comparison: Comparison) -> str:
     ]
     parts += [_plain(comparison.note)] if comparison.note else []
     parts += [f"- {_plain(line)}" for line in comparison.problems]
+    parts.append(f"![Test accuracy by round and by bytes]({quote(figure)})")
     for title, table in _tables(comparison):
         parts += [f"## {_plain(title)}", markdown_table(*table)]
     parts.append(BYTES_NOTE)
