@@ -14,6 +14,7 @@ import yaml
 
 from harness.lab import Bench
 from harness.sshd import loopback_hosts, with_sshd
+from slfac.export import export_bundle
 from slfac.testbed.follow import Follower
 from slfac.testbed.hosts.commands import run, stop
 from slfac.testbed.hosts.remote.processes import MARK
@@ -26,10 +27,22 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 _PATIENCE_S = 300.0
 
 
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    """A bundle that needs no proof here: others prove exports."""
+    out = tmp_path_factory.mktemp("export") / "bundle"
+    export_bundle(
+        model="cnn", cut="pool1", input_shape=(1, 28, 28), num_classes=10, out=out, prove=False
+    )
+    return out
+
+
 @pytest.fixture
-def bench(tmp_path):
+def bench(tmp_path, bundle):
     with loopback_hosts(tmp_path, ["pi-1", "pi-2", "pi-3"]) as (hosts, key, known):
         bench = Bench(tmp_path, hosts, key, known, fetch_mnist5k())
+        bench.values["run"] |= {"bundle": str(bundle)}
+        del bench.values["run"]["model"]
         yield bench
         assert bench.left() == []
 
@@ -160,7 +173,7 @@ def slfac(*arguments):
 
 
 @pytest.fixture
-def emulated(tmp_path):
+def emulated(tmp_path, bundle):
     """An inventory whose hosts are emulated without root, and a cache of its own for them."""
     with_sshd()
     data = fetch_mnist5k()
@@ -183,10 +196,12 @@ def emulated(tmp_path):
 
     def write(**run):
         values["run"] |= run
+        if "bundle" in run:
+            values["run"].pop("model", None)
         file.write_text(yaml.safe_dump(values))
         return file
 
-    yield write, environment
+    yield write, environment, bundle
     subprocess.run(slfac("down", write(), "--emulate"), env=environment, check=True)
     assert not (tmp_path / "cache" / "slfac" / "emulated").exists() or not any(
         (tmp_path / "cache" / "slfac" / "emulated").iterdir()
@@ -208,7 +223,7 @@ def left_below(folder):
 
 
 def test_from_up_to_down_by_commands(emulated, tmp_path):
-    write, environment = emulated
+    write, environment, _ = emulated
 
     def call(*arguments, code=0):
         done = subprocess.run(
@@ -238,8 +253,8 @@ def test_from_up_to_down_by_commands(emulated, tmp_path):
 
 @pytest.mark.parametrize("steps", [0, 5], ids=["while it begins", "in mid-round"])
 def test_ctrl_c_leaves_nothing_running(emulated, tmp_path, steps):
-    write, environment = emulated
-    file = write(rounds=50, steps_per_round=200)
+    write, environment, bundle = emulated
+    file = write(rounds=50, steps_per_round=200, bundle=str(bundle))
     command = slfac("run", file, "--emulate", "--no-baseline", "--out", tmp_path / "out")
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
