@@ -1,12 +1,15 @@
 """Hosts over real SSH: made ready, and every way in which they cannot be."""
 
+import contextlib
+import socket
 import stat
+import threading
 
 import asyncssh
 import pytest
 
 from harness.lab import Bench
-from harness.sshd import free_port, loopback_hosts
+from harness.sshd import loopback_hosts
 from slfac.testbed.hosts.commands import bring_up, stop
 from slfac.testbed.hosts.release import kind_of
 from slfac.testbed.mnist5k import fetch_mnist5k
@@ -30,6 +33,13 @@ def bench(tmp_path):
         bench = Bench(tmp_path, hosts, key, known, fetch_mnist5k())
         yield bench
         assert bench.left() == []
+
+
+@pytest.fixture
+def lone(tmp_path):
+    """A testbed of one device."""
+    with loopback_hosts(tmp_path, ["pi-1"]) as (hosts, key, known):
+        yield Bench(tmp_path, hosts, key, known, fetch_mnist5k())
 
 
 def up(bench, *, installed=True):
@@ -91,21 +101,32 @@ def test_each_host_that_is_off_gets_a_line(bench):
     assert bench.said().count("SSH cannot be reached") == 2
 
 
-def test_something_else_that_listens_there(bench):
-    bench.values["devices"][0]["port"] = bench.values["server"]["listen"] = free_port()
-    known = bench.folder / "known_hosts"
-    key = known.read_text().split(" ", 1)[1]
-    known.write_text(f"{known.read_text()}[127.0.0.1]:{bench.values['server']['listen']} {key}")
-    with pytest.raises(LinkError, match="pi-1: SSH cannot be reached"):
-        up(bench)
+def test_something_else_that_listens_there(lone):
+    def answer(listener):
+        with contextlib.suppress(OSError), listener.accept()[0] as other:
+            other.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        thread = threading.Thread(target=answer, args=(listener,))
+        thread.start()
+        lone.values["devices"][0]["port"] = port
+        known = lone.folder / "known_hosts"
+        key = known.read_text().split(" ", 1)[1]
+        known.write_text(f"[127.0.0.1]:{port} {key}")
+        with pytest.raises(
+            LinkError, match=f"pi-1: SSH cannot be reached at 127.0.0.1 port {port}"
+        ):
+            up(lone)
+        thread.join()
 
 
-def test_a_host_whose_key_is_not_known_is_not_talked_to(bench):
-    known = bench.folder / "known_hosts"
+def test_a_host_whose_key_is_not_known_is_not_talked_to(lone):
+    known = lone.folder / "known_hosts"
     known.write_text("".join(known.read_text().splitlines(keepends=True)[1:]))
-    port = bench.hosts["pi-1"].port
+    port = lone.hosts["pi-1"].port
     with pytest.raises(AuthError) as refused:
-        up(bench)
+        up(lone)
     assert f"has no key of 127.0.0.1 port {port}" in refused.value.what
     assert f"`ssh-keyscan -p {port} 127.0.0.1 >> {known}`" in refused.value.remedy
 
@@ -117,15 +138,14 @@ def test_no_file_of_host_keys(bench):
     assert bench.said().count("ssh-keyscan -p") == 2
 
 
-def test_a_malformed_file_of_host_keys(bench):
-    (bench.folder / "known_hosts").write_text("@nonsense x y z\n")
-    with pytest.raises(KeyFileError, match="hosts cannot be used"):
-        up(bench)
-    assert "is no file of host keys" in bench.said()
+def test_a_malformed_file_of_host_keys(lone):
+    (lone.folder / "known_hosts").write_text("@nonsense x y z\n")
+    with pytest.raises(KeyFileError, match="is no file of host keys"):
+        up(lone)
 
 
-def test_a_host_that_shows_another_key_is_refused(bench):
-    host = bench.hosts["pi-1"]
+def test_a_host_that_shows_another_key_is_refused(lone):
+    host = lone.hosts["pi-1"]
     host.stop()
     for path in host.server.folder.glob("host_key*"):
         path.unlink()
@@ -134,60 +154,60 @@ def test_a_host_that_shows_another_key_is_refused(bench):
     (host.server.folder / "host_key").chmod(0o600)
     host.start()
     with pytest.raises(AuthError) as refused:
-        up(bench)
+        up(lone)
     assert "pi-1: 127.0.0.1 port" in refused.value.what
     assert "shows another host key than" in refused.value.what
     assert f"ssh-keygen -R '[127.0.0.1]:{host.port}'" in refused.value.remedy
 
 
-def test_a_user_key_that_is_not_let_in(bench):
-    other = bench.folder / "other_key"
+def test_a_user_key_that_is_not_let_in(lone):
+    other = lone.folder / "other_key"
     asyncssh.generate_private_key("ssh-ed25519").write_private_key(str(other))
-    bench.values["devices"][1]["key"] = str(other)
+    lone.values["devices"][0]["key"] = str(other)
     with pytest.raises(AuthError) as refused:
-        up(bench)
-    assert refused.value.what.startswith("pi-2: 127.0.0.1 port")
+        up(lone)
+    assert refused.value.what.startswith("pi-1: 127.0.0.1 port")
     assert f"ssh-copy-id -i {other}" in refused.value.remedy
 
 
-def test_a_user_who_is_not_let_in(bench):
-    bench.values["devices"][1]["user"] = "nobody"
-    with pytest.raises(AuthError, match=r"pi-2: .* does not let nobody in"):
-        up(bench)
+def test_a_user_who_is_not_let_in(lone):
+    lone.values["devices"][0]["user"] = "nobody"
+    with pytest.raises(AuthError, match=r"pi-1: .* does not let nobody in"):
+        up(lone)
 
 
 @pytest.mark.parametrize("kind", ["missing", "no key"])
-def test_a_user_key_that_cannot_be_read(bench, kind):
-    key = bench.folder / "a_key"
+def test_a_user_key_that_cannot_be_read(lone, kind):
+    key = lone.folder / "a_key"
     if kind == "no key":
         key.write_text("nonsense")
-    bench.values["devices"][0]["key"] = str(key)
+    lone.values["devices"][0]["key"] = str(key)
     with pytest.raises(KeyFileError, match="pi-1: "):
-        up(bench)
+        up(lone)
 
 
-def test_a_python_that_is_not_there(bench):
-    bench.values["devices"][0]["python"] = "/nowhere/python3"
+def test_a_python_that_is_not_there(lone):
+    lone.values["devices"][0]["python"] = "/nowhere/python3"
     with pytest.raises(HostError, match="pi-1: `/nowhere/python3` does not run there"):
-        up(bench)
+        up(lone)
 
 
-def test_a_folder_that_cannot_be_made(bench):
-    bench.values["devices"][0]["work"] = "/proc/slfac"
+def test_a_folder_that_cannot_be_made(lone):
+    lone.values["devices"][0]["work"] = "/proc/slfac"
     with pytest.raises(HostError, match=r"pi-1: .*/proc"):
-        up(bench)
+        up(lone)
 
 
-def test_no_data_set(bench):
-    bench.values["devices"][0]["data"] = "/nowhere/mnist"
+def test_no_data_set(lone):
+    lone.values["devices"][0]["data"] = "/nowhere/mnist"
     with pytest.raises(HostError, match="pi-1: there is no data set at /nowhere/mnist"):
-        up(bench)
+        up(lone)
 
 
-def test_a_server_that_devices_elsewhere_cannot_reach(bench):
-    bench.values["devices"][0]["host"] = "10.0.0.11"
+def test_a_server_that_devices_elsewhere_cannot_reach(lone):
+    lone.values["devices"][0]["host"] = "10.0.0.11"
     with pytest.raises(SettingsError, match=r"server.host is 'localhost', where pi-1 cannot"):
-        bench.lab()
+        lone.lab()
 
 
 @pytest.mark.parametrize(
