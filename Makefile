@@ -8,6 +8,7 @@
 # make deb-test  the Debian package on arm64 systems: chroots and QEMU; an hour
 # make results  the figures that README and docs quote; results-codec: the codecs' alone;
 #   results-front: those of a device's step beside torch's; results-overlap: of steps in parts;
+#   results-simulate: of a simulated run beside a real one;
 #   results-server: of a server under many devices; results-chaos: what `make chaos` ends with
 # make results-rate, results-rivals  accuracy against bytes on validation images, hours;
 #   then results-test
@@ -35,7 +36,8 @@ BIN := .venv/bin
 # Debian's package dataset-fashion-mnist puts the 70000 images here.
 FASHION ?= /usr/share/datasets/fashion-mnist
 
-.PHONY: results results-codec results-front results-overlap results-rate results-test \
+.PHONY: results results-codec results-front results-overlap results-simulate results-rate \
+	results-test \
 	results-rivals results-link results-ablation results-resnet18 results-finetune results-modes \
 	results-motion results-paper \
 	results-server results-chaos results-energy results-predict results-plan \
@@ -189,6 +191,10 @@ results-front: .venv/.installed
 # Steps in parts over slow links; nothing else should be running.
 results-overlap: .venv/.installed
 	$(BIN)/slfac bench overlap --json docs/results/overlap.json
+
+# A simulated run beside a real one; nothing else should be running.
+results-simulate: .venv/.installed
+	$(BIN)/slfac bench simulate --json docs/results/simulate.json
 
 # What is run stands in testbed/plans. Finished runs are reused, so that each can be stopped and
 # gone on with. RATE="--jobs 4" passes arguments on.

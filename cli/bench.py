@@ -18,6 +18,7 @@ examples:
   slfac bench codec --codec slfac,uniform:bits=4 --json bench.json
   slfac bench front --front resnet18,vit
   slfac bench overlap
+  slfac bench simulate
 """
 _OVERLAP_EPILOG = """\
 examples:
@@ -26,6 +27,14 @@ examples:
 
 One device and a server on this machine, over a link that is held to a rate; docs/bench.md says
 what each column is.
+"""
+_SIMULATE_EPILOG = """\
+examples:
+  slfac bench simulate
+  slfac bench simulate --codec slfac-rd --devices 20 --torch-device cuda --json simulate.json
+
+The same run twice: with real processes and sockets on this machine, and simulated; docs/simulate.md
+says what each column is.
 """
 _FRONT_EPILOG = """\
 examples:
@@ -82,6 +91,7 @@ def add_parser(subparsers: Any) -> None:
     add("--repeat", type=int, metavar="N", help="take the best of N timings (30)")
     add("--json", type=Path, metavar="FILE", help="also write all figures to a JSON file")
     _add_overlap(actions)
+    _add_simulate(actions)
     _add_predict(actions)
     codec = add_command(
         actions,
@@ -123,6 +133,24 @@ def _add_overlap(actions: Any) -> None:
     add("--delay-ms", type=float, metavar="MS", help="of the link, one way (10)")
     add("--batch-size", type=int, metavar="N", help="samples of a step (32)")
     add("--steps", type=int, metavar="N", help="steps of a run (25)")
+    add("--seed", type=int, metavar="N", help="seed of weights, images and batches (0)")
+    add("--json", type=Path, metavar="FILE", help="also write all figures to a JSON file")
+
+
+def _add_simulate(actions: Any) -> None:
+    simulate = add_command(
+        actions,
+        "simulate",
+        summary="time, losses and bytes of a simulated run, beside those of a real one",
+        epilog=_SIMULATE_EPILOG,
+        run=run_simulate,
+    )
+    add = simulate.add_argument
+    add("--codec", metavar="A,B", dest="codecs", type=split_specs, help="codecs both ways (three)")
+    add("--devices", type=int, metavar="N", help="devices of a run (5)")
+    add("--batch-size", type=int, metavar="N", help="samples of a step (32)")
+    add("--steps-per-round", type=int, metavar="N", help="steps of a device in a round (20)")
+    add("--torch-device", choices=("auto", "cpu", "cuda"), help="of server and simulation (auto)")
     add("--seed", type=int, metavar="N", help="seed of weights, images and batches (0)")
     add("--json", type=Path, metavar="FILE", help="also write all figures to a JSON file")
 
@@ -206,6 +234,26 @@ def run_overlap(args: argparse.Namespace) -> int:
     from slfac.testbed.bench.overlap import OverlapSettings, run_overlap_bench
 
     run_overlap_bench(OverlapSettings(**values), Console())
+    return 0
+
+
+def run_simulate(args: argparse.Namespace) -> int:
+    """Run ``slfac bench simulate``.
+
+    Args:
+        args: The parsed command line.
+
+    Returns:
+        The exit code.
+    """
+    values = given(args)
+    del values["action"]
+    from rich.console import Console
+
+    from slfac.testbed.bench.simulate import SimulateBenchSettings, run_simulate_bench
+
+    command = "slfac " + shlex.join(sys.argv[1:])
+    run_simulate_bench(SimulateBenchSettings(**values, command=command), Console())
     return 0
 
 

@@ -16,7 +16,7 @@ examples:
   slfac experiment run smoke
   slfac experiment run links --dry-run
   slfac experiment run mine.toml --jobs 2 --result mine.json
-  slfac experiment run paper --data ham10000=/data/ham10000 --set torch_device=cuda
+  slfac experiment run paper --data ham10000=/data/ham10000 --simulate --set torch_device=cuda
 
 EXPERIMENT is a TOML file, or the name of one that comes with slfac (`slfac experiment list`).
 Finished runs in --out are reused: stop with Ctrl-C, and go on with the same command. What a file
@@ -41,17 +41,24 @@ def add_parsers(actions: Any) -> None:
         epilog=_LIST_EPILOG,
         run=_list,
     )
-    add = add_command(
+    parser = add_command(
         actions,
         "run",
         summary="carry out a matrix of codecs, modes, partitions, links and seeds from a file",
         epilog=_RUN_EPILOG,
         run=_run,
-    ).add_argument
+    )
+    add = parser.add_argument
     add("name", metavar="EXPERIMENT", help="TOML file, or name of one that comes with slfac")
     add("--dry-run", action="store_true", help="only say which runs there are, and which are left")
     add("--out", type=Path, metavar="DIR", help="where everything goes (runs/experiments)")
-    add("--emulate", action="store_true", help="give each device a host and a link of its own")
+    where = parser.add_mutually_exclusive_group().add_argument
+    where("--emulate", action="store_true", help="give each device a host and a link of its own")
+    where(
+        "--simulate",
+        action="store_true",
+        help="simulate the devices of a run in one process, on a GPU where there is one",
+    )
     add("--jobs", type=int, metavar="N", help="runs at a time (1)")
     add(
         "--data",
@@ -86,6 +93,10 @@ def _run(args: argparse.Namespace) -> int:
         from slfac.testbed.experiment.emulated import Emulated
 
         values["backend"] = Emulated()
+    if values.pop("simulate", False):
+        from slfac.testbed.simulate.backend import Simulated
+
+        values["backend"] = Simulated()
     order = Order(**values, command="slfac " + shlex.join(sys.argv[1:]))
     (show_experiment if only_show else run_experiment)(order, Console())
     return 0

@@ -23,13 +23,14 @@ from slfac.cli import (
     profile,
     report,
     server,
+    simulate,
     testbed,
     update,
 )
 from slfac.wire.ending import explain, flush_output, terminate
 
 # Extras that are not named like the command that needs them.
-_EXTRAS = dict.fromkeys(("demo", "bench", "experiment", "plan", "report"), "testbed")
+_EXTRAS = dict.fromkeys(("demo", "bench", "experiment", "plan", "report", "simulate"), "testbed")
 _EXTRAS |= dict.fromkeys(("keys", "profile"), "device")
 _EPILOG = """\
 examples:
@@ -47,6 +48,7 @@ examples:
   slfac bench codec                       measure the codecs on tensors of real training
   slfac experiment run smoke              many runs from a file, and a report of them
   slfac experiment rate --codec none,slfac --seed 0,1,2
+  slfac simulate --bundle bundle --data mnist --devices 100
   slfac report runs/a runs/b              a page of plots and tables that compares runs
   slfac testbed check lab.yaml            look over an inventory of boards
 
@@ -109,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         update,
         bench,
         experiment,
+        simulate,
         report,
         testbed,
     ):

@@ -12,12 +12,14 @@ import onnxruntime
 from slfac.device.bundles import get_bundle
 from slfac.device.caller import Patience
 from slfac.device.discovery import Discovered
+from slfac.device.engine import OnnxEngine
 from slfac.device.front import Front
 from slfac.device.guard import foreign_modules
 from slfac.device.head import Head
 from slfac.device.journal import Journal
 from slfac.device.link import Link, SessionLost
 from slfac.device.memory import peak_rss_bytes
+from slfac.device.network import Sockets
 from slfac.device.provider import open_front
 from slfac.device.routes import Fixed
 from slfac.device.samples import Samples
@@ -121,17 +123,20 @@ class _Agent:
         # Before anything is opened that would have to be closed.
         self._measuring = _measuring(settings, on_status, host)
         self._link = Link(
-            where=where,
-            keys=keys,
+            Sockets(
+                where=where,
+                keys=keys,
+                patience=Patience(
+                    connect_s=settings.connect_timeout_s,
+                    reconnect_s=settings.reconnect_timeout_s,
+                    enrolled_s=settings.wait_enrolled_s,
+                ),
+                on_status=on_status,
+                on_alive=on_alive,
+            ),
             name=settings.name,
             bundle_id=self._held.id if self._held is not None else "",
-            patience=Patience(
-                connect_s=settings.connect_timeout_s,
-                reconnect_s=settings.reconnect_timeout_s,
-                enrolled_s=settings.wait_enrolled_s,
-            ),
             on_status=on_status,
-            on_alive=on_alive,
         )
         self._provider = ""
         self._head: Head | None = None
@@ -191,8 +196,7 @@ class _Agent:
             welcome,
             bundle,
             samples=samples,
-            front=front,
-            head=self._head,
+            engine=OnnxEngine(front, self._head),
             journal=journal,
             energy=self._measuring.watch if self._measuring is not None else None,
             on_status=self._on_status,

@@ -56,7 +56,6 @@ class Caller:
         on_status: Told what it is waiting for.
         sent: Counts what is sent.
         received: Counts what is received.
-        wake: A descriptor that ends a wait of the connections while it is readable.
         on_alive: Called again and again while they wait.
     """
 
@@ -70,7 +69,6 @@ class Caller:
         on_status: Callable[[str], None],
         sent: Meter,
         received: Meter,
-        wake: int,
         on_alive: Callable[[], None] | None = None,
     ) -> None:
         self._context = context
@@ -80,7 +78,6 @@ class Caller:
         self._on_status = on_status
         self._sent = sent
         self._received = received
-        self._wake = wake
         self._on_alive = on_alive
         self._said_s = 0.0
 
@@ -89,12 +86,13 @@ class Caller:
         """Where the server is, for people."""
         return self._where.text
 
-    def call(self, hello: Hello, *, known: bool) -> tuple[Connection, Welcome]:
+    def call(self, hello: Hello, *, known: bool, wake: int) -> tuple[Connection, Welcome]:
         """Greet the server until it answers, with pauses that grow.
 
         Args:
             hello: What to say.
             known: Whether a server was met before in this process.
+            wake: A descriptor that ends a wait of the connection while it is readable.
 
         Returns:
             The connection, and the server's answer.
@@ -112,7 +110,7 @@ class Caller:
         failure: LinkError | None = gone if known else None
         while True:
             try:
-                return self._greet(hello, deadline_s, known=known)
+                return self._greet(hello, deadline_s, known=known, wake=wake)
             except _SentOn:
                 continue
             except (NotEnrolledError, RefusedError) as error:
@@ -132,7 +130,9 @@ class Caller:
             if left_s <= pause_s:
                 raise failure
 
-    def _greet(self, hello: Hello, deadline_s: float, *, known: bool) -> tuple[Connection, Welcome]:
+    def _greet(
+        self, hello: Hello, deadline_s: float, *, known: bool, wake: int
+    ) -> tuple[Connection, Welcome]:
         address = self._where.find(max(deadline_s - time.monotonic(), 0.0))
         connection = Connection(
             self._context,
@@ -140,7 +140,7 @@ class Caller:
             self._keys,
             sent=self._sent,
             received=self._received,
-            wake=self._wake,
+            wake=wake,
             on_alive=self._on_alive,
         )
         try:

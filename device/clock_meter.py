@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from typing import Final
 
 import zmq
 
 from slfac.device.connection import Connection, Disconnected
-from slfac.device.probing import Prober
+from slfac.device.probing import Exchange, Prober
 from slfac.wire.errors import SlfacError
 from slfac.wire.keys import DeviceKeys
 from slfac.wire.messages import Clock
@@ -113,12 +114,19 @@ class ClockMeter:
             exchanges = [prober.ping()]
             while len(exchanges) < PROBES and time.monotonic() < until_s:
                 exchanges.append(prober.ping())
-            best = min(exchanges, key=lambda one: one.round_trip_ns)
-            self._found = Clock(
-                offset_ms=best.offset_ns / 1e6, round_trip_ms=best.round_trip_ns / 1e6
-            )
+            self._found = shortest(exchanges)
         except (SlfacError, Disconnected, zmq.ZMQError) as error:
             # Training does not depend on it, and a server of an older release has no answer.
             _log.debug("clock offset not measured: %s", error)
         finally:
             connection.close()
+
+
+def shortest(exchanges: Sequence[Exchange]) -> Clock:
+    """What the quickest of several round trips says of the server's clock.
+
+    Args:
+        exchanges: At least one.
+    """
+    best = min(exchanges, key=lambda one: one.round_trip_ns)
+    return Clock(offset_ms=best.offset_ns / 1e6, round_trip_ms=best.round_trip_ns / 1e6)

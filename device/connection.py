@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -60,6 +61,25 @@ class UnreachableError(LinkError):
 
 class NotEnrolledError(AuthError):
     """The server does not know this device's key; a fresh socket may succeed once it does."""
+
+
+class Channel(Protocol):
+    """What carries messages to the server and back.
+
+    Attributes:
+        address: Where the server is.
+    """
+
+    address: str
+
+    def send(self, head: bytes, body: Buffer) -> bool:
+        """Send one message if it can leave now; see :meth:`Connection.send`."""
+
+    def receive(self, timeout_s: float) -> tuple[Message, memoryview] | None:
+        """Wait for one message; see :meth:`Connection.receive`."""
+
+    def close(self, linger_ms: int = 0) -> None:
+        """Close it."""
 
 
 class Connection:

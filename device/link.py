@@ -7,17 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-import zmq
-
 from slfac import __version__
 from slfac.device.asking import UNSCORED, WHOLE, Asked, Exchanged, Scores, Share, Span
-from slfac.device.caller import Caller, Patience
-from slfac.device.clock_meter import ClockMeter
-from slfac.device.connection import Connection, Disconnected
+from slfac.device.connection import Channel, Disconnected
+from slfac.device.network import Network
 from slfac.device.pump import Pump
-from slfac.device.whereabouts import Where
 from slfac.wire.errors import ProtocolError, RefusedError
-from slfac.wire.keys import DeviceKeys
 from slfac.wire.messages import (
     Bye,
     Chunk,
@@ -35,7 +30,6 @@ from slfac.wire.messages import (
     Timings,
     Welcome,
 )
-from slfac.wire.meter import Meter
 from slfac.wire.transfer import WINDOW_BYTES, Inbox, Outbox, Part, cut_transfer
 
 _POLL_S = 0.25
@@ -51,37 +45,31 @@ class Link:
     """The device's side of the protocol.
 
     Args:
-        where: Where the server is.
-        keys: The device's keys; None on loopback without keys.
+        network: Gets through to the server.
         name: Name to go by without keys.
         bundle_id: Id of the bundle the device holds; empty for none.
-        patience: How long to try.
-        on_status: Told about waiting and reconnecting.
-        on_alive: Called again and again while it waits.
+        on_status: Told about reconnecting.
 
     Attributes:
-        sent: Everything handed to sockets.
-        received: Everything they handed back.
+        sent: Everything handed over.
+        received: Everything that came.
     """
 
     def __init__(
         self,
+        network: Network,
         *,
-        where: Where,
-        keys: DeviceKeys | None,
         name: str,
         bundle_id: str,
-        patience: Patience,
         on_status: Callable[[str], None],
-        on_alive: Callable[[], None] | None = None,
     ) -> None:
-        self.sent = Meter()
-        self.received = Meter()
+        self.sent = network.sent
+        self.received = network.received
+        self._network = network
         self._name = name
         self._bundle_id = bundle_id
         self._on_status = on_status
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._connection: Connection | None = None
+        self._connection: Channel | None = None
         self._outbox = Outbox(WINDOW_BYTES)
         self._inbox: Inbox[Reply] = Inbox(0)
         self._session = 0
@@ -91,18 +79,6 @@ class Link:
         self._asked: dict[int, Asked] = {}
         self._repeated_bytes = 0
         self._pump = Pump(self._move)
-        self._clock = ClockMeter(self._context, keys, sent=self.sent, received=self.received)
-        self._caller = Caller(
-            self._context,
-            where,
-            keys,
-            patience,
-            on_status=on_status,
-            sent=self.sent,
-            received=self.received,
-            wake=self._pump.wake,
-            on_alive=on_alive,
-        )
 
     def join(self) -> Welcome:
         """Open a connection and a new session.
@@ -281,9 +257,8 @@ class Link:
         """
         asked = self._asked.values()
         expected_bytes = sum(one.max_reply_bytes for one in asked if one.reply is None)
-        if self._connection is None or not (
-            len(self._outbox) or expected_bytes >= WINDOW_BYTES // 2
-        ):
+        large = len(self._outbox) or expected_bytes >= WINDOW_BYTES // 2
+        if self._connection is None or not large or not self._network.waits:
             # All of it lies with libzmq, whose own thread sends and receives.
             return nullcontext()
         return self._pump.running()
@@ -320,14 +295,14 @@ class Link:
 
     def settle(self) -> None:
         """Wait for what is measured beside the training: only then are the counts whole."""
-        self._clock.close()
+        self._network.settle()
 
     def close(self) -> None:
         """Close the connection; what was said still leaves."""
         self.settle()
         self._drop(linger_ms=1000)
         self._pump.close()
-        self._context.term()
+        self._network.close()
 
     def _move(self) -> bool:
         """What the pump does: hand over what the socket takes, and take in what came."""
@@ -379,7 +354,7 @@ class Link:
         sizes = [asked.max_reply_bytes for asked in self._asked.values()]
         self._inbox.max_bytes = max(self._repeated_bytes, *sizes, 0)
 
-    def _flush(self, connection: Connection) -> bool:
+    def _flush(self, connection: Channel) -> bool:
         while (message := self._outbox.peek()) is not None:
             if not connection.send(*message):
                 return False
@@ -396,7 +371,7 @@ class Link:
 
     def _resume(self) -> None:
         """Connect again and take the session up where it was."""
-        self._on_status(f"lost the server at {self._caller.place}; connecting again")
+        self._on_status(f"lost the server at {self._network.place}; connecting again")
         welcome = self._call(resume=True)
         if not welcome.resumed or welcome.run != self._run:
             raise SessionLost
@@ -412,13 +387,13 @@ class Link:
     def _measure(self, asked: Asked) -> None:
         """Measure the clock while all fronts come in: nothing else crosses the link then."""
         if asked.kind == "front" and self._connection is not None:
-            self._clock.begin(self._connection.address, self._session)
+            self._network.measure(self._connection, self._session)
 
     def _measured(self, kind: Kind) -> tuple[Clock, ...]:
         """What is to be said of the server's clock; only joining may wait for it."""
         if kind not in ("join", "resume", "front"):
             return ()
-        found = self._clock.take(0.0 if kind == "front" else _CLOCK_WAIT_S)
+        found = self._network.measured(0.0 if kind == "front" else _CLOCK_WAIT_S)
         return (found,) if found is not None else ()
 
     def _call(self, *, resume: bool) -> Welcome:
@@ -431,11 +406,12 @@ class Link:
             device=self._name,
             bundle=self._bundle_id,
         )
-        self._connection, welcome = self._caller.call(hello, known=bool(self._run))
+        known = bool(self._run)
+        self._connection, welcome = self._network.call(hello, known=known, wake=self._pump.wake)
         self._inbox = Inbox(0)
         self._outbox = Outbox(welcome.window_bytes)
         self._look_at(welcome)
-        self._clock.begin(self._connection.address, self._session)
+        self._network.measure(self._connection, self._session)
         return welcome
 
     def _look_at(self, welcome: Welcome) -> None:

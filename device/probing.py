@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from slfac.device.connection import Connection
+from slfac.device.connection import Channel
 from slfac.wire.errors import LinkError, ProtocolError, RefusedError
 from slfac.wire.frame import MAX_BODY_BYTES, encode_header
 from slfac.wire.messages import Echo, Message, Ping, Probe, Refusal
@@ -44,7 +44,7 @@ class Prober:
     """
 
     def __init__(
-        self, connection: Connection, *, session: int | None = None, answer_s: float | None = None
+        self, connection: Channel, *, session: int | None = None, answer_s: float | None = None
     ) -> None:
         self._connection = connection
         self._session = session if session is not None else secrets.randbits(62) + 1

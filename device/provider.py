@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -20,6 +21,20 @@ _BATCH = 4
 # A tensor of noise, as the gradient of a bias before BatchNorm, is measured by the others.
 _FLOOR = 1e-3
 _SEED = 0
+
+
+class Steps(Protocol):
+    """A front that makes steps on NumPy arrays; see :class:`slfac.device.front.Front`."""
+
+    @property
+    def buffers(self) -> State:
+        """Running statistics and counters by name."""
+
+    def forward(self, x: np.ndarray, draws: State | None = None) -> list[np.ndarray]:
+        """Compute smashed data."""
+
+    def backward(self, gradients: Sequence[np.ndarray]) -> State:
+        """Compute gradients of the parameters by name; takes over new statistics."""
 
 
 def open_front(
@@ -71,7 +86,7 @@ def open_front(
     return front
 
 
-def self_test(front: Front, reference: Front, bundle: Bundle) -> float:
+def self_test(front: Steps, reference: Steps, bundle: Bundle) -> float:
     """Make one step with two fronts of the same weights and compare all that comes out.
 
     Args:
@@ -101,7 +116,7 @@ def self_test(front: Front, reference: Front, bundle: Bundle) -> float:
     return worst[0]
 
 
-def _step(front: Front, bundle: Bundle) -> dict[str, State]:
+def _step(front: Steps, bundle: Bundle) -> dict[str, State]:
     manifest = bundle.manifest
     rng = np.random.Generator(np.random.Philox(_SEED))
     x = rng.standard_normal((_BATCH, *manifest.input.shape), dtype=np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,21 +25,30 @@ class Samples:
         plan: The run's plan: partition, batch size, seed.
         index: Index of the device.
         devices: How many devices the run counts.
+        read: Opens a data set as :func:`slfac.data.open_dataset` does.
 
     Raises:
         DataError: The data cannot be read, does not fit, or makes no batch.
     """
 
     def __init__(
-        self, path: Path, *, manifest: Manifest, plan: Plan, index: int, devices: int
+        self,
+        path: Path,
+        *,
+        manifest: Manifest,
+        plan: Plan,
+        index: int,
+        devices: int,
+        read: Callable[..., Dataset] = open_dataset,
     ) -> None:
         self._manifest = manifest
         self._path = path
+        self._read = read
         # Of a test split that all devices hold, each takes as much.
         alone = plan.partition.scheme == "own"
         self._test_part = slice(None) if alone else slice(index, None, devices)
         self._test: Dataset | None = None
-        data = open_dataset(
+        data = read(
             path,
             split="train",
             input_shape=manifest.input.shape,
@@ -92,7 +102,7 @@ class Samples:
         """
         if self._test is None:
             try:
-                data = open_dataset(
+                data = self._read(
                     self._path,
                     split="test",
                     input_shape=self._manifest.input.shape,

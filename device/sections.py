@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
 
-from slfac.codec import Codec, StreamKey, decode
+from slfac.codec import Buffer, StreamKey
+from slfac.device.engine import Array, Encoder
 from slfac.wire.errors import CodecError, TrainingError
 from slfac.wire.manifest import TensorSpec
 from slfac.wire.messages import Reply, Role
@@ -22,8 +23,8 @@ _TENSOR_HEAD_BYTES = 1024
 def encode_tensors(
     role: Role,
     specs: Iterable[TensorSpec],
-    tensors: Iterable[np.ndarray],
-    codecs: Iterable[Codec],
+    tensors: Iterable[Array],
+    codecs: Iterable[Encoder],
     key: StreamKey,
 ) -> list[Part]:
     """Encode tensors, each by the codec of its stream.
@@ -50,13 +51,18 @@ def encode_tensors(
                 f"{role} data of step {key.step} cannot be sent: {error.what}",
                 "check the data, or lower the learning rate",
             ) from error
-        parts.append(Part(role, spec.name, data, codec.spec, tensor.shape, str(tensor.dtype)))
+        parts.append(Part(role, spec.name, data, codec.spec, tuple(tensor.shape), _dtype(tensor)))
     return parts
 
 
 def decode_tensors(
-    reply: Transfer[Reply], role: Role, specs: Iterable[TensorSpec], samples: int
-) -> list[np.ndarray]:
+    reply: Transfer[Reply],
+    role: Role,
+    specs: Iterable[TensorSpec],
+    samples: int,
+    *,
+    decode: Callable[[Buffer, int], Array],
+) -> list[Array]:
     """Decode the tensors in a reply.
 
     Args:
@@ -64,6 +70,7 @@ def decode_tensors(
         role: What they are.
         specs: Their names, and shapes without the batch axis.
         samples: Samples of the batch.
+        decode: Gives the array of a payload with at most so many values.
 
     Returns:
         One ``(B, ...) float32`` array each.
@@ -76,14 +83,19 @@ def decode_tensors(
     for spec in specs:
         shape = (samples, *spec.shape)
         _, data = reply.part(role, spec.name)
-        tensor = decode(data, max_values=math.prod(shape))
-        if tensor.shape != shape or tensor.dtype != np.float32:
+        tensor = decode(data, math.prod(shape))
+        if tuple(tensor.shape) != shape or _dtype(tensor) != "float32":
             raise CodecError(
                 f"the {role} data of {spec.name!r} is {tensor.shape} {tensor.dtype}, "
                 f"{shape} float32 was expected"
             )
         tensors.append(tensor)
     return tensors
+
+
+def _dtype(array: Array) -> str:
+    """NumPy's name of a dtype, whatever the kind of array."""
+    return str(array.dtype).rpartition(".")[2]
 
 
 def most_bytes(specs: Iterable[TensorSpec], *, copies: int) -> int:

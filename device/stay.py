@@ -7,12 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from slfac.codec.schedule import make_schedule
+from slfac.device.engine import Engine
 from slfac.device.evaluation import evaluate
-from slfac.device.front import Front
-from slfac.device.head import Head
 from slfac.device.journal import Entry, Journal, Place
 from slfac.device.link import Link
-from slfac.device.optim import make_optimizer
 from slfac.device.samples import Samples
 from slfac.device.sections import most_bytes
 from slfac.device.steps import At, StepMaker, Steps
@@ -35,8 +33,7 @@ class Stay:
         welcome: What the server said about the run.
         bundle: The bundle to train.
         samples: This device's samples.
-        front: The front to train.
-        head: The head to train; None where the bundle has none.
+        engine: Computes the steps; its halves are what is trained.
         journal: Where the beginning of each round is taken down.
         energy: Measures what it takes; None where nobody asked for that.
         on_status: Told what people should know.
@@ -54,8 +51,7 @@ class Stay:
         bundle: Bundle,
         *,
         samples: Samples,
-        front: Front,
-        head: Head | None = None,
+        engine: Engine,
         journal: Journal,
         energy: EnergyWatch | None = None,
         on_status: Callable[[str], None],
@@ -71,8 +67,8 @@ class Stay:
             [*bundle.manifest.parameters, *(b.tensor for b in bundle.manifest.buffers)], copies=1
         )
         self._samples = samples
-        self._front = front
-        self._head = head
+        self._engine = engine
+        self._front = engine.front
         self._welcome = welcome
         self._plan = plan
         self._schedule = make_schedule(
@@ -107,10 +103,10 @@ class Stay:
 
     def _begin_afresh(self) -> None:
         self._step = 0
-        self._optimizer = make_optimizer(self._plan.optimizer)
+        self._optimizer = self._engine.optimizer(self._plan.optimizer)
         self._lr = self._optimizer.lr
-        given = (self._link, self._welcome, self._manifest, self._front)
-        self._u_shaped = UShapedSteps(*given, self._head) if self._head is not None else None
+        given = (self._link, self._welcome, self._manifest, self._engine)
+        self._u_shaped = UShapedSteps(*given) if self._engine.head is not None else None
         self._steps: StepMaker = self._u_shaped or Steps(*given)
 
     def _resume(self) -> bool:

@@ -8,10 +8,10 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from slfac.codec import Codec, StreamKey, make_codec
+from slfac.codec import StreamKey, make_codec
 from slfac.device.asking import Share
 from slfac.device.draws import draw
-from slfac.device.front import Front
+from slfac.device.engine import Array, Arrays, Encoder, Engine
 from slfac.device.link import Link
 from slfac.device.sections import decode_tensors, encode_tensors, most_bytes
 from slfac.device.stopwatch import Stopwatch
@@ -19,8 +19,6 @@ from slfac.wire.bundle import State
 from slfac.wire.manifest import Manifest
 from slfac.wire.messages import Timings, Welcome
 from slfac.wire.transfer import Part
-
-Arrays = list[np.ndarray]
 
 
 class At(NamedTuple):
@@ -42,11 +40,11 @@ class StepMaker(Protocol):
         codecs: One for each stream that it sends; they may remember something.
     """
 
-    codecs: list[Codec]
+    codecs: list[Encoder]
 
     def step(
         self, x: np.ndarray, target: np.ndarray, *, at: At, before: Timings, watch: Stopwatch
-    ) -> tuple[float, State]:
+    ) -> tuple[float, Arrays]:
         """Get the gradients of one batch; see :meth:`Steps.step`."""
 
 
@@ -69,18 +67,19 @@ class Steps:
         link: The open link.
         welcome: What the server said about the run.
         manifest: The bundle's manifest.
-        front: The front to train.
+        engine: Computes them.
 
     Attributes:
         codecs: One a smashed tensor; they may remember something from step to step.
     """
 
-    def __init__(self, link: Link, welcome: Welcome, manifest: Manifest, front: Front) -> None:
+    def __init__(self, link: Link, welcome: Welcome, manifest: Manifest, engine: Engine) -> None:
         plan = welcome.plan
-        self.codecs: list[Codec] = [make_codec(plan.codec_up) for _ in manifest.smashed]
+        self.codecs = engine.codecs(plan.codec_up, len(manifest.smashed))
         self._link = link
         self._manifest = manifest
-        self._front = front
+        self._engine = engine
+        self._front = engine.front
         self._plain = make_codec("none")
         self._seed = plan.seed
         self._index = welcome.index
@@ -89,7 +88,7 @@ class Steps:
 
     def step(
         self, x: np.ndarray, target: np.ndarray, *, at: At, before: Timings, watch: Stopwatch
-    ) -> tuple[float, State]:
+    ) -> tuple[float, Arrays]:
         """Get the gradients of one batch.
 
         Args:
@@ -121,12 +120,12 @@ class Steps:
             posted.append(self._post(parts, at, before, stop - start, share))
         losses, blocks = zip(*(self._collect(one, watch) for one in posted), strict=True)
         with watch.phase("backward"):
-            whole = [_joined(tensors) for tensors in zip(*blocks, strict=True)]
+            whole = [self._joined(tensors) for tensors in zip(*blocks, strict=True)]
             return _mean(losses, posted), self._front.backward(whole)
 
     def _in_micro_batches(
         self, x: np.ndarray, target: np.ndarray, at: At, before: Timings, watch: Stopwatch
-    ) -> tuple[float, State]:
+    ) -> tuple[float, Arrays]:
         bounds = _bounds(len(x), self._micro_batches)
         posted = []
         for part, (start, stop) in enumerate(bounds):
@@ -137,7 +136,8 @@ class Steps:
                 parts = self._encode(smashed, target[start:stop], at, part)
             share = Share(part, len(bounds), len(x))
             posted.append(self._post(parts, at, before, stop - start, share))
-        losses, total = [], State()
+        losses: list[float] = []
+        total: Arrays = {}
         for part, one in enumerate(posted):
             loss, gradients = self._collect(one, watch)
             losses.append(loss)
@@ -161,23 +161,32 @@ class Steps:
         )
         return _Posted(seq, samples)
 
-    def _collect(self, posted: _Posted, watch: Stopwatch) -> tuple[float, Arrays]:
+    def _collect(self, posted: _Posted, watch: Stopwatch) -> tuple[float, list[Array]]:
         """Loss and gradients of one part, once they are in."""
         exchanged = self._link.collect(posted.seq)
         watch.exchange(exchanged)
         with watch.phase("decode"), self._link.moving():
             smashed = self._manifest.smashed
-            gradients = decode_tensors(exchanged.reply, "gradient", smashed, posted.samples)
+            gradients = decode_tensors(
+                exchanged.reply,
+                "gradient",
+                smashed,
+                posted.samples,
+                decode=self._engine.decode,
+            )
         return exchanged.reply.header.loss, gradients
 
     def _encode(
-        self, smashed: Sequence[np.ndarray], target: np.ndarray, at: At, part: int
+        self, smashed: Sequence[Array], target: np.ndarray, at: At, part: int
     ) -> list[Part]:
         key = self._key(at, part)
         parts = encode_tensors("smashed", self._manifest.smashed, smashed, self.codecs, key)
         data = self._plain.encode(target)
         parts.append(Part("target", "target", data, "none", target.shape, str(target.dtype)))
         return parts
+
+    def _joined(self, blocks: Sequence[Array]) -> Array:
+        return blocks[0] if len(blocks) == 1 else self._engine.join(blocks)
 
     def _draws(self, batch: int, at: At, part: int) -> State:
         specs = self._manifest.random
@@ -207,7 +216,3 @@ def _mean(losses: Sequence[float], posted: Sequence[_Posted]) -> float:
         return losses[0]
     weighted = sum(loss * one.samples for loss, one in zip(losses, posted, strict=True))
     return weighted / sum(one.samples for one in posted)
-
-
-def _joined(tensors: Sequence[np.ndarray]) -> np.ndarray:
-    return tensors[0] if len(tensors) == 1 else np.concatenate(tensors)

@@ -8,18 +8,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from slfac.codec import Codec, StreamKey, make_codec
+from slfac.codec import StreamKey, decode, make_codec
 from slfac.device.asking import UNSCORED, Scores
 from slfac.device.draws import draw
+from slfac.device.engine import Arrays, Engine
 from slfac.device.evaluation import Score
-from slfac.device.front import Front
-from slfac.device.head import Head
 from slfac.device.link import Link
 from slfac.device.sections import decode_tensors, encode_tensors, most_bytes
 from slfac.device.steps import At
 from slfac.device.stopwatch import Stopwatch
-from slfac.wire.bundle import State
-from slfac.wire.errors import ProtocolError, TrainingError
+from slfac.wire.errors import BundleError, ProtocolError, TrainingError
 from slfac.wire.manifest import Manifest, TensorSpec
 from slfac.wire.messages import Kind, Reply, Timings, Welcome
 from slfac.wire.transfer import Part, Transfer
@@ -36,37 +34,38 @@ class UShapedSteps:
         link: The open link.
         welcome: What the server said about the run.
         manifest: The bundle's manifest.
-        front: The front, which also holds what the head trains.
-        head: The head.
+        engine: Computes them; its front also holds what its head trains.
 
     Attributes:
         codecs: One for each stream upwards; they may remember something from step to step.
 
     Raises:
+        BundleError: There is no head.
         ProtocolError: The server wants steps in parts.
     """
 
-    def __init__(
-        self, link: Link, welcome: Welcome, manifest: Manifest, front: Front, head: Head
-    ) -> None:
-        plan = welcome.plan
+    def __init__(self, link: Link, welcome: Welcome, manifest: Manifest, engine: Engine) -> None:
+        plan, head = welcome.plan, engine.head
+        if head is None:
+            raise BundleError("the bundle has no head", "export it with --head-cut")
         if max(plan.micro_batches, plan.stream_blocks) > 1:
             raise ProtocolError("the server wants steps in parts, of a bundle with a head")
         self._link = link
         self._smashed = manifest.smashed
         self._random = (*manifest.random, *head.spec.random)
-        self._front = front
+        self._engine = engine
+        self._front = engine.front
         self._head = head
         self._given = head.spec.inputs
         self._plain = make_codec("none")
         self._seed = plan.seed
         self._index = welcome.index
         streams = len(self._smashed) + len(self._given)
-        self.codecs: list[Codec] = [make_codec(plan.codec_up) for _ in range(streams)]
+        self.codecs = engine.codecs(plan.codec_up, streams)
 
     def step(
         self, x: np.ndarray, target: np.ndarray, *, at: At, before: Timings, watch: Stopwatch
-    ) -> tuple[float, State]:
+    ) -> tuple[float, Arrays]:
         """Get the gradients of one batch; the targets go nowhere.
 
         Args:
@@ -93,9 +92,12 @@ class UShapedSteps:
             parts = encode_tensors("smashed", self._smashed, smashed, self.codecs[:first], key)
         reply = self._ask("step", parts, self._given, at, samples, watch, timings=before)
         with watch.phase("decode"):
-            given = decode_tensors(reply, "smashed", self._given, samples)
+            given = decode_tensors(
+                reply, "smashed", self._given, samples, decode=self._engine.decode
+            )
         with watch.phase("forward"):
-            made = self._head.step(self._front.state(), given, target, draws)
+            state = {**self._front.parameters, **self._front.buffers}
+            made = self._head.step(state, given, target, draws)
         if not math.isfinite(made.loss):
             raise TrainingError(
                 f"the loss of step {at.step} is not finite", "lower the learning rate"
@@ -107,7 +109,9 @@ class UShapedSteps:
         scores = Scores(loss=made.loss)
         reply = self._ask("head", parts, self._smashed, at, samples, watch, scores=scores)
         with watch.phase("decode"):
-            crossing = decode_tensors(reply, "gradient", self._smashed, samples)
+            crossing = decode_tensors(
+                reply, "gradient", self._smashed, samples, decode=self._engine.decode
+            )
         with watch.phase("backward"):
             gradients = self._front.backward(crossing)
         self._front.buffers.update(made.buffers)
@@ -145,7 +149,13 @@ class UShapedSteps:
         )
         watch.exchange(exchanged)
         with watch.phase("decode"):
-            return decode_tensors(exchanged.reply, "smashed", self._given, samples)
+            return decode_tensors(
+                exchanged.reply,
+                "smashed",
+                self._given,
+                samples,
+                decode=lambda data, values: decode(data, max_values=values),
+            )
 
     def report(self, score: Score, at: At, watch: Stopwatch) -> Reply:
         """Say how good the model is on this device's test samples.

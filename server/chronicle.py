@@ -17,9 +17,9 @@ from slfac.server.modes.base import Mode
 from slfac.server.protocol import RunFacts
 from slfac.server.result import RoundResult
 from slfac.server.resume import Checkpoint, Standing
-from slfac.server.service import Service
 from slfac.server.settings import ServerSettings
 from slfac.server.training import Training
+from slfac.server.transport import Transport
 from slfac.wire.bundle import State
 from slfac.wire.errors import BundleError, TrainingError
 
@@ -51,7 +51,7 @@ class Chronicle:
         *,
         settings: ServerSettings,
         facts: RunFacts,
-        service: Service,
+        service: Transport,
         mode: Mode,
         evaluator: Evaluator | None,
         watch: Watch,

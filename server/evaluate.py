@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from slfac.wire.runtime import open_infer_session
 PER_CLASS = ("recall", "confusion")
 SCORES = ("loss", "accuracy", "balanced_accuracy", *PER_CLASS)
 _BATCH = 256
+Compute = Callable[[np.ndarray], list[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,19 @@ class Evaluator:
     def __len__(self) -> int:
         return len(self._data)
 
+    def open_front(self, front: Mapping[str, np.ndarray]) -> Compute:
+        """Make a front ready to evaluate with.
+
+        Args:
+            front: Parameters and buffers by name.
+
+        Returns:
+            Gives the smashed data of a batch ``(B, ...) float32``, an array a smashed tensor.
+        """
+        graphs, name = self._bundle.manifest.graphs, self._bundle.manifest.input.name
+        session = open_infer_session(self._bundle, front, threads=self._threads)
+        return lambda x: session.run(list(graphs.infer.outputs), {name: x})
+
     def score(self, front: Mapping[str, np.ndarray], back: BackHalf) -> Score:
         """Evaluate a front with the back as it stands.
 
@@ -91,13 +105,12 @@ class Evaluator:
             The score.
         """
         manifest = self._bundle.manifest
-        session = open_infer_session(self._bundle, front, threads=self._threads)
-        outputs = list(manifest.graphs.infer.outputs)
+        compute = self.open_front(front)
         loss, predicted = 0.0, np.zeros(len(self._data), np.int64)
         for start in range(0, len(self._data), _BATCH):
             part = slice(start, start + _BATCH)
             x = apply(manifest.preprocessing, self._data.images[part])
-            smashed = session.run(outputs, {manifest.input.name: x})
+            smashed = compute(x)
             targets = make_targets(manifest.loss, self._data.labels[part], manifest.num_outputs)
             batch_loss, predicted[part] = back.evaluate(
                 smashed, check_target(manifest, targets, len(targets))

@@ -16,16 +16,14 @@ import torch
 from slfac.codec.spec import Fields, parse_spec
 from slfac.wire.errors import SettingsError
 
-_Maker = Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
+_Maker = Callable[[Iterable[torch.Tensor]], torch.optim.Optimizer]
 _Hook = Callable[..., None]
 # Bounds and defaults are those of slfac.device.optim: one spec serves both ends.
 _HIGHEST = 1e6
 _ALMOST_ONE = 1 - 1e-12
 
 
-def make_torch_optimizer(
-    spec: str, parameters: Iterable[torch.nn.Parameter]
-) -> torch.optim.Optimizer:
+def make_torch_optimizer(spec: str, parameters: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
     """An optimiser from its spec.
 
     Args:
@@ -70,7 +68,7 @@ def _maker(spec: str) -> _Maker:
         "adamw": torch.optim.AdamW,
     }
 
-    def make(parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    def make(parameters: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
         optimizer: torch.optim.Optimizer = kinds[name](parameters, **arguments)
         if clip is not None:
             optimizer.register_step_pre_hook(clip)

@@ -29,7 +29,6 @@ from slfac.server.resume import Checkpoint, Standing, has_ended
 from slfac.server.revision import source_revision
 from slfac.server.roster import Roster, make_roster
 from slfac.server.seat import Seat
-from slfac.server.service import Service
 from slfac.server.settings import ServerSettings
 from slfac.server.trainer import Trainer
 from slfac.wire.bundle import Bundle, open_bundle
@@ -111,10 +110,8 @@ class Server:
         if self._resumed is not None:
             self._resumed.restore_back(self._back)
         self._mode = make_mode(settings.mode, self._back, settings.seed)
-        self._service = Service(
-            address=settings.bind,
-            keys=settings.keys,
-            facts=self._facts,
+        self._service = self._seat.transport(
+            self._facts,
             max_request_bytes=largest_request_bytes(bundle.manifest, settings.batch_size),
             traffic=standing.traffic if standing else None,
         )
@@ -192,6 +189,7 @@ class Server:
             watch=self._watch,
             metrics=self._metrics,
             resumed=self._resumed,
+            kept=self._seat.kept(),
         )
         trainer.run()
         # Until all devices of all ranks are seen off, it may still have to be started again.
@@ -233,6 +231,7 @@ class Server:
         return {
             "run": self._facts.run,
             "address": self.address,
+            "simulated": self._seat.simulated,
             "slfac": __version__,
             "revision": source_revision(),
             "torch": torch.__version__,

@@ -6,11 +6,16 @@ import uuid
 from collections.abc import Mapping
 
 from slfac.server.evaluate import Evaluator
+from slfac.server.kept import KeptReplies
 from slfac.server.peers import Peers
+from slfac.server.protocol import RunFacts
 from slfac.server.resume import newest_checkpoint, run_folder
+from slfac.server.service import Service
 from slfac.server.settings import ServerSettings
+from slfac.server.transport import Transport
 from slfac.wire.bundle import Bundle
 from slfac.wire.errors import SettingsError, SlfacError
+from slfac.wire.meter import Traffic
 
 
 class Seat:
@@ -22,6 +27,7 @@ class Seat:
     Attributes:
         settings: What this server is to do.
         peers: Who else is in the run.
+        simulated: Whether its devices are simulated in this process.
         resumed: The checkpoint to go on from; None to begin.
         run: Id of the run.
 
@@ -31,6 +37,7 @@ class Seat:
     """
 
     peers: Peers = Peers()
+    simulated: bool = False
 
     def __init__(self, settings: ServerSettings) -> None:
         if settings.shards or (settings.resume and run_folder(settings.out) != settings.out):
@@ -48,6 +55,32 @@ class Seat:
     def keep_bytes(self) -> int | None:
         """How much of the metrics in the folder stays; None where there must be none."""
         return self.resumed.standing.metrics_bytes if self.resumed else None
+
+    def transport(
+        self, facts: RunFacts, *, max_request_bytes: int, traffic: Mapping[str, Traffic] | None
+    ) -> Transport:
+        """Open what carries requests and answers.
+
+        Args:
+            facts: What every device of the run is told.
+            max_request_bytes: Largest payload of a request.
+            traffic: What was carried before this server was started again, by device.
+
+        Raises:
+            AddressError: The address cannot be bound.
+            KeyFileError: The server's keys cannot be read.
+        """
+        return Service(
+            address=self.settings.bind,
+            keys=self.settings.keys,
+            facts=facts,
+            max_request_bytes=max_request_bytes,
+            traffic=traffic,
+        )
+
+    def kept(self) -> KeptReplies:
+        """Where replies are kept for devices that may make their steps again."""
+        return KeptReplies(self.settings.out)
 
     def evaluator(self, bundle: Bundle) -> Evaluator | None:
         """Scores fronts; None where nothing is to be evaluated.

@@ -14,14 +14,15 @@ from pathlib import Path
 import zmq
 
 from slfac.server.connection import Connection
-from slfac.server.events import EventQueue, Failed
-from slfac.server.protocol import Protocol, RunFacts, refuse_connection
-from slfac.server.refusals import Refusals, cause_of_message
+from slfac.server.events import Failed
+from slfac.server.protocol import RunFacts, refuse_connection
+from slfac.server.transit import NOBODY, Transit
+from slfac.server.transport import Transport
 from slfac.wire.errors import ProtocolError
 from slfac.wire.frame import decode_header
 from slfac.wire.gate import Gate
 from slfac.wire.keys import server_keys
-from slfac.wire.messages import Hello, Message, Ping, Probe, Request
+from slfac.wire.messages import Hello, Message, Ping, Probe
 from slfac.wire.meter import Traffic
 from slfac.wire.sockets import bind_server
 from slfac.wire.transfer import COPY_BELOW_BYTES, Frames
@@ -33,12 +34,10 @@ _FORGET_AFTER_S = 60.0
 _NEVER = math.inf
 _ENROLL = "on the server: `slfac keys list`, `slfac keys enroll NAME device.key`"
 _JOIN = "restart the server: it counts the devices that are enrolled, or named, at its start"
-# Who measures its link to a server without keys, to which devices are known by their HELLO.
-NOBODY = ""
 _log = logging.getLogger(__name__)
 
 
-class Service:
+class Service(Transport):
     """Owns the server's socket and its thread.
 
     The socket is bound when the object is made, so that a taken port is an error there.
@@ -70,8 +69,6 @@ class Service:
         max_request_bytes: int,
         traffic: Mapping[str, Traffic] | None = None,
     ) -> None:
-        self.events = EventQueue()
-        self._curve = keys is not None
         own = server_keys(keys) if keys is not None else None
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._gate: Gate | None = None
@@ -88,14 +85,17 @@ class Service:
             self._context.destroy(linger=0)
             raise
         self.address = self._router.get_string(zmq.LAST_ENDPOINT)
-        self.refusals = Refusals(facts.roster.names)
-        self.connected: frozenset[str] = frozenset()
-        self._max_request_bytes = max_request_bytes
-        self._protocol = Protocol(facts, self.events.put)
-        self._names = facts.roster.names
+        self._transit = Transit(
+            facts,
+            max_request_bytes=max_request_bytes,
+            curve=keys is not None,
+            traffic=traffic,
+        )
+        self.events = self._transit.events
+        self.refusals = self._transit.refusals
+        self._protocol = self._transit.protocol
+        self.connected = frozenset()
         self._connections: dict[bytes, Connection] = {}
-        self._traffic = {name: Traffic(curve=self._curve) for name in facts.roster.names}
-        self._traffic.update(traffic or {})
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._finish_by_s = _NEVER
         self._leaving: set[bytes] = set()
@@ -107,32 +107,12 @@ class Service:
         self._thread.start()
 
     def reply(self, index: int, session: int, seq: int, frames: Frames) -> None:
-        """Answer a device's request. Called by the trainer.
-
-        Args:
-            index: The device.
-            session: The session that asked.
-            seq: The request's number.
-            frames: The answer, from ``cut_transfer``.
-        """
+        """Answer a device's request; see :meth:`Transport.reply`."""
         self._do(lambda: self._protocol.reply(index, session, seq, frames))
 
     def refuse(self, index: int, session: int, reason: str, remedy: str, cause: str) -> None:
-        """End a device's session and tell it why. Called by the trainer.
-
-        Args:
-            index: The device.
-            session: The session; a newer one of the same device goes on.
-            reason: What is wrong.
-            remedy: What to do about it.
-            cause: What it is counted as.
-        """
-
-        def refuse() -> None:
-            self.refusals.add(cause, self._names[index])
-            self._protocol.refuse(index, session, reason, remedy)
-
-        self._do(refuse)
+        """End a device's session and tell it why; see :meth:`Transport.refuse`."""
+        self._do(lambda: self._transit.refuse(index, session, reason, remedy, cause))
 
     @property
     def repeated(self) -> int:
@@ -140,12 +120,8 @@ class Service:
         return self._protocol.repeated
 
     def traffic(self, name: str) -> Traffic:
-        """What a device's connections carried over the whole run, every message counted.
-
-        Args:
-            name: The device.
-        """
-        return self._traffic[name]
+        """What a device's connections carried; see :meth:`Transport.traffic`."""
+        return self._transit.traffic(name)
 
     def refused_keys(self) -> dict[str, int]:
         """Public keys that knocked without being enrolled, and how often."""
@@ -185,7 +161,7 @@ class Service:
         try:
             self._loop()
         except Exception as error:  # noqa: BLE001 - the trainer must learn of anything
-            self.events.put(Failed(error))
+            self._transit.events.put(Failed(error))
 
     def _loop(self) -> None:
         poller = zmq.Poller()
@@ -259,27 +235,7 @@ class Service:
         connection = self._connection(identity.bytes, head, header)
         if connection is None:
             return
-        now_s = time.monotonic()
-        if connection.counted:
-            traffic = self._traffic[connection.counted]
-            traffic.up.add(len(head), len(body), curve=self._curve)
-            # Probes are over before the first heartbeat.
-            traffic.connected_s += 0.0 if connection.probes else now_s - connection.heard_s
-        connection.heard_s = now_s
-        if isinstance(header, Request):
-            connection.request_bytes = 0
-        connection.request_bytes += len(head) + len(body)
-        try:
-            if isinstance(header, ProtocolError):
-                raise header
-            self._protocol.on_message(connection, connection.device, header, body.buffer)
-        except ProtocolError as error:
-            cause = error.cause or cause_of_message(header)
-            if self.refusals.add(cause, connection.device):
-                _log.warning("device %s: %s", connection.device, error)
-            session = connection.session.id if connection.session is not None else 0
-            refuse_connection(connection, session, error.what, error.remedy)
-            self._protocol.drop(connection, error.what)
+        self._transit.take(connection, header, len(head), body.buffer, time.monotonic())
 
     def _connection(
         self, identity: bytes, head: zmq.Frame, header: Message | ProtocolError
@@ -294,12 +250,8 @@ class Service:
             self._turn_away(known or stranger, device, header)
             return None
         if known is None:
-            known = Connection(identity, device, self._max_request_bytes, heard_s=now_s)
-            known.probes = isinstance(header, Probe)
-            known.counted = self._counted(device, header)
+            known = self._transit.open(identity, device, header, now_s)
             self._connections[identity] = known
-            if known.counted:
-                self._traffic[known.counted].connections += 1
         return known
 
     def _turn_away(
@@ -334,13 +286,6 @@ class Service:
             return NOBODY
         return header.device if isinstance(header, Hello) else None
 
-    def _counted(self, device: str, header: Message | ProtocolError) -> str:
-        """In whose traffic a new connection is counted: of probes, those of the run's sessions."""
-        if not isinstance(header, Probe):
-            return device
-        owner = self._protocol.device_of(header.session)
-        return owner if device in (owner, NOBODY) else ""
-
     def _may_speak(
         self,
         device: str,
@@ -350,7 +295,7 @@ class Service:
         if self._gate is None and device == NOBODY:
             # Whatever a device without a key calls itself: it may measure the link.
             return known.probes if known is not None else isinstance(header, Probe)
-        return device in self._traffic
+        return self._transit.knows(device)
 
     def _send(self) -> None:
         for connection in tuple(self._connections.values()):
@@ -373,9 +318,7 @@ class Service:
                 self._unreachable.add(connection.identity)
                 return
             connection.outbox.pop()
-            if connection.counted:
-                down = self._traffic[connection.counted].down
-                down.add(len(head), len(body), curve=self._curve)
+            self._transit.sent(connection, len(head), len(body))
 
     def _cut_unreachable(self) -> None:
         """Give up connections that are gone, once everything they brought has been read.

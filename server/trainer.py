@@ -16,15 +16,7 @@ from slfac.server.back import LARGEST_VALUE
 from slfac.server.best import Watch
 from slfac.server.chronicle import Chronicle
 from slfac.server.evaluate import Evaluator
-from slfac.server.events import (
-    Arrived,
-    Event,
-    Failed,
-    Left,
-    Lost,
-    Reconnected,
-    Restarted,
-)
+from slfac.server.events import Arrived, Event, Failed, Left, Lost, Reconnected, Restarted
 from slfac.server.kept import KeptReplies
 from slfac.server.ledger import Ledger
 from slfac.server.metrics import Metrics
@@ -33,8 +25,8 @@ from slfac.server.protocol import RunFacts
 from slfac.server.refusals import cause_of_error
 from slfac.server.result import RoundResult
 from slfac.server.resume import Checkpoint
-from slfac.server.service import Service
 from slfac.server.settings import ServerSettings
+from slfac.server.transport import Transport
 from slfac.wire.bundle import State
 from slfac.wire.errors import BundleError, CodecError, ProtocolError, TrainingError
 from slfac.wire.messages import Directive, Summary
@@ -62,12 +54,13 @@ class Trainer:
     Args:
         settings: The server's settings.
         facts: Run id, bundle, plan and devices.
-        service: The I/O thread.
+        service: Carries requests and answers.
         mode: The way of split learning, with its back half.
         evaluator: Scores the averaged front; None to score nothing.
         watch: Finds the best round by its scores.
         metrics: Where events are written.
         resumed: The checkpoint to go on from; None to begin.
+        kept: Where replies are kept; None for the run's folder.
 
     Attributes:
         front: The front that devices are called with.
@@ -80,12 +73,13 @@ class Trainer:
         *,
         settings: ServerSettings,
         facts: RunFacts,
-        service: Service,
+        service: Transport,
         mode: Mode,
         evaluator: Evaluator | None,
         watch: Watch,
         metrics: Metrics,
         resumed: Checkpoint | None = None,
+        kept: KeptReplies | None = None,
     ) -> None:
         self.front: State = facts.bundle.front_state()
         self.ledger = Ledger(facts.roster.names, metrics)
@@ -95,7 +89,7 @@ class Trainer:
         self._service = service
         self._mode = mode
         self._metrics = metrics
-        self._kept = KeptReplies(settings.out)
+        self._kept = kept or KeptReplies(settings.out)
         parts = assemble(settings, facts, mode, kept=self._kept, ledger=self.ledger)
         self._exchange, self._training, self._scores = parts.exchange, parts.training, parts.scores
         self._chronicle = Chronicle(

@@ -71,10 +71,8 @@ class RunProgress:
         self._round = event["round"] + 1
         self._steps_per_round, self._steps = self._steps, 0
         self._update(f"round {self._round}/{self._rounds} done")
-        accuracy = event["accuracy"]
-        scored = "" if accuracy is None else f"accuracy {accuracy:6.2%}  "
         self._console.print(
-            f"  round {self._round:>2}/{self._rounds}  {scored}"
+            f"  round {self._round:>2}/{self._rounds}  {_scored(event['accuracy'])}"
             f"loss {event['train_loss']:.4f}  {event['seconds']:4.1f} s  "
             f"{event['bytes_up'] / 1e6:6.2f} MB up {event['bytes_down'] / 1e6:6.2f} MB down",
             highlight=False,
@@ -83,3 +81,7 @@ class RunProgress:
     def _update(self, state: str) -> None:
         part = min(self._steps / self._steps_per_round, 1.0) if self._steps_per_round else 0.0
         self._progress.update(self._task, completed=self._round + part, state=state)
+
+
+def _scored(accuracy: float | None) -> str:
+    return f"accuracy {accuracy:6.2%}  " if accuracy is not None else ""

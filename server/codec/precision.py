@@ -10,12 +10,17 @@ import torch
 
 @contextlib.contextmanager
 def full_float32() -> Iterator[None]:
-    """Within it, products of matrices are those of float32.
+    """Within it, products of matrices and convolutions are those of float32.
 
     Training scripts like to allow TensorFloat32 or bfloat16 in products, for the whole process;
     with three digits a transform would be noise.
     """
-    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
+    backends = (
+        torch.backends.cuda.matmul,
+        torch.backends.cudnn.conv,  # type: ignore[attr-defined]
+        torch.backends.mkldnn.matmul,  # type: ignore[attr-defined]
+        torch.backends.mkldnn.conv,  # type: ignore[attr-defined]
+    )
     before = [backend.fp32_precision for backend in backends]
     try:
         for backend in backends:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from slfac.server.service import Service
+from slfac.server.transport import Transport
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Links:
 ReadLinks = Callable[[], Links]
 
 
-def links_of(service: Service, names: tuple[str, ...]) -> Links:
+def links_of(service: Transport, names: tuple[str, ...]) -> Links:
     """Read a service's counts; any thread may.
 
     Args:
-        service: The I/O thread.
+        service: Carries requests and answers.
         names: The run's devices.
     """
     traffic = {name: service.traffic(name) for name in names}

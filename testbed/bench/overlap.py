@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 from msgspec import Struct
 from rich.console import Console
 
-from slfac.data import write_idx
 from slfac.export import export_bundle
+from slfac.testbed.bench.images import noise_images
 from slfac.testbed.bench.overlap_table import print_overlap
 from slfac.testbed.bench.progress import moving_bar
 from slfac.testbed.collect import machine, versions
@@ -265,15 +264,14 @@ def _times(events: Sequence[dict[str, Any]], rate: LinkRate) -> _Times:
 
 
 def _images(folder: Path, settings: OverlapSettings) -> Path:
-    """Noise: what is measured does not depend on what is learned."""
-    rng = np.random.default_rng(settings.seed)
-    folder.mkdir()
-    for split, count in (("train", 4 * settings.batch_size), ("t10k", 20)):
-        images = rng.integers(0, 256, (count, *INPUT_SHAPE[1:]), dtype=np.uint8)
-        write_idx(folder / f"{split}-images-idx3-ubyte", images)
-        labels = rng.integers(0, _CLASSES, count).astype(np.uint8)
-        write_idx(folder / f"{split}-labels-idx1-ubyte", labels)
-    return folder
+    return noise_images(
+        folder,
+        size=INPUT_SHAPE[1:],
+        classes=_CLASSES,
+        train=4 * settings.batch_size,
+        test=20,
+        seed=settings.seed,
+    )
 
 
 def _round_trip_ms(link: LinkRate) -> float:

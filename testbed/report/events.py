@@ -78,6 +78,7 @@ class Begun(Struct, frozen=True):
     torch_device: str = ""
     precision: str = ""
     threads: Count | None = None
+    simulated: bool = False
 
 
 class Round(Struct, frozen=True):

@@ -134,6 +134,8 @@ def read_run(folder: Path) -> RunReport:
     about = _noted(folder / ABOUT_NAME, _About, notes) or _About()
     kept = _noted(folder / _KEPT_NAME, _Kept, notes) or _Kept()
     begun = log.begun
+    if begun.simulated:
+        notes.append("its devices were simulated: seconds and phases are those of one process")
     data = about.dataset or about.data or str(begun.settings.get("data") or "unknown data")
     report = assemble(log, dataset=data)
     return structs.replace(
@@ -141,7 +143,7 @@ def read_run(folder: Path) -> RunReport:
         folder=str(folder),
         codec=about.codec or report.codec,
         links=about.link,
-        carried_out_by=about.backend,
+        carried_out_by=about.backend or ("simulated" if begun.simulated else ""),
         versions=kept.settings.versions or _versions(begun),
         machine=kept.settings.machine or _machine(begun),
         faults=tuple(

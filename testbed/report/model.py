@@ -159,7 +159,7 @@ class RunReport(Struct, frozen=True, kw_only=True):
         folder: Where it is.
         mode: Way of split learning.
         links: The devices' links as they were asked for; empty for no limit, or unknown.
-        carried_out_by: What carried the devices out: ``local``, ``emulate``, ``simulate``;
+        carried_out_by: What carried the devices out: ``local``, ``emulated``, ``simulated``;
             empty where it is not known.
         revision: Commit of the sources that the server was started from; empty if unknown.
         settings: What the server was told.

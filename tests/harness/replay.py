@@ -15,6 +15,7 @@ import msgspec
 
 from slfac.device.caller import Patience
 from slfac.device.link import Link
+from slfac.device.network import Sockets
 from slfac.device.routes import Fixed
 from slfac.wire.keys import device_keys
 from slfac.wire.messages import Summary, Timings
@@ -59,11 +60,14 @@ class Replay:
     def run(self) -> None:
         """Take part until the server says stop."""
         link = Link(
-            where=Fixed(self.address),
-            keys=device_keys(self.keys),
+            Sockets(
+                where=Fixed(self.address),
+                keys=device_keys(self.keys),
+                patience=Patience(connect_s=WAIT_S, reconnect_s=WAIT_S),
+                on_status=lambda _line: None,
+            ),
             name="",
             bundle_id=self.bundle,
-            patience=Patience(connect_s=WAIT_S, reconnect_s=WAIT_S),
             on_status=lambda _line: None,
         )
         try:

@@ -16,7 +16,7 @@ from slfac.wire.meter import CURVE_FRAME_BYTES, PING_BYTES, PONG_BYTES
 
 
 def test_two_devices_learn_and_the_report_adds_up(site):
-    server, devices = run_site(site, rounds=4, codec_up="slfac", codec_down="slfac")
+    server, devices = run_site(site, rounds=6, codec_up="slfac", codec_down="slfac")
     result = server.finished()
     assert result.accuracy > 0.9
     assert [d.name for d in result.devices] == site.names
@@ -24,7 +24,7 @@ def test_two_devices_learn_and_the_report_adds_up(site):
         # The server counts everything up to the device's goodbye, the device all but that.
         assert 0 <= told.bytes_up - device.sent_bytes < 300
         assert told.bytes_down == device.received_bytes
-        assert told.totals.steps == device.steps == 4 * 8
+        assert told.totals.steps == device.steps == 6 * 8
         assert told.float32_bytes_up > 3 * told.bytes_up
         assert told.summary.samples == device.samples == 120
         assert told.summary.provider == "cpu"

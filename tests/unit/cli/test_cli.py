@@ -16,7 +16,7 @@ from slfac.wire.keys import AllowList, device_keys, read_public
 
 COMMANDS = [
     *("demo", "export", "server", "device", "keys", "doctor", "profile", "bench"),
-    *("plan", "image", "update", "experiment", "testbed", "report"),
+    *("plan", "image", "update", "experiment", "simulate", "testbed", "report"),
 ]
 SERVER = ["server", "--bundle", "b", "--out", "o", "--insecure", "--devices", "a"]
 DEVICE = ["device", "--server", "tcp://127.0.0.1:1", "--data", "d", "--insecure"]

@@ -13,6 +13,7 @@ from slfac import __version__
 from slfac.device import caller, routes
 from slfac.device.caller import Patience
 from slfac.device.link import Link
+from slfac.device.network import Sockets
 from slfac.device.routes import Fixed
 from slfac.wire.errors import AuthError, LinkError, ProtocolError, RefusedError, SettingsError
 from slfac.wire.frame import decode_header, encode_header
@@ -34,13 +35,16 @@ def link(port):
         ):
             lines, alive = [], []
             device = Link(
-                where=Fixed(f"tcp://{host}:{port}"),
-                keys=None,
+                Sockets(
+                    where=Fixed(f"tcp://{host}:{port}"),
+                    keys=None,
+                    patience=Patience(connect_timeout_s, reconnect_timeout_s, enrolled_s),
+                    on_status=lines.append,
+                    on_alive=lambda: alive.append(threading.current_thread()),
+                ),
                 name="d",
                 bundle_id="",
-                patience=Patience(connect_timeout_s, reconnect_timeout_s, enrolled_s),
                 on_status=lines.append,
-                on_alive=lambda: alive.append(threading.current_thread()),
             )
             device.lines, device.alive = lines, alive
             made.callback(device.close)

@@ -11,6 +11,7 @@ from harness.offline import plan
 from slfac.device.asking import Share
 from slfac.device.caller import Patience
 from slfac.device.link import Link
+from slfac.device.network import Sockets
 from slfac.device.routes import Fixed
 from slfac.wire.errors import ProtocolError, RefusedError
 from slfac.wire.frame import decode_header, encode_header
@@ -131,11 +132,14 @@ def far():
 @pytest.fixture
 def link(far):
     device = Link(
-        where=Fixed(f"tcp://127.0.0.1:{far.port}"),
-        keys=None,
+        Sockets(
+            where=Fixed(f"tcp://127.0.0.1:{far.port}"),
+            keys=None,
+            patience=Patience(WAIT_S, WAIT_S),
+            on_status=str,
+        ),
         name="d",
         bundle_id="",
-        patience=Patience(WAIT_S, WAIT_S),
         on_status=str,
     )
     device.join()

@@ -7,6 +7,7 @@ import pytest
 
 from harness.offline import arrive, front_parts, kept_bundle, plan
 from slfac.device.asking import Exchanged
+from slfac.device.engine import OnnxEngine
 from slfac.device.front import Front
 from slfac.device.journal import Journal
 from slfac.device.stay import Stay
@@ -39,7 +40,7 @@ def stay(folder: Path, *directives: str) -> Stay:
         WELCOME,
         BUNDLE,
         samples=SimpleNamespace(batches_per_pass=1, place=lambda: {"epoch": 0, "position": 0}),
-        front=Front(BUNDLE),
+        engine=OnnxEngine(Front(BUNDLE)),
         journal=Journal(folder, "run-1", "d0", BUNDLE.id, "sgd:lr=0.1"),
         on_status=lambda _line: None,
     )
