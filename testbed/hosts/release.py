@@ -63,7 +63,7 @@ def kind_of(name: str, facts: dict[str, Any]) -> tuple[str, str]:
         HostError: There are no wheels for it.
     """
     version = ".".join(facts["python"].split(".")[:2])
-    abi = next((abi for abi, python in ABIS.items() if python == version), None)
+    abi = next((abi for abi, (python, _) in ABIS.items() if python == version), None)
     if abi is None or facts["implementation"] != "CPython":
         raise HostError(
             f"{name}: {facts['python_path']} is {facts['implementation']} {facts['python']}, and "

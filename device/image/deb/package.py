@@ -95,7 +95,7 @@ def make_device_package(abi: str, wheel: Path | None, *, time_s: int) -> Package
 
 
 def _fields(abi: str, number: str) -> dict[str, str]:
-    python = ABIS[abi]
+    python = ABIS[abi][0]
     major, minor = python.split(".")
     after = f"{major}.{int(minor) + 1}"
     pythons = [

@@ -12,13 +12,16 @@ from slfac.device.image.programs import find_program
 from slfac.wire.errors import ImageError
 
 _LOCKS = Path(__file__).parent / "locks"
-#: Python of each layer.
-ABIS = {"cp310": "3.10", "cp311": "3.11", "cp312": "3.12", "cp313": "3.13"}
+#: Python of each layer, and the oldest C library of the systems that have it.
+ABIS = {
+    "cp310": ("3.10", "manylinux_2_28"),
+    "cp311": ("3.11", "manylinux_2_28"),
+    "cp312": ("3.12", "manylinux_2_28"),
+    "cp313": ("3.13", "manylinux_2_28"),
+}
 _ELF = b"\x7fELF"
 #: Processors that all wheels exist for, by their number in ELF files.
 MACHINES = {"aarch64": 183, "x86_64": 62}
-# The oldest C library of the systems that have these Pythons.
-_LIBRARY = "manylinux_2_28"
 # Headers and tests that no program imports.
 _UNUSED = ("**/tests", "**/*.pyi", "**/include", "bin")
 
@@ -52,6 +55,7 @@ def install_wheels(
     Raises:
         ImageError: A wheel cannot be had, or is not what the lock says.
     """
+    version, library = ABIS[abi]
     # Not that of whatever environment happens to be active, which may be somebody else's.
     common = (
         "--python",
@@ -59,9 +63,9 @@ def install_wheels(
         "--target",
         str(target),
         "--python-version",
-        ABIS[abi],
+        version,
         "--python-platform",
-        f"{machine}-{_LIBRARY}",
+        f"{machine}-{library}",
     )
     options = (*common, "--only-binary", ":all:", "--no-deps", "--link-mode", "copy")
     # Its own comes first: a wrong one is told before others are fetched.
