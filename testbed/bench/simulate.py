@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import tempfile
 import time
@@ -203,7 +204,7 @@ def _measure(
                 data=data,
                 device_data=(),
                 out=folder / backend.name,
-                threads=0,
+                cores=len(os.sched_getaffinity(0)),
             ),
         )
         for backend in backends

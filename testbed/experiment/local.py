@@ -78,7 +78,8 @@ def local_run(run: ResolvedRun) -> LocalRun:
         codec_up=point.up,
         codec_down=point.down,
         links=settings.links,
-        server_threads=run.threads,
+        # Each device takes one.
+        server_threads=max(1, run.cores - settings.devices),
         devices=settings.devices,
         rounds=settings.rounds,
         steps_per_round=settings.steps_per_round,
