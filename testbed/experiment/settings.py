@@ -120,7 +120,7 @@ class RunSettings(BaseModel):
             try:
                 check(value)
             except SettingsError as error:
-                if repr(value) in error.what:
+                if error.what.startswith("setting "):
                     raise
                 what = f"setting {name} is {value!r}: {error.what}"
                 raise SettingsError(what, error.remedy) from error
