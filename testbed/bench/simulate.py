@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import tempfile
 import time
@@ -204,7 +203,7 @@ def _measure(
                 data=data,
                 device_data=(),
                 out=folder / backend.name,
-                cores=len(os.sched_getaffinity(0)),
+                threads=0,
             ),
         )
         for backend in backends

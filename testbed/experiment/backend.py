@@ -23,7 +23,7 @@ class ResolvedRun:
         device_data: A data set for each device, where devices have data of their own
             (``settings.partition`` is ``own``); else empty: devices share ``data``.
         out: Folder of the run; an earlier run in it is replaced.
-        cores: Processor cores that the run may use.
+        threads: Threads that the run's server may use.
     """
 
     settings: RunSettings
@@ -31,7 +31,7 @@ class ResolvedRun:
     data: Path
     device_data: tuple[Path, ...]
     out: Path
-    cores: int
+    threads: int
 
 
 class Backend(Protocol):

@@ -111,7 +111,7 @@ class Workshop:
             data=drawn.path,
             device_data=drawn.device_data,
             out=self.out / "runs" / f"{name}-seed{settings.seed}-{key_of(decides)}",
-            cores=max(1, len(os.sched_getaffinity(0)) // self.jobs),
+            threads=max(1, len(os.sched_getaffinity(0)) // self.jobs - settings.devices),
         )
         return Job(run, decides, label, self._about(settings))
 

@@ -78,8 +78,7 @@ def local_run(run: ResolvedRun) -> LocalRun:
         codec_up=point.up,
         codec_down=point.down,
         links=settings.links,
-        # Each device takes one.
-        server_threads=max(1, run.cores - settings.devices),
+        server_threads=run.threads,
         devices=settings.devices,
         rounds=settings.rounds,
         steps_per_round=settings.steps_per_round,

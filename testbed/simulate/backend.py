@@ -126,7 +126,7 @@ def _command(run: ResolvedRun) -> list[str]:
         "--stream-blocks": settings.stream_blocks,
         "--torch-device": settings.torch_device,
         "--precision": settings.precision,
-        "--threads": run.cores,
+        "--threads": run.threads,
     }
     if settings.device_optimizer:
         arguments["--device-optimizer"] = settings.device_optimizer
