@@ -69,7 +69,10 @@ def write_idx_split(folder: Path, split: str, images: np.ndarray, labels: np.nda
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"cannot make {folder}: {error.strerror or error}") from error
+        raise DataError(
+            f"cannot make {folder}: {error.strerror or error}",
+            "choose a folder that can be written",
+        ) from error
     write_idx(folder / _name(split, "images"), images)
     write_idx(folder / _name(split, "labels"), labels.astype(np.uint8))
 

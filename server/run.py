@@ -53,7 +53,7 @@ class Server:
     Args:
         settings: What to do.
         listener: Called with every metrics event, on the thread of :meth:`run`.
-        seat: Its part in a run of several servers.
+        seat: Its part in the run; by default it serves all devices, over sockets.
 
     Attributes:
         address: Where it listens, port included.

@@ -15,11 +15,11 @@ from slfac.testbed.emulate.plan import LanPlan, PlannedLink
 from slfac.testbed.experiment.backend import Event, ResolvedRun
 from slfac.testbed.experiment.local import local_run
 from slfac.testbed.experiment.settings import RunSettings
-from slfac.testbed.link import LinkRate
+from slfac.testbed.link import LinkRate, parse_link
 from slfac.testbed.local import steps_of_local
 from slfac.testbed.report.folders import TABLES_NAME
 from slfac.testbed.write import replace_file
-from slfac.wire.errors import RunError
+from slfac.wire.errors import RunError, SettingsError
 
 _QUEUE_S = 0.1
 _numbers = itertools.count(1)
@@ -30,20 +30,40 @@ class Emulated:
 
     name = "emulated"
 
+    def __init__(self) -> None:
+        self._known: dict[str, Any] = {}
+
     def check(self, settings: RunSettings) -> None:
-        """Nothing: links of any kind are emulated.
+        """Refuse packets that are to be lost where this user can have none lost.
 
         Args:
             settings: The run's settings.
-        """
 
-    def place(self, settings: RunSettings) -> dict[str, Any]:  # noqa: ARG002 - as in Backend
-        """Nothing: settings and machine say it all.
+        Raises:
+            SettingsError: They cannot be.
+            RunError: No LAN can be made.
+        """
+        lossy = [text for text in settings.link if parse_link(text).loss]
+        if lossy and self.place(settings)["shaper"] == "relay":
+            raise SettingsError(
+                f"setting link is {lossy[0]!r}, and no packets can be lost here: hosts with "
+                "networks need root",
+                "run it as root, or with links that lose nothing",
+            )
+
+    def place(self, settings: RunSettings) -> dict[str, Any]:
+        """What shapes links here, and TCP's congestion control, as a LAN comes to have them.
 
         Args:
             settings: The run's settings.
+
+        Raises:
+            RunError: No LAN can be made.
         """
-        return {}
+        if not self._known:
+            with raise_lan(lan_plan(settings)) as lan:
+                self._known = _traits(lan)
+        return self._known
 
     def steps(
         self, run: ResolvedRun, on_event: Callable[[Event], None]
@@ -65,16 +85,21 @@ class Emulated:
             KeyFileError: Keys could not be written.
         """
         with raise_lan(lan_plan(run.settings)) as lan:
-            if lan.shaper == "relay" and any(link.loss for link in run.settings.links):
+            if _traits(lan) != self.place(run.settings):
                 raise RunError(
-                    "no packets can be lost here: hosts with networks need root",
-                    "run it as root, or with links that lose nothing",
+                    f"links are now shaped by {lan.shaper}, with {lan.congestion}",
+                    "give the same command again",
                 )
             lan.begin()
             local = replace(local_run(run), links=())
             events = yield from steps_of_local(local, on_event, _Hosts(lan))
             replace_file(run.out / TABLES_NAME, _tables(lan))
             return events
+
+
+def _traits(lan: Lan) -> dict[str, Any]:
+    """What of a LAN its plan does not decide."""
+    return {"shaper": lan.shaper, "congestion": lan.congestion}
 
 
 def lan_plan(settings: RunSettings) -> LanPlan:

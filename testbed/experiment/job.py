@@ -26,6 +26,8 @@ from slfac.wire.errors import BundleError
 
 _SLUG = re.compile(r"[^A-Za-z0-9.]+")
 _MOST_NAME = 60
+# What experiments share lies beside the folders that have their names.
+SHARED_FOLDERS = ("runs", "data", "bundles")
 # What the hashes of bundle and samples, the codecs' prints or the place say already.
 _SAID_ELSEWHERE = {
     *("model", "kwargs", "cut", "head_cut", "data", "split", "train_samples", "held_out"),

@@ -17,7 +17,7 @@ import tomli
 from pydantic import BaseModel, ConfigDict, Field
 
 from slfac.testbed.datasets.named import NAMES
-from slfac.testbed.experiment.job import in_turn
+from slfac.testbed.experiment.job import SHARED_FOLDERS, in_turn
 from slfac.testbed.experiment.settings import RunSettings
 from slfac.wire.errors import SettingsError
 
@@ -71,7 +71,7 @@ class ExperimentFile(BaseModel):
 
     title: Annotated[str, Field(min_length=1, max_length=200)]
     note: Annotated[str, Field(max_length=2000)] = ""
-    target: Annotated[float, Field(gt=0, le=100)] | None = None
+    target: Annotated[float, Field(gt=0, le=100, strict=True)] | None = None
     base: dict[str, Any]
     matrix: Annotated[tuple[Matrix, ...], Field(min_length=1)]
 
@@ -137,10 +137,11 @@ def read_experiment(name: str, changes: Mapping[str, Any] | None = None) -> Expe
         text, stem, folder = _text(path, known), path.stem, path.parent
     file = _parsed(text, name)
     runs = in_turn(list(_runs(file, name, folder, changes or {})))
-    if not _NAME.fullmatch(stem):
+    if not _NAME.fullmatch(stem) or stem in SHARED_FOLDERS:
         raise SettingsError(
             f"{name} has a name that no folder of results shall have",
-            "use letters, digits, dots, - and _, and begin with a letter or a digit",
+            "use letters, digits, dots, - and _, begin with a letter or a digit, and take none of "
+            f"{', '.join(SHARED_FOLDERS)}",
         )
     return Experiment(stem, file.title, file.note, file.target, tuple(runs))
 
@@ -235,4 +236,6 @@ def _readable(
         fields = Matrix.model_fields if name.startswith("matrix.") else model.model_fields
         near = difflib.get_close_matches(name.rpartition(".")[2], fields, n=1, cutoff=0.0)
         return SettingsError(f"{what}, but there is no such setting", f"the nearest is {near[0]}")
+    if first["type"] == "tuple_type":
+        return SettingsError(f"{what}, and no list", "put it into brackets: [ ]")
     return SettingsError(f"{what}: {first['msg']}", _REMEDY)

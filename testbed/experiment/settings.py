@@ -52,7 +52,7 @@ class RunSettings(BaseModel):
         energy: Whether devices measure where their joules go.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     model: str
     kwargs: dict[str, Any] = {}
@@ -86,7 +86,7 @@ class RunSettings(BaseModel):
         """One text is one link for all devices, an empty one none."""
         if isinstance(value, str):
             return (value,) if value else ()
-        return value
+        return tuple(value) if isinstance(value, list) else value
 
     @property
     def point(self) -> CodecPoint:
@@ -120,6 +120,8 @@ class RunSettings(BaseModel):
             try:
                 check(value)
             except SettingsError as error:
+                if error.what.startswith("setting "):
+                    raise
                 what = f"setting {name} is {value!r}: {error.what}"
                 raise SettingsError(what, error.remedy) from error
         self._check_together()

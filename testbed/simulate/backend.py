@@ -34,7 +34,7 @@ class Simulated:
         if settings.link:
             raise SettingsError(
                 f"setting link is {settings.link[0]!r}, and a simulation has no links",
-                "leave out --simulate, or the link",
+                "leave out --simulate, or the links of all runs: --set link=",
             )
         if settings.energy:
             raise SettingsError(

@@ -96,11 +96,6 @@ class Actor:
             self._yield(ready)
 
     @property
-    def is_over(self) -> bool:
-        """Whether it has done all that it had to do."""
-        return self._over
-
-    @property
     def wants(self) -> _Task | None:
         """What it wants to have done before it can go on."""
         return self._wants if isinstance(self._wants, _Task) else None

@@ -100,7 +100,13 @@ def test_a_path_of_data_is_taken_from_the_files_folder(read, tmp_path):
         (BASE + MATRIX.replace("iid", "odd"), "partition 'odd'"),
         (BASE + 'mode = "solo"\n' + MATRIX, "setting mode is 'solo'"),
         (BASE + 'mode = "u-shaped"\n' + MATRIX, "mode u-shaped needs a head_cut"),
-        (BASE + 'link = "5MB"\n' + MATRIX, "setting link is '5MB'"),
+        (BASE + 'link = "5MB"\n' + MATRIX, "matrix[0]: setting link is '5MB'; give"),
+        (BASE + "link = 5\n" + MATRIX, "setting link is 5, and no list; put it into brackets"),
+        (BASE + MATRIX.replace("[0, 1]", "0"), "matrix.0.seed is 0, and no list"),
+        (BASE + 'rounds = "2"\n' + MATRIX, "matrix[0]: setting rounds is '2'"),
+        (BASE + "batch_size = true\n" + MATRIX, "setting batch_size is True"),
+        (BASE + 'energy = "yes"\n' + MATRIX, "setting energy is 'yes'"),
+        ("target = true\n" + BASE + MATRIX, "setting target is True"),
         (BASE + 'link = ["1Mbit", "1Mbit", "1Mbit", "1Mbit"]\n' + MATRIX, "4 links for 3 devices"),
         (BASE + 'optimizer = "sgd:lr=-1"\n' + MATRIX, "setting optimizer is"),
         (BASE + 'schedule = "never"\n' + MATRIX, "setting schedule is"),
@@ -124,9 +130,10 @@ def test_a_file_that_is_not_there_names_those_that_come_with_slfac():
         read_experiment("nowhere")
 
 
-def test_a_name_that_no_folder_shall_have_is_refused(read):
-    with pytest.raises(SettingsError, match="letters, digits"):
-        read(BASE + MATRIX, name="a b.toml")
+@pytest.mark.parametrize("name", ["a b.toml", "runs.toml", "data.toml"])
+def test_a_name_that_no_folder_shall_have_is_refused(read, name):
+    with pytest.raises(SettingsError, match=r"letters, digits.*runs, data, bundles"):
+        read(BASE + MATRIX, name=name)
 
 
 def test_the_experiments_that_come_with_slfac_are_whole():

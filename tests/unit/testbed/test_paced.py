@@ -1,12 +1,15 @@
 """The paced relay: its rate, its back-pressure, and that it passes everything on."""
 
+import itertools
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+from harness.timing import assert_takes
 from slfac.testbed.link import LinkRate, parse_link
 from slfac.testbed.paced import PacedRelay
 from slfac.wire.errors import SettingsError
@@ -49,16 +52,10 @@ def read_all(connection):
     return b"".join(pieces), times
 
 
-def send(connection, data):
-    """Send on a thread of its own, then close that direction."""
-
-    def run():
-        connection.sendall(data)
-        connection.shutdown(socket.SHUT_WR)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    return thread
+def send_all(connection, data):
+    """Send, then close that direction."""
+    connection.sendall(data)
+    connection.shutdown(socket.SHUT_WR)
 
 
 def noise(count):
@@ -124,36 +121,33 @@ def test_a_rate_that_is_none_is_refused(text):
         parse_link(text)
 
 
-def seconds_both_ways(rate):
-    """How long a second's worth of bytes takes each way, all of them checked."""
-    up, down = noise(int(rate / 8)), noise(int(rate / 16))
-    with (
-        Peer() as peer,
-        PacedRelay(peer.address, [LinkRate(rate, rate / 2)]) as relay,
-        connect(relay.addresses[0]) as device,
-        peer.accept() as server,
-    ):
-        start_s = time.monotonic()
-        threads = [send(device, up), send(server, down)]
-        received = {}
-        threads.append(threading.Thread(target=lambda: received.update(down=read_all(device))))
-        threads[-1].start()
-        received["up"] = read_all(server)
-        for thread in threads:
-            thread.join()
-    assert (received["up"][0], received["down"][0]) == (up, down)
-    return [received[way][1][-1] - start_s for way in ("up", "down")]
+@pytest.fixture
+def pool():
+    """Threads that outlive what they do, so that it can be read how long they waited for a core."""
+    with ThreadPoolExecutor(8) as threads:
+        yield threads
 
 
 @pytest.mark.parametrize("rate", [2e6, 5e6, 80e6])
-def test_both_directions_hold_their_rate_within_two_per_cent(rate):
-    slowest = []
-    # A machine that is busy with something else may make it slower, and nothing makes it faster.
-    while not slowest or (slowest[-1] > 1.02 and len(slowest) < 3):
-        spent_s = seconds_both_ways(rate)
-        assert min(spent_s) >= 0.98
-        slowest.append(max(spent_s))
-    assert slowest[-1] <= 1.02, slowest
+def test_both_directions_hold_their_rate_within_two_per_cent(pool, rate):
+    up, down = noise(int(rate / 8)), noise(int(rate / 16))
+
+    def both_ways():
+        with (
+            Peer() as peer,
+            PacedRelay(peer.address, [LinkRate(rate, rate / 2)]) as relay,
+            connect(relay.addresses[0]) as device,
+            peer.accept() as server,
+        ):
+            start_s = time.monotonic()
+            pool.submit(send_all, device, up)
+            pool.submit(send_all, server, down)
+            reads = [pool.submit(read_all, end) for end in (server, device)]
+            (came_up, up_s), (came_down, down_s) = [read.result(WAIT_S) for read in reads]
+        assert (came_up, came_down) == (up, down)
+        return [up_s[-1] - start_s, down_s[-1] - start_s]
+
+    assert_takes(1.0, both_ways)
 
 
 def test_a_message_takes_its_time_however_small_the_pause_before_it():
@@ -163,20 +157,33 @@ def test_a_message_takes_its_time_however_small_the_pause_before_it():
         connect(relay.addresses[0]) as device,
         peer.accept() as server,
     ):
-        for _ in range(3):
+
+        def one_after_the_other():
+            took_s = []
+            for _ in range(3):
+                start_s = time.monotonic()
+                device.sendall(bytes(12_500))
+                left = 12_500
+                while left:
+                    left -= len(server.recv(left))
+                took_s.append(time.monotonic() - start_s)
+                server.sendall(b"!")
+                assert device.recv(1) == b"!"
+            return took_s
+
+        assert_takes(0.1, one_after_the_other, late=0.3)
+
+        def there_and_back():
             start_s = time.monotonic()
-            device.sendall(bytes(12_500))
-            left = 12_500
-            while left:
-                left -= len(server.recv(left))
-            there_s = time.monotonic()
             server.sendall(b"!")
             assert device.recv(1) == b"!"
-            assert there_s - start_s == pytest.approx(0.1, abs=0.03)
-            assert time.monotonic() - there_s < 0.05
+            return [time.monotonic() - start_s]
+
+        # A byte takes 8 us; what is asserted is that it waits for nothing else.
+        assert_takes(8e-6, there_and_back, late=0.05 / 8e-6)
 
 
-def test_a_delay_comes_on_top_and_takes_nothing_of_the_rate():
+def test_a_delay_comes_on_top_and_takes_nothing_of_the_rate(pool):
     rate, delay_s = 8e6, 0.15
     data = noise(500_000)
     with (
@@ -185,17 +192,25 @@ def test_a_delay_comes_on_top_and_takes_nothing_of_the_rate():
         connect(relay.addresses[0]) as device,
         peer.accept() as server,
     ):
-        start_s = time.monotonic()
-        device.sendall(b"?")
-        assert server.recv(1) == b"?"
-        server.sendall(b"!")
-        assert device.recv(1) == b"!"
-        assert time.monotonic() - start_s == pytest.approx(2 * delay_s, abs=0.05)
-        start_s = time.monotonic()
-        thread = send(device, data)
-        assert read_all(server)[0] == data
-        thread.join()
-    assert time.monotonic() - start_s == pytest.approx(0.5 + delay_s, rel=0.1)
+
+        def there_and_back():
+            start_s = time.monotonic()
+            device.sendall(b"?")
+            assert server.recv(1) == b"?"
+            server.sendall(b"!")
+            assert device.recv(1) == b"!"
+            return [time.monotonic() - start_s]
+
+        def many():
+            start_s = time.monotonic()
+            pool.submit(device.sendall, data)
+            left = len(data)
+            while left:
+                left -= len(server.recv(left))
+            return [time.monotonic() - start_s]
+
+        assert_takes(2 * delay_s, there_and_back, late=0.15)
+        assert_takes(0.5 + delay_s, many, late=0.1)
 
 
 def test_a_sender_soon_waits_when_nobody_takes_the_bytes():
@@ -210,38 +225,37 @@ def test_a_sender_soon_waits_when_nobody_takes_the_bytes():
             device.sendall(bytes(64 << 20))
 
 
-def test_devices_do_not_share_a_link():
-    data = noise(60_000)
+def seconds_of_all(pool, pairs, data):
+    """How long it takes to send the same through each of several connections at once."""
+    start_s = time.monotonic()
+    for device, _ in pairs:
+        pool.submit(send_all, device, data)
+    for _, server in pairs:
+        assert read_all(server)[0] == data
+    took_s = time.monotonic() - start_s
+    for end in itertools.chain(*pairs):
+        end.close()
+    return [took_s]
+
+
+def test_devices_do_not_share_a_link(pool):
     with Peer() as peer, PacedRelay(peer.address, [LinkRate(1e6, 1e6)] * 3) as relay:
-        pairs = [(connect(address), peer.accept()) for address in relay.addresses]
-        start_s = time.monotonic()
-        threads = [send(device, data) for device, _ in pairs]
-        for _, server in pairs:
-            assert read_all(server)[0] == data
-        took_s = time.monotonic() - start_s
-        for thread in threads:
-            thread.join()
-        for ends in pairs:
-            for end in ends:
-                end.close()
-    assert took_s == pytest.approx(0.48, rel=0.1)
+
+        def three_devices():
+            pairs = [(connect(address), peer.accept()) for address in relay.addresses]
+            return seconds_of_all(pool, pairs, noise(60_000))
+
+        assert_takes(0.48, three_devices, late=0.1)
 
 
-def test_connections_of_one_device_share_its_link():
-    data = noise(30_000)
+def test_connections_of_one_device_share_its_link(pool):
     with Peer() as peer, PacedRelay(peer.address, [LinkRate(1e6, 1e6)]) as relay:
-        pairs = [(connect(relay.addresses[0]), peer.accept()) for _ in range(2)]
-        start_s = time.monotonic()
-        threads = [send(device, data) for device, _ in pairs]
-        for _, server in pairs:
-            assert read_all(server)[0] == data
-        took_s = time.monotonic() - start_s
-        for thread in threads:
-            thread.join()
-        for ends in pairs:
-            for end in ends:
-                end.close()
-    assert took_s == pytest.approx(0.48, rel=0.1)
+
+        def two_connections():
+            pairs = [(connect(relay.addresses[0]), peer.accept()) for _ in range(2)]
+            return seconds_of_all(pool, pairs, noise(30_000))
+
+        assert_takes(0.48, two_connections, late=0.1)
 
 
 def test_one_direction_may_end_before_the_other():
