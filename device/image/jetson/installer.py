@@ -107,5 +107,7 @@ def write_installer(
         fresh.replace(target)
     except OSError as error:
         fresh.unlink(missing_ok=True)
-        raise ImageError(f"cannot write {target}: {error.strerror}") from error
+        raise ImageError(
+            f"cannot write {target}: {error.strerror}", "check the path, and who may write there"
+        ) from error
     return len(data)
