@@ -27,7 +27,8 @@ examples:
   slfac image verify images/slfac-rpi-0.1.0.img.zst --no-boot
 
 A copy gets keys, settings and 4000 digits, is started in QEMU, and trains against a server on this
-machine, over CURVE. Emulated on two cores that takes two to five minutes. The image stays as it is.
+machine, over CURVE. Emulated on two cores that takes two to five minutes, and several times as long
+where other programs keep them busy: --limit-s. The image stays as it is. docs/image.md
 """
 _STEPS = 5
 _LIMIT_S = 900.0
