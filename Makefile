@@ -3,6 +3,7 @@
 # make lint   ruff, mypy, import-linter
 # make bench  the benchmarks
 # make screenshot  docs/live.png, of a run of its own (needs Chromium)
+# make testbed  a LAN of five emulated devices, one cut off and one killed (root)
 # make chaos  kills processes of a run at random, and compares the weights
 # make deb-test  the Debian package on arm64 systems: chroots and QEMU; an hour
 # make results  the figures that README and docs quote; results-codec: the codecs' alone;
@@ -40,7 +41,7 @@ FASHION ?= /usr/share/datasets/fashion-mnist
 	results-rivals results-link results-ablation results-resnet18 results-finetune results-modes \
 	results-motion results-paper \
 	results-server results-chaos results-energy results-predict results-plan \
-	results-profile results-links results-image \
+	results-profile results-links results-image results-testbed testbed \
 	image-test capture-flash \
 	demo test test-main test-others lint bench chaos screenshot deb-test install clean
 
@@ -77,6 +78,13 @@ lint: .venv/.dev
 # Kills servers and devices at twenty random series of instants; some ten minutes.
 chaos: .venv/.dev
 	cd tests && ../$(BIN)/python -m harness.chaos $(CHAOS)
+
+# Five devices on emulated links, over SSH, from `up` to `down`; needs root, some five minutes.
+testbed: .venv/.dev .venv/.tools
+	cd tests && ../$(BIN)/python -m harness.testbed $(TESTBED)
+
+results-testbed: .venv/.dev .venv/.tools
+	cd tests && ../$(BIN)/python -m harness.testbed --json ../docs/results/testbed.json $(TESTBED)
 
 # As an ordinary user, with what `slfac image build` needs and QEMU. DEB="--on bookworm" for one.
 deb-test: .venv/.dev
@@ -232,16 +240,17 @@ install: .venv/.dev
 	$(BIN)/python -m $(PIP_INSTALL) --group dev
 	@touch $@
 
-# mtools, dosfstools and mmdebstrap, for tests of images: the system's, or else unpacked below
-# .venv, which needs no root where apt knows its packages.
+# mtools, dosfstools and mmdebstrap for tests of images, sshd for those of hosts: the system's, or
+# else unpacked below .venv, which needs no root where apt knows its packages.
 .venv/.tools: .venv/.installed
-	@for need in mcopy:mtools mkfs.vfat:dosfstools mmdebstrap:mmdebstrap; do \
+	@for need in mcopy:mtools mkfs.vfat:dosfstools mmdebstrap:mmdebstrap sshd:openssh-server \
+		sshd:libwrap0; do \
 		PATH="$$PATH:/usr/sbin:/sbin" command -v $${need%%:*} >/dev/null && continue; \
 		package=$${need##*:}; mkdir -p .venv/tools; \
 		(cd .venv/tools && { apt-get download -qq $$package \
 			|| { apt-get update -qq && apt-get download -qq $$package; }; } \
 			&& dpkg -x $${package}_*.deb .) \
-			|| { echo "tests of images need $$package: sudo apt install $$package"; exit 1; }; \
+			|| { echo "some tests need $$package: sudo apt install $$package"; exit 1; }; \
 	done
 	@touch $@
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +70,7 @@ def add_profile_link(actions: Any) -> None:
     add("--repetitions", type=int, metavar="N", help="how often, 5 or more (5)")
     add("--repetition-s", type=float, metavar="S", help="how long each stream lasts (0.5)")
     add("--sizes", type=integers, metavar="A,B", help="bytes of the messages (1024,65536)")
+    add("--json", action="store_true", help="print one JSON object instead of lines")
 
 
 def add_peer_options(parser: argparse.ArgumentParser) -> None:
@@ -170,11 +173,15 @@ def run_link(args: argparse.Namespace) -> int:
     names = ("repetitions", "repetition_s", "sizes")
     settings = {key: values[key] for key in names if key in values}
     found = measure_link(values["peer"], keys, on_status=_say_link, **settings)
-    for line in _lines(found):
-        print_line(line)
+    if values.get("json"):
+        print(json.dumps(_as_json(found)))
+    else:
+        for line in _lines(found):
+            print_line(line)
     if path is not None and name is not None:
         _write(found, path, name, values.get("note", ""))
-        print_line(f"link {name} of {path} is written")
+        if not values.get("json"):
+            print_line(f"link {name} of {path} is written")
     return 0
 
 
@@ -204,6 +211,15 @@ def _write(found: LinkMeasured, path: Path, name: str, note: str) -> None:
     fields = link_values(found) | ({"note": note} if note else {})
     # Read again: others may have written it meanwhile.
     write_profile(with_entry(load_own_profile(path), "links", name, **fields), path)
+
+
+def _as_json(found: LinkMeasured) -> dict[str, Any]:
+    figures = {"up_mbits": found.up_mbits, "down_mbits": found.down_mbits, "rtt_ms": found.rtt_ms}
+    return {
+        **{name: dataclasses.asdict(figure) for name, figure in figures.items()},
+        "peer": found.address,
+        "interface": found.route.interface,
+    }
 
 
 def _lines(found: LinkMeasured) -> list[str]:

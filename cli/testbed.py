@@ -10,11 +10,16 @@ from typing import Any
 from slfac.cli.parsers import add_command
 from slfac.cli.testbed_emulate import add_emulation
 from slfac.cli.testbed_goodput import add_goodput
+from slfac.cli.testbed_hosts import add_host_actions
 
 _EPILOG = """\
 examples:
   slfac testbed init
   slfac testbed check
+  slfac testbed up
+  slfac testbed run lab.yaml --out runs/first
+  slfac testbed run lab.yaml --emulate
+  slfac testbed down
   slfac testbed inventory lab.yaml --ansible
   slfac testbed emulate lab.yaml
   slfac testbed cut pi-1 --for 10s
@@ -53,6 +58,7 @@ def add_parser(subparsers: Any) -> None:
     )
     add_emulation(actions, _add_file)
     add_goodput(actions)
+    add_host_actions(actions, add_action)
 
 
 def add_action(

@@ -17,6 +17,7 @@ r"""The one exception tree, with the exit code of each branch.
     +-- CodecError             40   a payload cannot be encoded or decoded
     +-- TrainingError          50   training cannot go on (divergence, no devices left)
     +-- RunError               60   a process of a local run, or another rank, failed
+    |   +-- HostError          61   a testbed's host cannot do what it was told
     +-- SensorError            70   a power sensor cannot be read, or gives nonsense
     +-- ImageError             80   a disk image is damaged, or none of ours
         +-- DriveError         81   a drive is refused, went away, or holds what was not written
@@ -147,6 +148,12 @@ class RunError(SlfacError):
     """A process of a local run, or another rank of a server, failed or did not start."""
 
     exit_code = 60
+
+
+class HostError(RunError):
+    """A host of a testbed cannot be used as it is, or failed to do what it was told."""
+
+    exit_code = 61
 
 
 class SensorError(SlfacError):

@@ -14,13 +14,14 @@ from slfac.wire.errors import ImageError
 _LOCKS = Path(__file__).parent / "locks"
 #: Python of each layer, and the oldest C library of the systems that have it.
 ABIS = {
-    "cp310": ("3.10", "aarch64-manylinux_2_28"),
-    "cp311": ("3.11", "aarch64-manylinux_2_28"),
-    "cp312": ("3.12", "aarch64-manylinux_2_28"),
-    "cp313": ("3.13", "aarch64-manylinux_2_28"),
+    "cp310": ("3.10", "manylinux_2_28"),
+    "cp311": ("3.11", "manylinux_2_28"),
+    "cp312": ("3.12", "manylinux_2_28"),
+    "cp313": ("3.13", "manylinux_2_28"),
 }
 _ELF = b"\x7fELF"
-_AARCH64 = 183
+#: Processors that all wheels exist for, by their number in ELF files.
+MACHINES = {"aarch64": 183, "x86_64": 62}
 # Headers and tests that no program imports.
 _UNUSED = ("**/tests", "**/*.pyi", "**/include", "bin")
 
@@ -39,7 +40,9 @@ def lock_file(abi: str) -> Path:
     return _LOCKS / f"{abi}.txt"
 
 
-def install_wheels(abi: str, target: Path, wheel: Path | None = None) -> None:
+def install_wheels(
+    abi: str, target: Path, wheel: Path | None = None, machine: str = "aarch64"
+) -> None:
     """Put the wheels of a layer into a folder.
 
     Args:
@@ -47,11 +50,12 @@ def install_wheels(abi: str, target: Path, wheel: Path | None = None) -> None:
         target: The folder; made, and filled.
         wheel: slfac's own; None to build it from the sources that are running, or to fetch this
             release.
+        machine: One of :data:`MACHINES`.
 
     Raises:
         ImageError: A wheel cannot be had, or is not what the lock says.
     """
-    version, platform = ABIS[abi]
+    version, library = ABIS[abi]
     # Not that of whatever environment happens to be active, which may be somebody else's.
     common = (
         "--python",
@@ -61,15 +65,15 @@ def install_wheels(abi: str, target: Path, wheel: Path | None = None) -> None:
         "--python-version",
         version,
         "--python-platform",
-        platform,
+        f"{machine}-{library}",
     )
     options = (*common, "--only-binary", ":all:", "--no-deps", "--link-mode", "copy")
     # Its own comes first: a wrong one is told before others are fetched.
-    own = str(wheel) if wheel is not None else _own(target.with_name(f"{target.name}-wheel"))
+    own = str(wheel) if wheel is not None else own_wheel(target.with_name(f"{target.name}-wheel"))
     _uv("pip", "install", *options, own)
-    _check_machine(target)
+    _check_machine(target, machine)
     _uv("pip", "install", *options, "--require-hashes", "-r", str(lock_file(abi)))
-    _check_machine(target)
+    _check_machine(target, machine)
     for pattern in _UNUSED:
         for found in target.glob(pattern):
             if found.is_dir():
@@ -82,20 +86,31 @@ def install_wheels(abi: str, target: Path, wheel: Path | None = None) -> None:
             told.unlink()
 
 
-def _check_machine(target: Path) -> None:
+def _check_machine(target: Path, machine: str) -> None:
     """Refuse programs for another machine, whatever the wheel's name says of it."""
     for path in sorted(target.rglob("*.so*")):
         with path.open("rb") as stream:
             head = stream.read(20)
-        if head[:4] == _ELF and int.from_bytes(head[18:20], "little") != _AARCH64:
+        if head[:4] == _ELF and int.from_bytes(head[18:20], "little") != MACHINES[machine]:
+            name = {"aarch64": "arm64"}.get(machine, machine)
             raise ImageError(
-                f"{path.relative_to(target)} is for another machine than arm64",
-                "give a wheel for arm64, or the one that any machine can use",
+                f"{path.relative_to(target)} is for another machine than {name}",
+                f"give a wheel for {name}, or the one that any machine can use",
             )
 
 
-def _own(folder: Path) -> str:
-    """Own wheel, or what to ask the package index for."""
+def own_wheel(folder: Path) -> str:
+    """The wheel of slfac itself, built where its sources are at hand.
+
+    Args:
+        folder: Where to build it; made.
+
+    Returns:
+        Its path, or what to ask the package index for.
+
+    Raises:
+        ImageError: It cannot be built.
+    """
     sources = Path(slfac.__file__).resolve().parents[2]
     if not (sources / "pyproject.toml").is_file():
         return f"slfac=={slfac.__version__}"

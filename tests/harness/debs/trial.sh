@@ -82,7 +82,6 @@ step remove 'dpkg --remove slfac-device; test ! -e /opt/slfac; test ! -e /usr/bi
 step purge 'dpkg --purge slfac-device; test ! -e /etc/slfac; ls /var/lib/slfac/data/*
 	test ! -e /var/lib/slfac/cache; refused ls /etc/systemd/system/multi-user.target.wants/slfac-*'
 if [ "$WHERE" = booted ]; then
-	# Written so that it does not find the shell that runs it.
-	step no-process-left "refused pgrep --full '[/]opt/slfac'"
+	step no-process-left 'refused pgrep --full "[/]opt/slfac"'
 fi
 echo "TRIAL end"

@@ -1,0 +1,1 @@
+"""Real hosts of a testbed, over SSH: installs slfac there, runs it, watches it, takes it away."""
