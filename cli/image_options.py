@@ -50,7 +50,7 @@ def folder_option(args: argparse.Namespace, name: str, default: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         why = "" if os.access(folder, os.W_OK | os.X_OK) else "Permission denied"
     except OSError as error:
-        why = "it is no folder" if isinstance(error, FileExistsError) else error.strerror
+        why = "it is no folder" if isinstance(error, FileExistsError) else str(error.strerror)
     if why:
         raise SettingsError(
             f"{_called(name)} is {str(folder)!r}, which cannot be written to: {why}",
