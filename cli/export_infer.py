@@ -74,12 +74,6 @@ def add_parser(export: argparse.ArgumentParser) -> None:
         help="factories (MODULE or MODULE:NAME) that may build the back half (slfac's own)",
     )
     add("--force", action="store_true", help="replace a file that is there")
-    add(
-        "--debug",
-        action="store_true",
-        default=argparse.SUPPRESS,
-        help="log everything, show tracebacks",
-    )
     parser.set_defaults(run=lambda args: run(args, others))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slfac.cli.image_options import folder_option
 from slfac.cli.source_time import VARIABLE, source_time_s
 from slfac.wire.errors import SettingsError
 
@@ -46,7 +47,7 @@ def build_from_base(
         )
     return build_raspios(
         args.base,
-        out=getattr(args, "out", Path("images")),
+        out=folder_option(args, "out", Path("images")),
         time_s=source_time_s() if VARIABLE in os.environ else None,
         make_layer=lambda abi, made_s: layer_archive(abi, wheel, made_s),
         on_status=say,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slfac.cli.image_base import build_from_base
+from slfac.cli.image_options import file_option, folder_option, wheel_option
 from slfac.cli.image_report import write_report
 from slfac.cli.parsers import add_command
 from slfac.cli.source_time import source_time_s
@@ -79,9 +80,7 @@ def run_build(args: argparse.Namespace) -> int:
             failed.
         SettingsError: An argument is out of range.
     """
-    wheel: Path | None = getattr(args, "wheel", None)
-    if wheel is not None and not wheel.is_file():
-        raise SettingsError(f"--wheel is {str(wheel)!r}, which is no file", "name the wheel")
+    wheel, report = wheel_option(args), file_option(args, "json")
     say = _speaker()
     own = not hasattr(args, "base")
     built = _build(args, wheel, say) if own else build_from_base(args, wheel, say)
@@ -92,14 +91,15 @@ def run_build(args: argparse.Namespace) -> int:
     board = args.board if own else "raspios"
     if board != "qemu":
         _list(built, say)
-    if (target := getattr(args, "json", None)) is not None:
+    if report is not None:
         told = {**asdict(built), "board": board, "path": built.path.name}
-        write_report(target, "slfac image build", told)
+        write_report(report, "slfac image build", told)
     return 0
 
 
 def _build(args: argparse.Namespace, wheel: Path | None, say: Callable[[str], None]) -> Built:
     from slfac.device.image.build.boards import BOARDS
+    from slfac.device.image.build.compress import require_zstd
     from slfac.device.image.build.image import build_image
     from slfac.device.image.build.recipe import trixie
     from slfac.device.image.needs import require_tools
@@ -112,11 +112,12 @@ def _build(args: argparse.Namespace, wheel: Path | None, say: Callable[[str], No
     lock = _lock(getattr(args, "lock", None), recipe)
     time_s = source_time_s(None if lock is None else lock.time_s)
     require_tools()
+    require_zstd()
     return build_image(
         BOARDS[args.board],
         recipe,
-        out=getattr(args, "out", Path("images")),
-        cache=getattr(args, "cache", image_cache()),
+        out=folder_option(args, "out", Path("images")),
+        cache=folder_option(args, "cache", image_cache()),
         time_s=time_s,
         data_bytes=data_mib << 20,
         wheel=wheel,

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from slfac.cli.image_options import folder_option, wheel_option
 from slfac.cli.parsers import add_command
 from slfac.cli.source_time import source_time_s
-from slfac.wire.errors import SettingsError
 
 _EPILOG = """\
 examples:
@@ -63,11 +63,7 @@ def run_deb(args: argparse.Namespace) -> int:
     """
     from slfac.device.image.deb.package import make_device_package
 
-    wheel: Path | None = getattr(args, "wheel", None)
-    if wheel is not None and not wheel.is_file():
-        raise SettingsError(f"--wheel is {str(wheel)!r}, which is no file", "name the wheel")
-    out: Path = getattr(args, "out", Path("packages"))
-    out.mkdir(parents=True, exist_ok=True)
+    wheel, out = wheel_option(args), folder_option(args, "out", Path("packages"))
     time_s = source_time_s()
     for abi in dict.fromkeys(args.abi):
         _say(f"fetching and packing the wheels of {abi}")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slfac.cli.image_options import file_option, wheel_option
 from slfac.cli.image_personal import add_personal, is_personal, personal
 from slfac.cli.parsers import add_command
 from slfac.wire.errors import SettingsError
@@ -70,7 +71,7 @@ def run_jetson(args: argparse.Namespace) -> int:
         SettingsError: The arguments do not go together, or a setting cannot be used.
         ImageError: The folder cannot be used, or something cannot be written.
     """
-    target: Path | None = getattr(args, "installer", None)
+    target = file_option(args, "installer")
     folder: Path | None = args.folder
     if folder is not None and target is None:
         act = functools.partial(_apply, args, folder)
@@ -82,10 +83,7 @@ def run_jetson(args: argparse.Namespace) -> int:
             "`slfac image jetson --help` has examples",
         )
     for name in ("wheel", "gpu_wheel"):
-        path: Path | None = getattr(args, name, None)
-        if path is not None and not path.is_file():
-            option = name.replace("_", "-")
-            raise SettingsError(f"--{option} is {str(path)!r}, which is no file", "name the wheel")
+        wheel_option(args, name)
     return act(_settings(args))
 
 
@@ -112,7 +110,7 @@ def _make_layer(args: argparse.Namespace) -> Callable[[str, Tree], LayerArchive]
     from slfac.cli.source_time import source_time_s
     from slfac.device.image.layer.archive import layer_archive
 
-    wheel: Path | None = getattr(args, "wheel", None)
+    wheel = wheel_option(args)
     made_s = source_time_s()
 
     def make(abi: str, extra: Tree) -> LayerArchive:
@@ -161,7 +159,7 @@ def _apply(args: argparse.Namespace, folder: Path, settings: bytes) -> int:
         tegra,
         make_layer=_make_layer(args),
         settings=settings,
-        gpu_wheel=getattr(args, "gpu_wheel", None),
+        gpu_wheel=wheel_option(args, "gpu_wheel"),
         nvpmodel=nvpmodel,
         on_status=_say,
     )

@@ -117,7 +117,21 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command.add_parser(subparsers)
     for subparser in subparsers.choices.values():
-        subparser.add_argument(
-            "--debug", action="store_true", default=False, help="log everything, show tracebacks"
-        )
+        _add_debug(subparser)
+    parser.set_defaults(debug=False)
     return parser
+
+
+def _add_debug(parser: argparse.ArgumentParser) -> None:
+    """Let `--debug` stand behind a command, and behind an action of it."""
+    parser.add_argument(
+        "--debug",
+        action="store_true",
+        # What stands before an action is not taken back by what does not stand behind it.
+        default=argparse.SUPPRESS,
+        help="log everything, show tracebacks",
+    )
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for nested in action.choices.values():
+                _add_debug(nested)

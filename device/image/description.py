@@ -67,7 +67,9 @@ def read_description(image: Path) -> Described | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ImageError(f"cannot read {path}: {error.strerror}") from error
+        raise ImageError(
+            f"cannot read {path}: {error.strerror}", "check the path, and who may read it"
+        ) from error
     try:
         if len(data) > _MOST_BYTES:
             raise msgspec.ValidationError("it is too long")

@@ -110,7 +110,10 @@ class Fat:
             finally:
                 os.close(handle)
         except OSError as error:
-            raise ImageError(f"cannot write to {self._image}: {error.strerror}") from error
+            raise ImageError(
+                f"cannot write to {self._image}: {error.strerror}",
+                "try again, or take another card",
+            ) from error
         self._must(["mdel", "-i", self._where, f"::/{name}"])
 
     def free_bytes(self) -> int:
@@ -148,7 +151,9 @@ class Fat:
             finally:
                 os.close(handle)
         except OSError as error:
-            raise ImageError(f"cannot read {self._image}: {error.strerror}") from error
+            raise ImageError(
+                f"cannot read {self._image}: {error.strerror}", "try again, or take another card"
+            ) from error
         sector, cluster, reserved, fats, roots = struct.unpack_from("<HBHBH", boot, 11)
         short, long = struct.unpack_from("<H", boot, 22)[0], struct.unpack_from("<I", boot, 36)[0]
         if sector not in (512, 1024, 2048, 4096) or not cluster or not fats:

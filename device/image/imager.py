@@ -75,6 +75,8 @@ def write_list(folder: Path, url: str | None = None) -> tuple[Path, int]:
     if url is not None and not _is_address(url):
         raise SettingsError(f"--url is {url!r}", "give https://HOST/FOLDER, where the images are")
     where = (url or folder.absolute().as_uri()).rstrip("/")
+    if not folder.is_dir():
+        raise ImageError(f"{folder} is no folder", "name the folder that images were built into")
     entries = [_entry(folder, told, where) for told in _images(folder)]
     if not entries:
         raise ImageError(
@@ -87,7 +89,9 @@ def write_list(folder: Path, url: str | None = None) -> tuple[Path, int]:
         (folder / _ICON_NAME).write_text(_ICON, encoding="utf-8")
         target.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ImageError(f"cannot write {target}: {error.strerror}") from error
+        raise ImageError(
+            f"cannot write {target}: {error.strerror}", "check the path, and who may write there"
+        ) from error
     return target, len(entries)
 
 
@@ -119,7 +123,9 @@ def _entry(folder: Path, told: _Described, where: str) -> dict[str, Any]:
     try:
         same = file.stat().st_size == told.file_bytes and sha256_of(file) == told.file_sha256
     except OSError as error:
-        raise ImageError(f"cannot read {file}: {error.strerror}") from error
+        raise ImageError(
+            f"cannot read {file}: {error.strerror}", "check the path, and who may read it"
+        ) from error
     if not same:
         raise ImageError(f"{file} is not what its description says", "fetch or build it again")
     entry = {

@@ -119,4 +119,6 @@ def _settle(path: Path) -> None:
         finally:
             os.close(handle)
     except OSError as error:
-        raise ImageError(f"cannot write {path}: {error.strerror}") from error
+        raise ImageError(
+            f"cannot write {path}: {error.strerror}", "inject once more, or take another card"
+        ) from error

@@ -85,7 +85,9 @@ def open_image(path: Path, *, disks: Disks = list_disks, system: Path = Path("/s
             f"{path} may not be read by this user", "run it as its owner, for a drive with sudo"
         ) from error
     except OSError as error:
-        raise ImageError(f"cannot read {path}: {error.strerror}") from error
+        raise ImageError(
+            f"cannot read {path}: {error.strerror}", "check the path, and who may read it"
+        ) from error
     boot, mark = _boot(path, partitions)
     return Opened(path, stat.S_ISREG(kind), partitions, boot, mark)
 

@@ -102,8 +102,12 @@ def run_program(
             env={**os.environ, "LC_ALL": "C.UTF-8", "MTOOLS_SKIP_CHECK": "1", **(env or {})},
         )
     except subprocess.TimeoutExpired as error:
-        raise ImageError(f"{name} did not end within {limit_s:g} s") from error
+        raise ImageError(
+            f"{name} did not end within {limit_s:g} s", "try again when the machine has less to do"
+        ) from error
     except OSError as error:
-        raise ImageError(f"cannot start {program}: {error.strerror}") from error
+        raise ImageError(
+            f"cannot start {program}: {error.strerror}", "see to it that you may run it"
+        ) from error
     said = " ".join(done.stderr.decode("utf-8", "replace").split())
     return Ended(done.returncode, done.stdout, said[:_MOST_SAID])

@@ -1,10 +1,12 @@
 """docs/update.md says what there is: packages, units, messages."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from harness.deb_page import RESULTS, put_state, state
 from slfac.device.image.deb.package import package_tree
 from slfac.device.image.layer.tree import Tree
 from slfac.device.image.layer.wheels import ABIS
@@ -24,6 +26,25 @@ def test_every_package_stands_beside_its_python():
             zip(re.findall(r"cp\d+", packages), re.findall(r"3\.\d+", pythons), strict=True)
         )
     assert told == {abi: python for abi, (python, _) in ABIS.items()}
+
+
+def test_the_state_is_that_of_the_result_file():
+    result = {
+        "date": "2026-01-01",
+        "machine": {"cores": "2", "processor": "AMD EPYC"},
+        "not_tried": ["any real board"],
+        "systems": [],
+    }
+    if RESULTS.exists():
+        result = json.loads(RESULTS.read_text())
+        assert put_state(PAGE, result) == PAGE
+    steps = [{"step": "install", "passed": True}, {"step": "two-are-kept", "passed": False}]
+    told = {"name": "trixie", "system": "Debian GNU/Linux 13", "where": "booted in QEMU"}
+    told |= {"steps": steps, "passed": False, "training_steps": 5, "seconds": 9}
+    text = state({**result, "systems": [told]})
+    assert "tested in QEMU: failed: two are kept; 2 steps, 5 of training, 9 s |" in text
+    assert re.search(r"^\| Debian 12 .* untested \|$", text, re.MULTILINE)
+    assert "- Debian GNU/Linux 13, booted in QEMU: install, two are kept." in text
 
 
 def test_units_that_are_told_are_in_the_package_or_left_out():

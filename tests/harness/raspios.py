@@ -16,8 +16,10 @@ from pathlib import Path
 
 from harness.cards import MIB, SECTOR, mbr, mtool, with_tools
 from slfac.device.image.layer.archive import pack_tree
-from slfac.device.image.layer.edge import board_tree
+from slfac.device.image.layer.edge import layer_tree
+from slfac.device.image.layer.manifest import pack_manifest
 from slfac.device.image.layer.tree import Tree
+from slfac.device.image.update.versions import MANIFEST
 
 BOOT_AT, BOOT_MIB, ROOT_MIB = 8, 40, 8
 ISSUE = (
@@ -136,16 +138,14 @@ def small_layer(
     extra: Tree | None = None,
 ):
     """A layer with everything but the wheels; its program says which Python it is for."""
-    tree = Tree()
-    tree.entries |= board_tree(abi).entries
-    home = f"opt/slfac/versions/{version}"
-    tree.file(f"{home}/bin/slfac", f"#!/bin/sh\necho slfac {version} {abi} $*\n", 0o755)
-    tree.file(f"{home}/lib/slfac/__init__.py", "")
-    tree.file(f"{home}/lib/onnxruntime/__init__.py", "whose = 'cpu'\n")
-    tree.file(f"{home}/lib/onnxruntime-1.23.2.dist-info/METADATA", "")
+    held = Tree()
+    held.file("bin/slfac", f"#!/bin/sh\necho slfac {version} {abi} $*\n", 0o755)
+    held.file("lib/slfac/__init__.py", f'__version__ = "{version}"\n')
+    held.file("lib/onnxruntime/__init__.py", "whose = 'cpu'\n")
+    held.file("lib/onnxruntime-1.23.2.dist-info/METADATA", "")
+    held.file(MANIFEST, pack_manifest(held, abi, version))
+    tree = layer_tree(held, version, abi)
     tree.entries |= extra.entries if extra is not None else {}
-    tree.link("opt/slfac/current", f"versions/{version}")
-    tree.link("usr/bin/slfac", "../../opt/slfac/current/bin/slfac")
     return pack_tree(tree, abi, version, time_s)
 
 

@@ -6,10 +6,27 @@ import importlib
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from slfac.wire.errors import MissingExtraError
 
 _LEVEL = 9
+
+
+def require_zstd() -> Any:
+    """What writes zstd; asked for before minutes go into what is to be compressed.
+
+    Raises:
+        MissingExtraError: Nothing here does.
+    """
+    home = "compression" if sys.version_info >= (3, 14) else "backports"
+    try:
+        return importlib.import_module(f"{home}.zstd")
+    except ImportError:
+        raise MissingExtraError(
+            "images are compressed with zstd, which this Python cannot write",
+            "pip install 'slfac[image]'",
+        ) from None
 
 
 def compress(source: Path, target: Path) -> None:
@@ -22,14 +39,7 @@ def compress(source: Path, target: Path) -> None:
     Raises:
         MissingExtraError: Nothing here writes zstd.
     """
-    home = "compression" if sys.version_info >= (3, 14) else "backports"
-    try:
-        zstd = importlib.import_module(f"{home}.zstd")
-    except ImportError:
-        raise MissingExtraError(
-            "images are compressed with zstd, which this Python cannot write",
-            "pip install 'slfac[image]'",
-        ) from None
+    zstd = require_zstd()
     parameter = zstd.CompressionParameter
     options = {
         parameter.compression_level: _LEVEL,

@@ -61,7 +61,9 @@ def read_block_map(path: Path) -> BlockMap | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ImageError(f"cannot read {path}: {error.strerror}") from error
+        raise ImageError(
+            f"cannot read {path}: {error.strerror}", "check the path, and who may read it"
+        ) from error
     try:
         return _parsed(data)
     except (expat.ExpatError, ValueError) as error:

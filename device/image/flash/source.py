@@ -23,6 +23,7 @@ CHUNK_BYTES = 4 << 20
 _SECTOR_BYTES = 512
 _MBR_MARK = b"\x55\xaa"
 _AGAIN = "fetch or build it again"
+_CHECK = "check the path, and who may read it"
 #: Told how many bytes of how many are done; 0 for a total that is not known.
 Moved = Callable[[int, int], None]
 
@@ -82,7 +83,7 @@ def read_pieces(path: Path) -> Iterator[bytes]:
     except (lzma.LZMAError, gzip.BadGzipFile, zlib.error) as error:
         raise ImageError(f"{path} is damaged: {error}", _AGAIN) from error
     except OSError as error:
-        raise ImageError(f"cannot read {path}: {error.strerror or error}") from error
+        raise ImageError(f"cannot read {path}: {error.strerror or error}", _CHECK) from error
     except Exception as error:
         # The error of zstd is a class of whichever module reads it.
         if type(error).__name__ != "ZstdError":

@@ -22,6 +22,7 @@ _FILES: Final = {
     f"{_UNITS}/slfac-device.service.d/20-jetson.conf": "slfac-jetson.conf",
     f"{_UNITS}/slfac-firstboot.service.d/10-users.conf": "slfac-users.conf",
     f"{_UNITS}/slfac-nvpmodel.service": "slfac-nvpmodel.service",
+    "usr/lib/slfac/describe.py": "describe.py",
     "usr/lib/slfac/try_provider.py": "try_provider.py",
 }
 # Where things lie behind the script is written into it: numbers of a fixed width.
@@ -107,5 +108,7 @@ def write_installer(
         fresh.replace(target)
     except OSError as error:
         fresh.unlink(missing_ok=True)
-        raise ImageError(f"cannot write {target}: {error.strerror}") from error
+        raise ImageError(
+            f"cannot write {target}: {error.strerror}", "check the path, and who may write there"
+        ) from error
     return len(data)

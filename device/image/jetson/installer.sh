@@ -105,7 +105,7 @@ wake_layer || exit 1
 # put_gpu_wheel FILE: a version of its own beside the CPU's, which stays
 put_gpu_wheel() {
 	fresh=$root/opt/slfac/versions/.gpu
-	rm -rf "$fresh" && cp -a "$root/opt/slfac/versions/$version" "$fresh" || return 1
+	rm -rf "$fresh" && cp -a "$root/opt/slfac/versions/$placed" "$fresh" || return 1
 	rm -rf "$fresh"/lib/onnxruntime "$fresh"/lib/onnxruntime-*.dist-info
 	python3 -m zipfile -e "$1" "$fresh/lib" || complain "$1 is no wheel" || return 1
 	[ -d "$fresh/lib/onnxruntime" ] || complain "$1 has no onnxruntime in it" || return 1
@@ -115,6 +115,8 @@ put_gpu_wheel() {
 			complain "${tried:-it cannot be started}" || return 1
 		tell "$tried"
 	fi
+	# What `slfac update --rollback` compares it with.
+	python3 -I "$root/usr/lib/slfac/describe.py" "$fresh" "$version-gpu" || return 1
 	sync
 	rm -rf "$root/opt/slfac/versions/$version-gpu"
 	mv "$fresh" "$root/opt/slfac/versions/$version-gpu" && switch_to "$version-gpu" && sync

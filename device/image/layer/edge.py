@@ -55,9 +55,22 @@ def edge_tree(abi: str, wheel: Path | None = None) -> Tree:
     Raises:
         ImageError: There is no such layer, or a wheel cannot be had.
     """
-    version = layer_version(abi)
-    tree = version_tree(abi, wheel).below(f"{HOME}/versions/{version}")
-    tree.link(f"{HOME}/current", f"versions/{version}")
+    return layer_tree(version_tree(abi, wheel), layer_version(abi), abi)
+
+
+def layer_tree(version: Tree, name: str, abi: str) -> Tree:
+    """A version where boards have it, and what stands beside it.
+
+    Args:
+        version: The version's files, below its own folder.
+        name: What it is called.
+        abi: Its Python, such as ``cp313``.
+
+    Returns:
+        The layer's files.
+    """
+    tree = version.below(f"{HOME}/versions/{name}")
+    tree.link(f"{HOME}/current", f"versions/{name}")
     tree.link("usr/bin/slfac", f"../../{HOME}/current/bin/slfac")
     tree.entries |= board_tree(abi).entries
     return tree

@@ -14,6 +14,7 @@ install_layer() {
 	told=$(sha256sum <"$1") || return 1
 	[ "${told%% *}" = "$2" ] || complain "$1 is damaged: write the image, or fetch it, again" || return 1
 	mkdir -p "$home/versions" && rm -rf "$stage" "$stage.tar" || return 1
+	prune_versions
 	free_kb=$(df -Pk "$home" | awk 'NR == 2 { print $4 }')
 	[ "$free_kb" -ge "$4" ] ||
 		complain "$home needs $4 kB, $free_kb kB are free: $(($4 - free_kb)) kB are missing" || return 1
@@ -26,19 +27,33 @@ install_layer() {
 	tar --extract --preserve-permissions --numeric-owner --no-overwrite-dir \
 		--keep-directory-symlink --file="$stage.tar" --directory="$root/" || return 1
 	mv "$home/files.new" "$home/files.txt" || return 1
-	switch_to "$3" && rm -rf "$stage" "$stage.tar" && sync
+	switch_to "$placed" && rm -rf "$stage" "$stage.tar" && sync
 }
 
-# place_version VERSION SHA256: only what is whole gets the name under which it is looked for
+# prune_versions: as `slfac update` does, all but the one that runs and the one before
+prune_versions() {
+	for found in "$home/versions"/* "$home/versions"/.[!.]*; do
+		name=${found##*/}
+		name=${name#.}
+		case ${name%.sha256} in
+		"$(basename "$(readlink "$home/current")")" | "$(basename "$(readlink "$home/previous")")") ;;
+		*) rm -rf "$found" ;;
+		esac
+	done
+}
+
+# place_version VERSION SHA256: only what is whole gets the name under which it is looked for, which
+# is then in $placed. The same release from other sources, which may run, stays beside it.
 place_version() {
-	known=$home/versions/.$1.sha256
-	if [ -d "$home/versions/$1" ]; then
-		[ "$(cat "$known" 2>/dev/null)" != "$2" ] || return 0
-		# The same release, built again from other sources.
-		rm -rf "$home/versions/.old" && mv "$home/versions/$1" "$home/versions/.old" || return 1
-	fi
-	mv "$stage/opt/slfac/versions/$1" "$home/versions/$1" && rm -rf "$home/versions/.old" &&
-		printf '%s\n' "$2" >"$known"
+	placed=$1
+	number=0
+	while [ -d "$home/versions/$placed" ]; do
+		[ "$(cat "$home/versions/.$placed.sha256" 2>/dev/null)" != "$2" ] || return 0
+		number=$((number + 1))
+		placed=$1.$number
+	done
+	mv "$stage/opt/slfac/versions/$1" "$home/versions/$placed" &&
+		printf '%s\n' "$2" >"$home/versions/.$placed.sha256"
 }
 
 # switch_to VERSION: the running agent keeps its files until it is started again

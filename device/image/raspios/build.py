@@ -23,7 +23,7 @@ from typing import Any, Final
 from slfac import __version__
 from slfac.device.image.build.bill import bill_of_materials
 from slfac.device.image.build.blockmap import block_map
-from slfac.device.image.build.compress import compress
+from slfac.device.image.build.compress import compress, require_zstd
 from slfac.device.image.build.disk import ext4_used
 from slfac.device.image.build.files import sha256_of, workplace
 from slfac.device.image.build.image import Built
@@ -74,15 +74,13 @@ def build_raspios(
         MissingExtraError: A program or package is missing.
     """
     began_s = time.monotonic()
-    for program in _PROGRAMS:
-        if find_program(program) is None:
-            package = PACKAGES.get(program, program)
-            raise MissingExtraError(f"{program} is not installed", f"sudo apt install {package}")
+    _require_tools()
     name = f"slfac-{_SUFFIXES.sub('', base.name)}-{__version__}.img"
     try:
         out.mkdir(parents=True, exist_ok=True)
         with workplace("slfac-image-") as work:
-            image = work / name
+            # Named as the download is, which messages are about.
+            image = work / base.name
             on_status(f"reading {base}")
             base_sha256 = _copy(base, image)
             found = look(image)
@@ -93,10 +91,20 @@ def build_raspios(
             put_layer(found, layer, made_s)
             on_status("compressing")
             told = {"base": base.name, "base_sha256": base_sha256, "made": made_s}
-            built = _put_out(found, layer, out, told)
+            built = _put_out(found, layer, out / name, told)
     except OSError as error:
         raise ImageError(f"{out} cannot be written: {error.strerror}") from error
     return Built(*built, base_s=0.0, rest_s=time.monotonic() - began_s)
+
+
+def _require_tools() -> None:
+    require_zstd()
+    missing = [name for name in _PROGRAMS if find_program(name) is None]
+    if missing:
+        packages = sorted({PACKAGES.get(name, name) for name in missing})
+        raise MissingExtraError(
+            f"this machine lacks {', '.join(missing)}", f"sudo apt install {' '.join(packages)}"
+        )
 
 
 def put_layer(found: Raspios, layer: LayerArchive, time_s: int) -> None:
@@ -141,21 +149,22 @@ def _copy(base: Path, target: Path) -> str:
 
 
 def _put_out(
-    found: Raspios, layer: LayerArchive, out: Path, told: dict[str, Any]
+    found: Raspios, layer: LayerArchive, to: Path, told: dict[str, Any]
 ) -> tuple[Path, int, int, str]:
+    """Write the image and what lies beside it."""
     image = found.path
-    sha256, target = sha256_of(image), out / f"{image.name}.zst"
+    sha256, target = sha256_of(image), to.with_name(f"{to.name}.zst")
     compress(image, target)
-    (out / f"{image.name}.bmap").write_bytes(block_map(image, _used(found)))
+    to.with_name(f"{to.name}.bmap").write_bytes(block_map(image, _used(found)))
     bill = bill_of_materials(
-        name=image.name,
+        name=to.name,
         packages=_packages(found),
         lock=lock_file(found.abi).read_text(encoding="utf-8"),
         suite=found.codename,
         time_s=told["made"],
         sha256=sha256,
     )
-    (out / f"{image.name}.cdx.json").write_bytes(bill)
+    to.with_name(f"{to.name}.cdx.json").write_bytes(bill)
     size_bytes, file_bytes = image.stat().st_size, target.stat().st_size
     description = {
         "schema": SCHEMA,
@@ -173,7 +182,7 @@ def _put_out(
     }
     # The description comes last: what it describes is there.
     text = json.dumps(description, indent=1) + "\n"
-    (out / f"{image.name}.json").write_text(text, encoding="utf-8")
+    to.with_name(f"{to.name}.json").write_text(text, encoding="utf-8")
     return target, size_bytes, file_bytes, sha256
 
 

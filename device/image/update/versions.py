@@ -400,12 +400,18 @@ def start_again(board: Board) -> bool:
 
 def prune(board: Board) -> None:
     """Remove all versions but the one that runs and the one before."""
-    kept = {board.linked(link) for link in KEPT}
-    for version in sorted(board.versions.iterdir()):
-        if version not in kept:
-            shutil.rmtree(version, ignore_errors=True)
-            own = (board.root / BYTECODE).joinpath(*version.relative_to(board.root).parts)
-            shutil.rmtree(own, ignore_errors=True)
+    names = {version.name for link in KEPT if (version := board.linked(link)) is not None}
+    # Installers write down beside a version which archive it came from.
+    kept = names | {f".{name}.sha256" for name in names}
+    for path in sorted(board.versions.iterdir()):
+        if path.name in kept:
+            continue
+        if not path.is_dir():
+            path.unlink(missing_ok=True)
+            continue
+        shutil.rmtree(path, ignore_errors=True)
+        own = (board.root / BYTECODE).joinpath(*path.relative_to(board.root).parts)
+        shutil.rmtree(own, ignore_errors=True)
 
 
 def install(board: Board, source: Path) -> Path:

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from harness import deb_page
 from harness.debs.packages import write_packages
 from harness.debs.site import STEPS, serving
 from harness.debs.systems import CONSOLE, LOG, SYSTEMS, System, running
@@ -139,6 +140,8 @@ def main() -> int:
         passed = passed and found["passed"]
         if args.json is not None:
             _write(args.json, found)
+            if args.json.resolve() == deb_page.RESULTS:
+                deb_page.write()
     return 0 if passed else 1
 
 

@@ -83,6 +83,21 @@ def test_the_examples_in_the_help_parse(command, capsys):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "image --debug verify nowhere --no-boot",
+        "image verify nowhere --no-boot --debug",
+        "export --debug infer --bundle nowhere --checkpoint a --out b",
+        "export infer --bundle nowhere --checkpoint a --out b --debug",
+    ],
+)
+def test_tracebacks_are_asked_for_before_or_behind_an_action(line, capsys):
+    for words in (line, line.replace(" --debug", "")):
+        assert main(words.split()) > 2
+        assert ("Traceback" in capsys.readouterr().err) == ("--debug" in words)
+
+
 def test_the_version(capsys):
     with pytest.raises(SystemExit) as done:
         main(["--version"])

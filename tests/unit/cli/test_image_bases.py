@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import sys
 
 import pytest
 
 from harness.raspios import make_raspios, root_files
 from harness.tegra import make_tegra
 from slfac.cli import main
+from slfac.device.image import programs
 
 pytestmark = pytest.mark.device
 
@@ -28,9 +30,13 @@ def test_a_base_that_is_none_is_refused_in_one_line(tmp_path, capsys, monkeypatc
         tmp_path / "old.img", root=root_files(codename="bookworm", python="3.11", seed=None)
     )
     wrong = {
-        ("--base", "missing.img.xz"): (80, "missing.img.xz"),
-        ("--base", "notes.img"): (80, "is no Raspberry Pi OS: there is no partition table"),
-        ("--base", "old.img"): (80, "has no cloud-init that reads its boot partition"),
+        ("--base", "missing.img.xz"): (80, "missing.img.xz: No such file or directory; check"),
+        ("--base", "notes.img"): (80, "notes.img is no Raspberry Pi OS: there is no partition"),
+        ("--base", "notes.img", "--out", "notes.img"): (2, "'notes.img', which cannot be written"),
+        ("--base", "old.img"): (
+            80,
+            "image: old.img has no cloud-init that reads its boot partition",
+        ),
         ("--base", "old.img", "--data-mib", "10"): (2, "--data-mib does not go with --base"),
         ("--base", "old.img", "--again"): (2, "--again does not go with --base"),
         ("--base", "old.img", "--board", "rpi"): (2, "not allowed with"),
@@ -53,7 +59,56 @@ def test_a_list_for_imager_is_written(tmp_path, capsys):
     (entry,) = json.loads((tmp_path / "os_list.json").read_text())["os_list"]
     assert entry["url"] == "https://example.org/x/a.img.zst"
     assert run(capsys, "imager", tmp_path, "--url", "x")[0] == 2
-    assert run(capsys, "imager", tmp_path / "none")[0] == 80
+    for folder, said in ((tmp_path / "none", "none is no folder; name"), (tmp_path, "holds no")):
+        (tmp_path / "a.img.zst").unlink(missing_ok=True)
+        code, text = run(capsys, "imager", folder)
+        assert (code, said in text) == (80, True), text
+
+
+def test_what_a_base_needs_is_asked_for_all_at_once(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", "/nowhere")
+        patch.setattr(programs, "SYSTEM_PATHS", "/nowhere")
+        code, text = run(capsys, "build", "--base", "missing.img")
+    assert (code, "sudo apt install e2fsprogs mtools" in text) == (3, True), text
+    for name in ("backports.zstd", "compression.zstd"):
+        monkeypatch.setitem(sys.modules, name, None)
+    code, text = run(capsys, "build", "--base", "missing.img")
+    assert (code, "pip install 'slfac[image]'" in text) == (3, True), text
+
+
+NO_WHEEL = (2, "'notes.txt', which is no wheel; name a .whl file")
+NO_FOLDER = (2, "'notes.txt', which cannot be written to: it is no folder; name another folder")
+A_FOLDER = (2, "'folder', a folder; name a file in it")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("build", "--board", "qemu", "--wheel", "notes.txt"), NO_WHEEL),
+        (("build", "--board", "qemu", "--json", "folder"), A_FOLDER),
+        (("deb", "--abi", "cp313", "--wheel", "notes.txt"), NO_WHEEL),
+        (("deb", "--abi", "cp313", "--out", "notes.txt"), NO_FOLDER),
+        (("jetson", "--installer", "a.run", "--wheel", "notes.txt"), NO_WHEEL),
+        (("jetson", "--installer", "folder"), A_FOLDER),
+        (("verify", "notes.txt", "--json", "folder"), A_FOLDER),
+        (("verify", "notes.txt", "--work", "notes.txt"), NO_FOLDER),
+        (("verify", "notes.txt", "--work", "."), (2, "'.', which is not empty")),
+        (("verify", "notes.txt", "--limit-s", "nan"), (2, "--limit-s is nan; give 1 to")),
+        (("verify", "notes.txt", "--limit-s", "-1"), (2, "--limit-s is -1; give 1 to")),
+        (("verify", "notes.txt", "--steps", "0"), (2, "--steps is 0; give 1 to")),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_done(
+    tmp_path, capsys, monkeypatch, arguments, expected
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("notes")
+    (tmp_path / "folder").mkdir()
+    code, text = run(capsys, *arguments)
+    assert (code, expected[1] in text) == (expected[0], True), text
+    assert len(text.splitlines()) == 1
 
 
 def test_what_does_not_go_with_a_jetson_is_refused(tmp_path, capsys, monkeypatch):

@@ -20,6 +20,7 @@ from slfac.device.image.jetson.apply import apply
 from slfac.device.image.jetson.installer import jetson_tree, pack_installer, write_installer
 from slfac.device.image.jetson.release import read_release
 from slfac.device.image.jetson.target import look_at
+from slfac.device.image.update.versions import read_manifest, require_whole
 from slfac.wire.errors import ImageError
 
 pytestmark = pytest.mark.device
@@ -191,7 +192,7 @@ def test_an_update_switches_and_keeps_the_old_release(tmp_path, tegra, installer
     assert (root / "opt/slfac/versions" / VERSION).is_dir()
 
 
-def test_the_same_release_from_other_sources_takes_its_place(tmp_path, tegra, installer):
+def test_the_same_release_from_other_sources_is_put_beside_it(tmp_path, tegra, installer):
     root = tegra / "rootfs"
     assert run(installer, "--root", root)[0] == 0
 
@@ -201,9 +202,12 @@ def test_the_same_release_from_other_sources_takes_its_place(tmp_path, tegra, in
 
     rebuilt = tmp_path / "rebuilt.run"
     write_installer(rebuilt, jetpacks=(6,), make_layer=other)
-    assert run(rebuilt, "--root", root)[0] == 0
-    assert (root / "opt/slfac/current/lib/new.py").is_file()
-    assert not (root / "opt/slfac/versions/.old").exists()
+    for _ in range(2):
+        assert run(rebuilt, "--root", root)[0] == 0
+        assert (root / "opt/slfac/current/lib/new.py").is_file()
+        # What may run is never taken away, not for an instant.
+        assert (root / "opt/slfac/previous").readlink() == Path(f"versions/{VERSION}")
+        assert (root / "opt/slfac/versions" / VERSION).is_dir()
 
 
 def test_uninstalling_leaves_what_was_there_and_the_keys(tegra, installer):
@@ -279,6 +283,11 @@ def test_a_wheel_for_the_gpu_is_a_version_of_its_own(tmp_path, tegra, installer)
     lib = root / "opt/slfac/current/lib"
     assert "gpu" in (lib / "onnxruntime/__init__.py").read_text()
     assert not list(lib.glob("onnxruntime-*.dist-info"))
+    version = root / "opt/slfac/current"
+    manifest = read_manifest(version)
+    require_whole(version, manifest)
+    assert manifest["version"] == f"{VERSION}-gpu"
+    assert "lib/onnxruntime/__init__.py" in manifest["files"]
     cpu = root / "opt/slfac/versions" / VERSION / "lib/onnxruntime/__init__.py"
     assert "cpu" in cpu.read_text()
     # Without it, the CPU's is back.
