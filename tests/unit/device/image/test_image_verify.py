@@ -68,7 +68,7 @@ def test_what_is_found_is_written_for_other_programs(tmp_path, capsys):
     assert told["contents"][-1] == "root file system of 8 MB, without a fault"
     assert told["started"] is None
     assert main([*command, str(tmp_path)]) == 2
-    assert "cannot be written: Is a directory; name another file" in capsys.readouterr().err
+    assert "a folder; name a file in it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["vmlinuz", "initrd.img", "cmdline.txt", "config.txt"])
