@@ -15,6 +15,7 @@
 # make results-link  time to a target accuracy at 5 Mbit/s; results-ablation: the paper's;
 #   results-resnet18: the test set again, with another model; results-motion: smartwatch movements;
 #   results-paper: the paper's experiment, reduced, two hours; results-finetune;
+#   results-time: seconds to a target accuracy over emulated links (root), three hours;
 #   results-modes: ways of split learning beside torch; results-energy: simulated power traces;
 #   results-links: the transport beside iperf3 over emulated links (root, Debian's iperf3);
 #   results-predict: predicted and measured times of fronts, and the profile that plans are carried
@@ -39,7 +40,7 @@ FASHION ?= /usr/share/datasets/fashion-mnist
 .PHONY: results results-codec results-front results-overlap results-simulate results-rate \
 	results-test \
 	results-rivals results-link results-ablation results-resnet18 results-finetune results-modes \
-	results-motion results-paper \
+	results-motion results-paper results-time \
 	results-server results-chaos results-energy results-predict results-plan \
 	results-profile results-links results-image results-testbed testbed \
 	image-test capture-flash \
@@ -225,6 +226,12 @@ results-motion: .venv/.installed
 
 results-paper: .venv/.installed
 	$(BIN)/slfac experiment run paper-reduced --result docs/results/paper-reduced.json $(RUN)
+	rm docs/results/paper-reduced.html
+
+# As root, for links that lose packets.
+results-time: .venv/.installed
+	$(BIN)/slfac experiment run links --emulate --jobs 2 --result docs/results/time.json $(RUN)
+	rm docs/results/time.html
 
 install: .venv/.dev
 

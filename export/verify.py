@@ -29,10 +29,13 @@ TOLERANCE = 1e-4
 MAX_TOLERANCE = 1e-2
 # Times torch's own error in float32 that ours may be.
 MARGIN = 4.0
-# Some gradients are zero but for rounding (a bias before BatchNorm), and no error is small
-# against them. So none counts as smaller than this share of the largest of its group: what they
-# sum up may then be wrong by some ten units of float32's rounding, as processors round otherwise.
-_FLOOR = 1e-2
+# No error is small against a gradient that is hardly there. So none counts as smaller than this
+# share of the largest of its group.
+_FLOOR = 1e-3
+# Those that are zero in float64 but for rounding (a bias before BatchNorm) are in float32 what
+# some terms of the group's size leave of one another, ten of its units or so, and another
+# number on another processor. They count as large as this share of the group's largest.
+_ZERO, _ZERO_FLOOR = 1e-12, 1e-2
 
 
 @dataclass(frozen=True)
@@ -127,9 +130,11 @@ class Errors:
         for group, tensors in self._titled(expected).items():
             # Counts of batches may be huge, and say nothing of other tensors' sizes.
             sizes = [_rms(value) for value in tensors.values() if value.dtype.kind == "f"]
-            least = _FLOOR * max(sizes, default=0.0)
+            largest = max(sizes, default=0.0)
             for name, reference in tensors.items():
                 key = (group, name, batch)
+                zero = _rms(reference) < _ZERO * largest
+                least = (_ZERO_FLOOR if zero else _FLOOR) * largest
                 error = _error(given[group].get(name), reference, least)
                 self.best[key] = min(error, self.best.get(key, error))
 
