@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from slfac.testbed.datasets.named import NAMES
 from slfac.testbed.experiment.job import SHARED_FOLDERS, in_turn
+from slfac.testbed.experiment.published import PublishedFigure
 from slfac.testbed.experiment.settings import RunSettings
 from slfac.wire.errors import SettingsError
 
@@ -65,6 +66,7 @@ class ExperimentFile(BaseModel):
         target: Accuracy in per cent; how soon each run gets there is then reported.
         base: Settings that all runs share, by the names of :class:`RunSettings`.
         matrix: Blocks of runs; a run that several of them have is carried out once.
+        published: Figures of others to be shown beside them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,6 +76,10 @@ class ExperimentFile(BaseModel):
     target: Annotated[float, Field(gt=0, le=100, strict=True)] | None = None
     base: dict[str, Any]
     matrix: Annotated[tuple[Matrix, ...], Field(min_length=1)]
+    published: tuple[PublishedFigure, ...] = ()
+
+
+_BLOCKS: dict[str, type[BaseModel]] = {"matrix": Matrix, "published": PublishedFigure}
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,7 @@ class Experiment:
         note: What a reader of its figures must know.
         target: Accuracy in per cent that is aimed at; None for none.
         runs: The runs, checked, in the order in which they are carried out.
+        published: Figures of others to be shown beside them.
     """
 
     name: str
@@ -93,6 +100,7 @@ class Experiment:
     note: str
     target: float | None
     runs: tuple[RunSettings, ...]
+    published: tuple[PublishedFigure, ...] = ()
 
     def label(self, run: RunSettings) -> str:
         """What to call a run: whatever tells it from others of the experiment.
@@ -143,7 +151,7 @@ def read_experiment(name: str, changes: Mapping[str, Any] | None = None) -> Expe
             "use letters, digits, dots, - and _, begin with a letter or a digit, and take none of "
             f"{', '.join(SHARED_FOLDERS)}",
         )
-    return Experiment(stem, file.title, file.note, file.target, tuple(runs))
+    return Experiment(stem, file.title, file.note, file.target, tuple(runs), file.published)
 
 
 def _text(path: Path, known: Mapping[str, Traversable]) -> str:
@@ -233,7 +241,7 @@ def _readable(
         return SettingsError(f"{where}: setting {name}{whose} is missing", _REMEDY)
     what = f"{where}: setting {name} is {_SHORT.repr(first['input'])}"
     if first["type"] == "extra_forbidden":
-        fields = Matrix.model_fields if name.startswith("matrix.") else model.model_fields
+        fields = _BLOCKS.get(name.partition(".")[0], model).model_fields
         near = difflib.get_close_matches(name.rpartition(".")[2], fields, n=1, cutoff=0.0)
         return SettingsError(f"{what}, but there is no such setting", f"the nearest is {near[0]}")
     if first["type"] == "tuple_type":

@@ -16,6 +16,7 @@ from slfac.server.revision import source_revision
 from slfac.testbed.collect import machine, versions
 from slfac.testbed.experiment.carry_out import Finished
 from slfac.testbed.experiment.plan import Experiment
+from slfac.testbed.experiment.published import with_published
 from slfac.testbed.report.folders import LIST_NAME, read_run
 from slfac.testbed.report.write import Comparison, write_runs
 from slfac.testbed.write import replace_file
@@ -55,7 +56,10 @@ def write_result(
     if not finished.runs:
         return
     comparison = Comparison(
-        runs=tuple(read_run(job.folder) for job, _ in finished.runs),
+        runs=tuple(
+            with_published(read_run(job.folder), job.run.settings, experiment.published)
+            for job, _ in finished.runs
+        ),
         title=experiment.title,
         note=experiment.note,
         target=experiment.target,
@@ -76,6 +80,7 @@ def _json(
         "title": experiment.title,
         "note": experiment.note,
         "target": experiment.target,
+        "published": [one.model_dump() for one in experiment.published],
         "command": command,
         "date": dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
         "machine": machine(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from slfac.testbed.report.groups import Group
+from slfac.testbed.report.groups import Group, published_of
 from slfac.testbed.report.model import RoundPoint, RunReport
 from slfac.testbed.report.units import human_bytes, human_ratio, human_seconds, percent
 
@@ -92,6 +92,34 @@ def to_target(run: RunReport, target: float) -> RoundPoint | None:
     """
     reached = (p for p in run.by_round if p.accuracy is not None and 100 * p.accuracy >= target)
     return next(reached, None)
+
+
+def published_table(groups: Sequence[Group]) -> tuple[list[str], list[list[str]]]:
+    """One row a figure that others have published, with what was reached here as soon.
+
+    Args:
+        groups: The groups beside which it is shown.
+
+    Returns:
+        Headings and rows; a dash where a group has not as many rounds.
+    """
+    columns = ["published by others", "round", "accuracy", *(group.label for group in groups)]
+    return columns, [
+        [
+            one.label,
+            str(one.round),
+            f"{100 * one.accuracy:.4g} %",
+            *(_percents(group.over(_after(one.round))) for group in groups),
+        ]
+        for one in published_of(groups)
+    ]
+
+
+def _after(rounds: int) -> Callable[[RunReport], float | None]:
+    def accuracy(run: RunReport) -> float | None:
+        return next((point.accuracy for point in run.by_round if point.round == rounds), None)
+
+    return accuracy
 
 
 def _joules(run: RunReport) -> dict[str, float]:

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from slfac.testbed.report.groups import Group, groups_of, sections_of
+from slfac.testbed.report.groups import Group, groups_of, published_of, sections_of
 from slfac.testbed.report.model import RunReport
 from slfac.testbed.report.panels import (
     draw_accuracy,
@@ -68,7 +68,7 @@ def comparison_figure(runs: Sequence[RunReport], theme: Theme = LIGHT) -> bytes:
     figure = _figure(2 * _PANEL_WIDTH_IN, PANEL_HEIGHT_IN + 0.2 * rows, theme)
     for index, against in enumerate(("bytes", "round")):
         draw_groups(figure.add_subplot(1, 2, index + 1), groups, against, theme)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
+    handles, labels = figure.axes[-1].get_legend_handles_labels()
     figure.legend(
         handles,
         labels,
@@ -115,15 +115,17 @@ def legend_grid(groups: Sequence[Group], room: int) -> tuple[int, int]:
     """How a legend is laid out.
 
     Args:
-        groups: What it names.
+        groups: What it names, with what others have published beside them.
         room: Its width in characters.
 
     Returns:
         Columns and rows.
     """
-    longest = max(len(plain_label(group.label)) for group in groups)
-    columns = max(1, min(len(groups), room // (longest + 6)))
-    return columns, -(-len(groups) // columns)
+    labels = [group.label for group in groups]
+    labels += [one.label for one in published_of(groups)]
+    longest = max(len(plain_label(label)) for label in labels)
+    columns = max(1, min(len(labels), room // (longest + 6)))
+    return columns, -(-len(labels) // columns)
 
 
 def phases_height_in(run: RunReport) -> float:

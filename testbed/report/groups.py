@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from slfac.testbed.report.model import RoundPoint, RunReport, varied
+from slfac.testbed.report.model import Published, RoundPoint, RunReport, varied
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,16 @@ def groups_of(runs: Sequence[RunReport]) -> list[Group]:
         for section in sections_of(runs)
         for group in section.groups
     ]
+
+
+def published_of(groups: Sequence[Group]) -> list[Published]:
+    """Figures of others that are shown beside some groups, each once.
+
+    Args:
+        groups: The groups.
+    """
+    shown = (one for group in groups for run in group.runs for one in run.published)
+    return list({(one.label, one.round, one.accuracy): one for one in shown}.values())
 
 
 def _named(name: str, value: str) -> str:

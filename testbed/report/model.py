@@ -119,6 +119,20 @@ class Table(Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
+class Published(Struct, frozen=True, kw_only=True):
+    """A figure that others have published of a run's setting, as far as that is known.
+
+    Attributes:
+        label: Whose it is, and of what.
+        round: After which round it was reached, from 1.
+        accuracy: Test accuracy in [0, 1].
+    """
+
+    label: str
+    round: int
+    accuracy: float
+
+
 class RunReport(Struct, frozen=True, kw_only=True):
     """One training run; ``report.json`` is this structure.
 
@@ -166,6 +180,7 @@ class RunReport(Struct, frozen=True, kw_only=True):
         faults: What went wrong, and what was done to it, in order.
         tables: Tables that whoever carried it out has added.
         notes: What is wrong with the run's folder, a line each.
+        published: Figures of others that are shown beside it.
     """
 
     accuracy: float | None
@@ -207,6 +222,7 @@ class RunReport(Struct, frozen=True, kw_only=True):
     faults: tuple[Fault, ...] = ()
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
+    published: tuple[Published, ...] = ()
 
 
 def phases_of(devices: Iterable[DeviceReport]) -> list[str]:

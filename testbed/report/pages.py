@@ -9,7 +9,7 @@ from functools import partial
 from matplotlib.axes import Axes
 
 from slfac.testbed.report import page
-from slfac.testbed.report.compared import group_table, target_table
+from slfac.testbed.report.compared import group_table, published_table, target_table
 from slfac.testbed.report.details import fault_table, link_table, run_facts
 from slfac.testbed.report.figures import (
     LEGEND_PANEL_HEIGHT_IN,
@@ -51,6 +51,11 @@ FAULTS_NOTE = (
 TARGET_NOTE = (
     "Until the end of the first round that scored the target; the evaluation of each round is in "
     "the seconds. A dash: not every run got there."
+)
+
+PUBLISHED_NOTE = (
+    "What others have published, of a setting as alike as is known, and the accuracy here after as "
+    "many rounds. A dash: there were not as many rounds here."
 )
 
 
@@ -171,6 +176,8 @@ def _section(section: Section, target: float | None) -> list[str]:
     parts.append(page.table(*group_table(section.groups)))
     if target is not None:
         parts.append(page.table(*target_table(section.groups, target)))
+    columns, rows = published_table(section.groups)
+    parts += [page.table(columns, rows), page.note(PUBLISHED_NOTE)] if rows else []
     return [*parts, page.drawings(_section_drawings(section))]
 
 

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
-from slfac.testbed.report.groups import Group
-from slfac.testbed.report.model import RoundPoint, RunReport, phases_of
+from slfac.testbed.report.groups import Group, published_of
+from slfac.testbed.report.model import Published, RoundPoint, RunReport, phases_of
 from slfac.testbed.report.theme import Theme, add_legend, dress, plain_label
 from slfac.testbed.report.units import human_bytes, percent
 
@@ -161,6 +161,8 @@ AXES: dict[str, tuple[str, Callable[[RoundPoint], float | None]]] = {
 def draw_groups(axes: Axes, groups: Sequence[Group], against: str, theme: Theme) -> None:
     """Test accuracy of several groups of runs: means over their seeds, and spreads.
 
+    By round, what others have published is beside them, as marks without a line.
+
     Args:
         axes: Where to draw.
         groups: The groups.
@@ -175,6 +177,10 @@ def draw_groups(axes: Axes, groups: Sequence[Group], against: str, theme: Theme)
         longest = max(longest, len(curve))
         last = max([last, *(where for where, _, _ in curve)])
         _draw_curve(axes, curve, group.label, index, theme)
+    if against == "round":
+        published = published_of(groups)
+        last = max([last, *(one.round for one in published)])
+        _draw_published(axes, published, theme)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_ylabel("correct in the test set")
     if against == "round" or not longest:
@@ -209,6 +215,20 @@ def _draw_curve(
         low = [accuracy - (std or 0.0) for _, accuracy, std in curve]
         high = [accuracy + (std or 0.0) for _, accuracy, std in curve]
         axes.fill_between(where, low, high, color=colour, alpha=0.18, linewidth=0)
+
+
+def _draw_published(axes: Axes, published: Sequence[Published], theme: Theme) -> None:
+    for index, one in enumerate(published):
+        axes.plot(
+            [one.round],
+            [one.accuracy],
+            label=plain_label(one.label),
+            color=theme.ink,
+            marker="*xP+1234"[index % 8],
+            linestyle="",
+            markersize=9,
+            fillstyle="none",
+        )
 
 
 def _only(joules: Mapping[str, float]) -> float | None:

@@ -8,13 +8,13 @@ from urllib.parse import quote
 
 from rich.console import Console
 
-from slfac.testbed.report.compared import group_table, target_table
+from slfac.testbed.report.compared import group_table, published_table, target_table
 from slfac.testbed.report.details import fault_table, run_facts
 from slfac.testbed.report.figures import sections_figure
 from slfac.testbed.report.groups import sections_of
 from slfac.testbed.report.markdown import markdown_table
 from slfac.testbed.report.model import RunReport, labels_of
-from slfac.testbed.report.pages import TARGET_NOTE, comparison_page, run_page
+from slfac.testbed.report.pages import PUBLISHED_NOTE, TARGET_NOTE, comparison_page, run_page
 from slfac.testbed.report.rows import BYTES_NOTE, device_table, phase_table
 from slfac.testbed.report.terminal import terminal_table
 from slfac.testbed.write import replace_file
@@ -83,6 +83,9 @@ def _tables(comparison: Comparison) -> list[tuple[str, tuple[list[str], list[lis
         if comparison.target is not None:
             until = f"{title}, until {comparison.target:g} %"
             found.append((until, target_table(section.groups, comparison.target)))
+        published = published_table(section.groups)
+        if published[1]:
+            found.append((f"{title}, beside what others have published", published))
     columns, _ = fault_table(())
     labels = labels_of(list(comparison.runs))
     rows = [
@@ -123,6 +126,8 @@ def _markdown(comparison: Comparison, figure: str) -> str:
     parts.append(BYTES_NOTE)
     if comparison.target is not None:
         parts.append(TARGET_NOTE)
+    if any(run.published for run in runs):
+        parts.append(PUBLISHED_NOTE)
     for run, label in zip(runs, labels, strict=True):
         parts += [f"## {_plain(label)}", *(f"- {_plain(note)}" for note in run.notes)]
         parts += [markdown_table(*device_table(run.per_device))]

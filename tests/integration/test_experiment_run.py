@@ -37,6 +37,12 @@ seed = [0]
 codec = ["none"]
 seed = [1]
 set = {{ optimizer = "sgd:lr=1e6" }}
+
+[[published]]
+label = "Somebody, 2026"
+round = 1
+accuracy = 62.5
+where = {{ mode = "sfl-v2", link = "20Mbit/2ms" }}
 """
 
 
@@ -67,10 +73,16 @@ def test_a_matrix_is_run_reported_and_not_run_again(start, tmp_path):
     assert [run["settings"]["mode"] for run in runs] == ["parallel", "sfl-v2"]
     assert runs[1]["settings"]["link"] == ["20Mbit/2ms"]
     assert {run["train_samples"] for run in runs} == {160}
+    assert json.loads(result.read_text())["published"][0]["accuracy"] == 62.5
     page = result.with_suffix(".html").read_text("utf-8")
     for said in ("tiny", "too small to mean anything", "failed: none, ", "20Mbit/2ms", "sfl-v2"):
         assert said in page
-    assert result.with_suffix(".md").read_text("utf-8").startswith("# tiny\n")
+    tables = result.with_suffix(".md").read_text("utf-8")
+    assert tables.startswith("# tiny\n")
+    (beside,) = re.findall(r"## (.*), beside what others have published\n", tables)
+    assert "sfl-v2" in beside
+    assert "| Somebody, 2026 | 1 | 62.5 % |" in tables
+    assert tables.count("Somebody, 2026") == 1
 
     shown, errors = start("--dry-run", "--jobs", "2")
     assert "2 of 3 runs are there; time for the rest: about" in shown

@@ -24,6 +24,13 @@ codec = ["none", "slfac"]
 partition = ["iid", "dirichlet:beta=0.5"]
 seed = [0, 1]
 """
+PUBLISHED = """
+[[published]]
+label = "Somebody, 2026"
+round = 15
+accuracy = 98.4
+where = { codec = "none", link = ["5Mbit"] }
+"""
 
 
 @pytest.fixture
@@ -80,6 +87,16 @@ def test_what_is_given_beside_a_file_goes_before_it(read):
     assert len(read(BASE + MATRIX, seed=5).runs) == 4
 
 
+def test_published_figures_are_of_the_runs_whose_setting_they_name(read):
+    matrix = MATRIX + 'link = ["5Mbit", "20Mbit"]\n'
+    for where, count in (('"5Mbit"', 4), ('["20Mbit"]', 4), ('["5Mbit", "20Mbit"]', 0), ('""', 0)):
+        experiment = read(BASE + matrix + PUBLISHED.replace('["5Mbit"]', where))
+        (figure,) = experiment.published
+        fitting = [run for run in experiment.runs if figure.fits(dict(run))]
+        assert len(fitting) == count
+        assert {run.codec for run in fitting} <= {"none"}
+
+
 def test_a_path_of_data_is_taken_from_the_files_folder(read, tmp_path):
     (tmp_path / "own.npz").write_bytes(b"")
     text = BASE.replace("mnist5k", "own.npz") + MATRIX
@@ -114,6 +131,9 @@ def test_a_path_of_data_is_taken_from_the_files_folder(read, tmp_path):
         (BASE + MATRIX.replace("[0, 1]", "[0, 0]"), "give each value once"),
         (BASE + MATRIX.replace("[0, 1]", "[-1]"), "setting seed is -1"),
         (BASE.replace("two codecs", "") + MATRIX, "setting title is ''"),
+        (BASE + MATRIX + PUBLISHED.replace("where", "were"), "the nearest is where"),
+        (BASE + MATRIX + PUBLISHED.replace("98.4", "984"), "setting published.0.accuracy is 984"),
+        (BASE + MATRIX + PUBLISHED.replace("codec", "coder"), "no run has a setting 'coder'"),
         ("x" * (1 << 21), "is larger than"),
     ],
 )

@@ -18,6 +18,8 @@ from slfac.testbed.report import (
     write_comparison,
     write_report,
 )
+from slfac.testbed.report.model import Published
+from slfac.testbed.report.write import Comparison, write_runs
 from slfac.wire.errors import RunError
 
 EVIL = '"><script>alert("x")</script>&'
@@ -61,6 +63,7 @@ REQUIRED = {
     "faults",
     "tables",
     "notes",
+    "published",
 }
 REQUIRED_OF_DEVICE = {
     "name",
@@ -279,6 +282,26 @@ def test_comparison_files(tmp_path):
     assert "float32, seed 0" in text
     assert "float32, seed 2" in text
     assert Checker(text).open == []
+
+
+def test_published_figures_stand_beside_the_runs_they_belong_to(tmp_path):
+    published = Published(label="Somebody, 2026", round=2, accuracy=0.6543)
+    early = Published(label="Before the end", round=4, accuracy=0.7)
+    runs = tuple(
+        run(codec=codec, partition=partition, by_round=tuple(points(3)), published=figures)
+        for partition, figures in (("iid", (published,)), ("own", (published, early)))
+        for codec in ("none", "slfac")
+    )
+    write_runs(Comparison(runs=runs, title="all"), tmp_path / "report.html", None)
+    table = (tmp_path / "report.md").read_text()
+    iid, own = table.index("## partition iid, beside"), table.index("## partition own, beside")
+    assert iid < table.index("| Somebody, 2026 | 2 | 65.43 % | 65.0 % | 65.0 % |") < own
+    assert own < table.index("| Before the end | 4 | 70 % | - | - |")
+    assert table.count("Before the end") == 1
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("65.43 %") == 2
+    marks = (tmp_path / "report.svg").read_text().count("Before the end")
+    assert marks == 1
 
 
 def test_nothing_to_compare(tmp_path):
