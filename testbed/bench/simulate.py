@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from slfac.export import export_bundle
-from slfac.server.accelerator import TorchDevice
+from slfac.server.settings import TorchDevice
 from slfac.testbed.bench.images import pattern_images
 from slfac.testbed.bench.progress import moving_bar
 from slfac.testbed.collect import machine, versions
