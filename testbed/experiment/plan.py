@@ -6,7 +6,6 @@ import difflib
 import importlib.resources
 import itertools
 import re
-import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +17,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from slfac.testbed.datasets.named import NAMES
 from slfac.testbed.experiment.job import SHARED_FOLDERS, in_turn
+from slfac.testbed.experiment.origin import REMEDY, SHORT
 from slfac.testbed.experiment.settings import RunSettings
 from slfac.wire.errors import SettingsError
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
 
-_REMEDY = "docs/experiments.md lists what is allowed"
 _MAX_FILE_BYTES = 1 << 20
 _MAX_RUNS = 100_000
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 120
 _AXES = ("codec", "mode", "partition", "link", "seed")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 Axis = Annotated[tuple[Any, ...], Field(min_length=1)]
@@ -86,6 +83,7 @@ class Experiment:
         note: What a reader of its figures must know.
         target: Accuracy in per cent that is aimed at; None for none.
         runs: The runs, checked, in the order in which they are carried out.
+        places: File and block of each run, by its settings as JSON.
     """
 
     name: str
@@ -93,6 +91,15 @@ class Experiment:
     note: str
     target: float | None
     runs: tuple[RunSettings, ...]
+    places: Mapping[str, str]
+
+    def place(self, run: RunSettings) -> str:
+        """File and block that a run comes from; the first, where several have it.
+
+        Args:
+            run: One of the runs.
+        """
+        return self.places[run.model_dump_json()]
 
     def label(self, run: RunSettings) -> str:
         """What to call a run: whatever tells it from others of the experiment.
@@ -136,14 +143,16 @@ def read_experiment(name: str, changes: Mapping[str, Any] | None = None) -> Expe
     else:
         text, stem, folder = _text(path, known), path.stem, path.parent
     file = _parsed(text, name)
-    runs = in_turn(list(_runs(file, name, folder, changes or {})))
+    placed = list(_runs(file, name, folder, changes or {}))
+    runs = in_turn([run for run, _ in placed])
+    places = {run.model_dump_json(): place for run, place in reversed(placed)}
     if not _NAME.fullmatch(stem) or stem in SHARED_FOLDERS:
         raise SettingsError(
             f"{name} has a name that no folder of results shall have",
             "use letters, digits, dots, - and _, begin with a letter or a digit, and take none of "
             f"{', '.join(SHARED_FOLDERS)}",
         )
-    return Experiment(stem, file.title, file.note, file.target, tuple(runs))
+    return Experiment(stem, file.title, file.note, file.target, tuple(runs), places)
 
 
 def _text(path: Path, known: Mapping[str, Traversable]) -> str:
@@ -157,18 +166,18 @@ def _text(path: Path, known: Mapping[str, Traversable]) -> str:
             f"give a TOML file, or the name of one that comes with slfac{near}",
         ) from error
     if len(data) > _MAX_FILE_BYTES:
-        raise SettingsError(f"{path} is larger than {_MAX_FILE_BYTES} bytes", _REMEDY)
+        raise SettingsError(f"{path} is larger than {_MAX_FILE_BYTES} bytes", REMEDY)
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise SettingsError(f"{path} is no text: {error}", _REMEDY) from error
+        raise SettingsError(f"{path} is no text: {error}", REMEDY) from error
 
 
 def _parsed(text: str, name: str) -> ExperimentFile:
     try:
         values = tomli.loads(text)
     except (ValueError, RecursionError) as error:
-        raise SettingsError(f"{name} is no TOML: {error}", _REMEDY) from error
+        raise SettingsError(f"{name} is no TOML: {error}", REMEDY) from error
     try:
         return ExperimentFile(**values)
     except pydantic.ValidationError as error:
@@ -177,18 +186,19 @@ def _parsed(text: str, name: str) -> ExperimentFile:
 
 def _runs(
     file: ExperimentFile, name: str, folder: Path, changes: Mapping[str, Any]
-) -> Iterator[RunSettings]:
+) -> Iterator[tuple[RunSettings, str]]:
     count = 0
     for index, block in enumerate(file.matrix):
         axes = {axis: list(getattr(block, axis) or ()) for axis in _AXES}
         given = {axis: values for axis, values in axes.items() if values}
-        _check_axes(given, file.base, block, f"{name}: matrix[{index}]")
+        where = f"{name}: matrix[{index}]"
+        _check_axes(given, file.base, block, where)
         for values in itertools.product(*given.values()):
             count += 1
             if count > _MAX_RUNS:
                 raise SettingsError(f"{name} has more than {_MAX_RUNS} runs", "vary less")
             one = {**file.base, **block.set, **dict(zip(given, values, strict=True)), **changes}
-            yield _run(one, f"{name}: matrix[{index}]", folder)
+            yield _run(one, where, folder), where
 
 
 def _check_axes(
@@ -212,7 +222,7 @@ def _run(values: Mapping[str, Any], where: str, folder: Path) -> RunSettings:
     try:
         run.check()
     except SettingsError as error:
-        raise SettingsError(f"{where}: {error.what}", error.remedy or _REMEDY) from error
+        raise SettingsError(f"{where}: {error.what}", error.remedy or REMEDY) from error
     return run
 
 
@@ -230,12 +240,12 @@ def _readable(
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "missing":
-        return SettingsError(f"{where}: setting {name}{whose} is missing", _REMEDY)
-    what = f"{where}: setting {name} is {_SHORT.repr(first['input'])}"
+        return SettingsError(f"{where}: setting {name}{whose} is missing", REMEDY)
+    what = f"{where}: setting {name} is {SHORT.repr(first['input'])}"
     if first["type"] == "extra_forbidden":
         fields = Matrix.model_fields if name.startswith("matrix.") else model.model_fields
         near = difflib.get_close_matches(name.rpartition(".")[2], fields, n=1, cutoff=0.0)
         return SettingsError(f"{what}, but there is no such setting", f"the nearest is {near[0]}")
     if first["type"] == "tuple_type":
         return SettingsError(f"{what}, and no list", "put it into brackets: [ ]")
-    return SettingsError(f"{what}: {first['msg']}", _REMEDY)
+    return SettingsError(f"{what}: {first['msg']}", REMEDY)

@@ -15,6 +15,7 @@ from slfac.testbed.experiment.backend import Backend
 from slfac.testbed.experiment.carry_out import carry_out, find_all
 from slfac.testbed.experiment.job import Job, Workshop
 from slfac.testbed.experiment.local import Local
+from slfac.testbed.experiment.origin import coming_from
 from slfac.testbed.experiment.plan import Experiment, read_experiment, shipped
 from slfac.testbed.experiment.progress import seconds_left
 from slfac.testbed.experiment.result import write_result
@@ -154,7 +155,8 @@ def _prepared(
     order: Order, experiment: Experiment, wanted: list[RunSettings], console: Console
 ) -> list[Job]:
     for run in wanted:
-        order.backend.check(run)
+        with coming_from(experiment.place(run), run):
+            order.backend.check(run)
     workshop = Workshop(
         out=order.out,
         backend=order.backend,
@@ -162,7 +164,11 @@ def _prepared(
         folders=order.folders,
         say=lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True),
     )
-    return [workshop.make(run, experiment.label(run)) for run in wanted]
+    jobs = []
+    for run in wanted:
+        with coming_from(experiment.place(run), run):
+            jobs.append(workshop.make(run, experiment.label(run)))
+    return jobs
 
 
 def _say_what(experiment: Experiment, console: Console) -> None:
