@@ -1,6 +1,7 @@
 """Experiment files: matrices, what may be in them, and what is said of what may not."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -153,10 +154,38 @@ def test_the_experiments_that_come_with_slfac_are_whole():
     assert {run.partition for run in experiments["motion"].runs} == {"own", "iid"}
 
 
-def test_a_backend_refuses_what_it_cannot_do_before_anything_is_fetched(tmp_path, console):
+def test_a_backend_refuses_what_it_cannot_do_before_anything_is_fetched_or_said(tmp_path, console):
     with pytest.raises(SettingsError, match=r"links: matrix\[0\]: setting link is .*1%.*--emulate"):
+        run_experiment(Order(name="links", out=tmp_path / "out"), console)
+    assert not (tmp_path / "out").exists()
+    assert console.file.getvalue() == ""
+
+
+def test_a_dry_run_lists_what_a_backend_refuses_and_then_refuses_it(tmp_path, console):
+    with pytest.raises(SettingsError, match=r"1%.*--emulate"):
         show_experiment(Order(name="links", out=tmp_path / "out"), console)
     assert not (tmp_path / "out").exists()
+    shown = console.file.getvalue()
+    assert len(re.findall(r"seed \d +unknown", shown)) == 53
+    assert "are there" not in shown
+
+
+def test_a_dry_run_without_the_data_lists_the_runs_and_says_what_is_missing(
+    tmp_path, digits, console
+):
+    file = tmp_path / "mine.toml"
+    text = (
+        BASE.replace("mnist5k", str(digits)) + 'train_samples = 100\n[[matrix]]\ncodec=["none"]\n'
+    )
+    file.write_text(
+        text + 'set = { seed = 5 }\n[[matrix]]\ncodec=["none"]\nset = {data = "away"}\n'
+    )
+    with pytest.raises(SettingsError) as caught:
+        show_experiment(Order(name=str(file), out=tmp_path / "out"), console)
+    assert str(caught.value).startswith(f"{file}: matrix[1]: setting data is 'away', which is no")
+    shown = console.file.getvalue()
+    assert re.search(r"none, away, seed 0 +unknown", shown)
+    assert re.search(r"none, .*seed 5 +to do", shown)
 
 
 @pytest.mark.parametrize(
