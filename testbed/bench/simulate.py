@@ -13,9 +13,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from slfac.export import export_bundle
 from slfac.server.settings import TorchDevice
@@ -27,6 +25,7 @@ from slfac.testbed.experiment.local import Local
 from slfac.testbed.experiment.settings import RunSettings
 from slfac.testbed.greyscale import MNIST_SCALING
 from slfac.testbed.local import POLL_S, Event
+from slfac.testbed.report.terminal import terminal_table
 from slfac.testbed.simulate.backend import Simulated
 from slfac.wire.errors import SettingsError
 
@@ -282,18 +281,8 @@ def _last_round(events: Sequence[Event]) -> Event:
 
 
 def _print(found: Sequence[SimulateMeasurement], console: Console) -> None:
-    table = Table(
-        title="seconds a round, processor time; differences of losses and bytes",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    for index, column in enumerate(_COLUMNS):
-        table.add_column(column, justify="right" if index else "left", no_wrap=True)
-    for m in found:
-        table.add_row(*row(m))
-    console.print(table)
+    title = "seconds a round, processor time; differences of losses and bytes"
+    console.print(terminal_table(title, _COLUMNS, map(row, found), fold=0))
 
 
 def row(m: SimulateMeasurement) -> tuple[str, ...]:
