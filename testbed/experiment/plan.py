@@ -16,7 +16,6 @@ import tomli
 from pydantic import BaseModel, ConfigDict, Field
 
 from slfac.testbed.datasets.named import NAMES
-from slfac.testbed.experiment.job import SHARED_FOLDERS, in_turn
 from slfac.testbed.experiment.origin import REMEDY, SHORT
 from slfac.testbed.experiment.settings import RunSettings
 from slfac.wire.errors import SettingsError
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 
 _MAX_FILE_BYTES = 1 << 20
 _MAX_RUNS = 100_000
+# What experiments share lies beside the folders that have their names.
+_SHARED_FOLDERS = ("runs", "data", "bundles")
 _AXES = ("codec", "mode", "partition", "link", "seed")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 Axis = Annotated[tuple[Any, ...], Field(min_length=1)]
@@ -144,13 +145,13 @@ def read_experiment(name: str, changes: Mapping[str, Any] | None = None) -> Expe
         text, stem, folder = _text(path, known), path.stem, path.parent
     file = _parsed(text, name)
     placed = list(_runs(file, name, folder, changes or {}))
-    runs = in_turn([run for run, _ in placed])
+    runs = _in_turn([run for run, _ in placed])
     places = {run.model_dump_json(): place for run, place in reversed(placed)}
-    if not _NAME.fullmatch(stem) or stem in SHARED_FOLDERS:
+    if not _NAME.fullmatch(stem) or stem in _SHARED_FOLDERS:
         raise SettingsError(
             f"{name} has a name that no folder of results shall have",
             "use letters, digits, dots, - and _, begin with a letter or a digit, and take none of "
-            f"{', '.join(SHARED_FOLDERS)}",
+            f"{', '.join(_SHARED_FOLDERS)}",
         )
     return Experiment(stem, file.title, file.note, file.target, tuple(runs), places)
 
@@ -199,6 +200,16 @@ def _runs(
                 raise SettingsError(f"{name} has more than {_MAX_RUNS} runs", "vary less")
             one = {**file.base, **block.set, **dict(zip(given, values, strict=True)), **changes}
             yield _run(one, where, folder), where
+
+
+def _in_turn(settings: Sequence[RunSettings]) -> list[RunSettings]:
+    """Runs in the order in which they are carried out: seed by seed, each of them once.
+
+    Whoever stops early has whole pairs for the seeds that were finished.
+    """
+    seeds = list(dict.fromkeys(one.seed for one in settings))
+    unique = {one.model_dump_json(): one for one in settings}
+    return sorted(unique.values(), key=lambda one: seeds.index(one.seed))
 
 
 def _check_axes(

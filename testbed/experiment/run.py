@@ -16,7 +16,7 @@ from slfac.testbed.experiment.carry_out import carry_out, find_all
 from slfac.testbed.experiment.job import Job, Workshop
 from slfac.testbed.experiment.local import Local
 from slfac.testbed.experiment.origin import coming_from
-from slfac.testbed.experiment.plan import Experiment, read_experiment, shipped
+from slfac.testbed.experiment.plan import Experiment, read_experiment
 from slfac.testbed.experiment.progress import seconds_left
 from slfac.testbed.experiment.result import write_result
 from slfac.testbed.experiment.settings import RunSettings
@@ -117,19 +117,6 @@ def show_experiment(order: Order, console: Console) -> None:
     left_s = seconds_left(waiting=rest, running=[], known_s=known_s, jobs=order.jobs)
     guess = "unknown" if left_s is None else f"about {human_seconds(left_s)}, by those that are"
     console.print(f"{len(records)} of {len(jobs)} runs are there; time for the rest: {guess}")
-
-
-def list_experiments(console: Console) -> None:
-    """Print the experiments that come with slfac.
-
-    Args:
-        console: Where to print.
-    """
-    rows = []
-    for name in shipped():
-        experiment = read_experiment(name)
-        rows.append([name, str(len(experiment.runs)), experiment.title])
-    console.print(terminal_table("slfac experiment run NAME", ["name", "runs", "what"], rows))
 
 
 def _read(order: Order) -> tuple[Experiment, list[RunSettings], list[str]]:

@@ -148,6 +148,10 @@ def test_a_testbed_is_looked_after_without_torch(arguments, tmp_path):
     assert not {"torch", "onnx", "onnxruntime"} & imported("testbed", *arguments, cwd=tmp_path)
 
 
+def test_experiments_are_listed_without_torch(tmp_path):
+    assert not {"torch", "onnx", "onnxruntime"} & imported("experiment", "list", cwd=tmp_path)
+
+
 def test_keys_import_only_the_library_that_makes_them(tmp_path):
     assert imported("keys", "new", "server", "--dir", "k", cwd=tmp_path) == {"zmq"}
     assert imported("keys", "list", "--dir", "k", cwd=tmp_path) == {"zmq"}
