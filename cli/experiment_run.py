@@ -105,7 +105,7 @@ def _run(args: argparse.Namespace) -> int:
 def _list(args: argparse.Namespace) -> int:  # noqa: ARG001 - as every command's
     from rich.console import Console
 
-    from slfac.testbed.experiment.run import list_experiments
+    from slfac.testbed.experiment.listing import list_experiments
 
     list_experiments(Console())
     return 0

@@ -55,7 +55,7 @@ def add_emulation(actions: Any, add_file: Any) -> None:
         named = line.replace(f" {name} ", f" {name} --name lab ", 1)
         epilog = f"examples:\n  {line}\n  {named}\n"
         parser = add_command(actions, name, summary=summary, epilog=epilog, run=run)
-        parser.add_argument("--name", metavar="NAME", help="of which testbed (the one that is up)")
+        parser.add_argument("--name", metavar="NAME", help="of which testbed (the inventory's)")
         if name != "links":
             parser.add_argument("host", metavar="HOST", help="a device's name")
     actions.choices["exec"].add_argument("program", nargs=argparse.REMAINDER, metavar="-- PROGRAM")
@@ -152,7 +152,7 @@ def _cell(value: int | float | None) -> str:
 
 
 def _lan(args: argparse.Namespace) -> Lan:
-    """The testbed that is meant: the one of a name, or the only one."""
+    """The testbed that is meant: the one of a name, or the only one of an inventory."""
     from slfac.testbed.emulate.lan import find_lan
     from slfac.testbed.emulate.places import lans
     from slfac.wire.errors import RunError, SettingsError
@@ -160,9 +160,16 @@ def _lan(args: argparse.Namespace) -> Lan:
     name = getattr(args, "name", None)
     if name is not None:
         return find_lan(name)
-    names = lans()
-    if not names:
-        raise RunError("no emulated testbed is up", "`slfac testbed emulate` makes one")
+    up = lans()
+    names = [each for each, made_by in up.items() if not made_by]
     if len(names) > 1:
         raise SettingsError(f"{len(names)} testbeds are up", f"give --name: {', '.join(names)}")
-    return find_lan(names[0])
+    if names:
+        return find_lan(names[0])
+    if not up:
+        raise RunError("no emulated testbed is up", "`slfac testbed emulate` makes one")
+    made = ", ".join(f"{each} by `{made_by}`" for each, made_by in up.items())
+    raise RunError(
+        f"no emulated testbed of an inventory is up, only what was made for one run: {made}",
+        f"--name {next(iter(up))} takes it nevertheless; `slfac testbed emulate` makes your own",
+    )

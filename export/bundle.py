@@ -13,13 +13,14 @@ import numpy as np
 from torch import nn
 
 import slfac
+from slfac.export.arguments import judging
 from slfac.export.costs import Cut, describe_cuts, front_costs
 from slfac.export.cuts import find_cut, find_head_cut, halves, legal_cuts, thirds
 from slfac.export.freeze import freeze
 from slfac.export.graph import ModelGraph, output_node, trace_model
 from slfac.export.graph_files import front_files, head_files
 from slfac.export.half import Half
-from slfac.export.source import from_factory, from_onnx
+from slfac.export.source import Source, from_factory, from_onnx
 from slfac.export.to_onnx import OPSET
 from slfac.export.trace import X, smashed_names
 from slfac.export.verify import Check, verify_bundle
@@ -124,8 +125,7 @@ def export_bundle(
     else:
         source = from_onnx(onnx, input_shape=input_shape, loss=loss, say=say)
     shape = source.input_shape
-    graph = trace_model(source.model, shape)
-    outputs = _outputs(graph, num_classes)
+    graph, outputs = _traced(source, num_classes)
     _check_choices(preprocessing, loss, channels=shape[0])
     parts = _cut(graph, cut, head_cut, train_from=train_from, freeze_bn=freeze_bn)
     files, fields = _graph_files(parts, shape, cut, head_cut, loss, outputs, recompute, say)
@@ -190,6 +190,12 @@ def model_cuts(
     return describe_cuts(graph, legal_cuts(graph), source.input_shape)
 
 
+def _traced(source: Source, num_classes: int | None) -> tuple[ModelGraph, int]:
+    with judging("model"):
+        graph = trace_model(source.model, source.input_shape)
+        return graph, _outputs(graph, num_classes)
+
+
 def _silent(line: str) -> None:
     del line
 
@@ -218,8 +224,10 @@ class _Parts:
 def _cut(
     graph: ModelGraph, cut: str, head_cut: str, *, train_from: str | None, freeze_bn: bool
 ) -> _Parts:
-    place = find_cut(graph, cut)
-    head_place = find_head_cut(graph, head_cut, place) if head_cut else None
+    with judging("cut"):
+        place = find_cut(graph, cut)
+    with judging("head_cut"):
+        head_place = find_head_cut(graph, head_cut, place) if head_cut else None
     kept = freeze(graph, place, train_from=train_from, statistics=freeze_bn, head=head_place)
     front, rest = halves(graph, place)
     front.keep_evaluating(kept)

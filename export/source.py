@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from slfac.export.arguments import judging
 from slfac.export.onnx_model import build, read_onnx
 from slfac.export.onnx_model.logits import without_last_activation
 from slfac.export.rebuild import build_model, complete, factory_path, find_factory
@@ -77,12 +78,14 @@ def from_factory(
     if not 0 <= seed < 1 << 63:
         raise ExportError(f"seed is {seed}", "give a whole number from 0 to 2^63 - 1")
     say(f"building {name} with seed {seed}")
-    path = factory_path(name)
-    factory = find_factory(path)
-    arguments = complete(factory, kwargs, num_classes, input_shape)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = build_model(factory, arguments)
+    with judging("model"):
+        path = factory_path(name)
+        factory = find_factory(path)
+    with judging("kwargs" if kwargs else "model"):
+        arguments = complete(factory, kwargs, num_classes, input_shape)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = build_model(factory, arguments)
     if weights is not None:
         left = load_weights(model, weights)
         if left:

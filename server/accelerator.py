@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Literal
 
 import torch
 
+from slfac.server.settings import Precision, TorchDevice
 from slfac.wire.errors import SettingsError, TrainingError
-
-TorchDevice = Literal["auto", "cpu", "cuda"]
-Precision = Literal["float32", "bf16", "auto"]
 
 
 def choose_device(name: TorchDevice) -> torch.device:

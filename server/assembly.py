@@ -68,7 +68,7 @@ def assemble(
 
         return Assembly(crossings, training, DeviceScores(answer if settings.evaluate else None))
     if not isinstance(mode, StepMode):
-        raise TypeError(f"mode {mode.name} is of no known kind")
+        raise TypeError(f"mode {mode.kind.name} is of no known kind")
     exchange = Exchange(manifest, **common)
     steps = StepTraining(
         settings,

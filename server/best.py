@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from slfac.codec.spec import Fields, parse_spec
 from slfac.data import has_classes
-from slfac.server.evaluate import Score
 from slfac.wire.errors import SettingsError
 from slfac.wire.manifest import Manifest
+
+if TYPE_CHECKING:
+    from slfac.server.evaluate import Score
 
 Measure = Literal["balanced_accuracy", "accuracy", "loss"]
 BestBy = Literal["auto", "balanced_accuracy", "accuracy", "loss"]

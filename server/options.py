@@ -6,8 +6,11 @@ Nothing heavy is imported here, so that help needs nothing but Python.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+Add = Callable[..., Any]
 EPILOG = """\
 examples:
   slfac keys new server --dir keys
@@ -50,21 +53,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="work without keys, on loopback only",
     )
-    add("--devices", metavar="A,B", type=_names, help="devices of the run (all enrolled)")
+    add("--devices", metavar="A,B", type=names, help="devices of the run (all enrolled)")
     add("--min-devices", type=int, metavar="N", help="start with N once the wait is over (all)")
     add("--join-timeout-s", type=float, metavar="S", help="how long to wait for devices (for ever)")
-    add("--mode", metavar="SPEC", help="way of split learning (what the bundle was made for)")
-    add("--rounds", type=int, metavar="N", help="rounds to train (10)")
-    add("--steps-per-round", type=int, metavar="N", help="0: one pass over a device's data (0)")
-    add("--batch-size", type=int, metavar="N", help="samples a device puts into a step (32)")
-    add("--optimizer", metavar="SPEC", help="of the back half (sgd:lr=0.05,momentum=0.9)")
-    add("--device-optimizer", metavar="SPEC", help="of the devices (the same)")
-    add("--schedule", metavar="SPEC", help="of the learning rates of both halves (constant)")
-    add("--codec", metavar="SPEC", help="codec both ways (slfac)")
-    add("--codec-up", metavar="SPEC", help="codec of the smashed data")
-    add("--codec-down", metavar="SPEC", help="codec of the gradients")
-    add("--micro-batches", type=int, metavar="N", help="compute and send in N parts, 0: auto (1)")
-    add("--stream-blocks", type=int, metavar="N", help="encode and send in N parts (1)")
+    add_training(add)
+    add_codecs(add)
     add("--partition", metavar="SPEC", help="how data is shared out (own)")
     add("--seed", type=int, metavar="N", help="seed of everything random (0)")
     _add_evaluation(parser)
@@ -72,7 +65,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--idle-timeout-s", type=float, metavar="S", help="give up without devices after (600)")
     add("--step-timeout-s", type=float, metavar="S", help="go on without a silent device (600)")
     add("--step-deadline-s", type=float, metavar="S", help="make steps without the late (never)")
-    _add_place(parser)
+    add_place(add, where="where the back half is", made="back halves")
     _add_scale_out(parser)
 
 
@@ -83,13 +76,71 @@ def _add_scale_out(parser: argparse.ArgumentParser) -> None:
     add("--shards", metavar="A,B", type=_counts, help="under torchrun: devices of each rank (even)")
 
 
-def _add_place(parser: argparse.ArgumentParser) -> None:
-    """Register where the back half is, and what may build it."""
+def _add_evaluation(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
+    add("--data", metavar="PATH", help="data set with a test split, to evaluate each round")
+    add(
+        "--evaluate",
+        action=argparse.BooleanOptionalAction,
+        help="in mode u-shaped, let devices evaluate each round on their test splits (yes)",
+    )
+    add_best(add)
+
+
+def add_training(add: Add) -> None:
+    """Register how a run trains, which a simulation is told as well.
+
+    Args:
+        add: Adds an option to a parser or to a group of one.
+    """
+    add("--mode", metavar="SPEC", help="way of split learning (what the bundle was made for)")
+    add("--rounds", type=int, metavar="N", help="rounds to train (10)")
+    add("--steps-per-round", type=int, metavar="N", help="0: one pass over a device's data (0)")
+    add("--batch-size", type=int, metavar="N", help="samples a device puts into a step (32)")
+    add("--optimizer", metavar="SPEC", help="of the back half (sgd:lr=0.05,momentum=0.9)")
+    add("--device-optimizer", metavar="SPEC", help="of the devices (the same)")
+    add("--schedule", metavar="SPEC", help="of the learning rates of both halves (constant)")
+
+
+def add_codecs(add: Add) -> None:
+    """Register what crosses the network.
+
+    Args:
+        add: As for :func:`add_training`.
+    """
+    add("--codec", metavar="SPEC", help="codec both ways (slfac)")
+    add("--codec-up", metavar="SPEC", help="codec of the smashed data")
+    add("--codec-down", metavar="SPEC", help="codec of the gradients")
+    add("--micro-batches", type=int, metavar="N", help="compute and send in N parts, 0: auto (1)")
+    add("--stream-blocks", type=int, metavar="N", help="encode and send in N parts (1)")
+
+
+def add_best(add: Add) -> None:
+    """Register which round is the best, and when a run ends early.
+
+    Args:
+        add: As for :func:`add_training`.
+    """
+    add(
+        "--best-by",
+        choices=("auto", "balanced_accuracy", "accuracy", "loss"),
+        help="score that chooses checkpoint/best (auto: balanced accuracy, or loss)",
+    )
+    add("--early-stop", metavar="SPEC", help="end without gain: patience=3,min_delta=0.001 (no)")
+
+
+def add_place(add: Add, *, where: str, made: str) -> None:
+    """Register where torch computes, what may be imported, and who may look on.
+
+    Args:
+        add: As for :func:`add_training`.
+        where: What is computed there, for help.
+        made: What factories build, for help.
+    """
     add(
         "--torch-device",
         choices=("auto", "cpu", "cuda"),
-        help="where the back half is (auto: CUDA where torch finds it)",
+        help=f"{where} (auto: CUDA where torch finds it)",
     )
     add(
         "--precision",
@@ -100,14 +151,9 @@ def _add_place(parser: argparse.ArgumentParser) -> None:
     add(
         "--allow-factories",
         metavar="A,B",
-        type=_names,
-        help="factories (MODULE or MODULE:NAME) that may build back halves (slfac's own)",
+        type=names,
+        help=f"factories (MODULE or MODULE:NAME) that may build {made} (slfac's own)",
     )
-    _add_watching(parser)
-
-
-def _add_watching(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
     add("--page", metavar="[HOST:]PORT", help="show the run on a web page (no; 127.0.0.1)")
     add("--prometheus", metavar="[HOST:]PORT", help="metrics for Prometheus (no; 127.0.0.1)")
     add(
@@ -117,23 +163,12 @@ def _add_watching(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_evaluation(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--data", metavar="PATH", help="data set with a test split, to evaluate each round")
-    add(
-        "--evaluate",
-        action=argparse.BooleanOptionalAction,
-        help="in mode u-shaped, let devices evaluate each round on their test splits (yes)",
-    )
-    add(
-        "--best-by",
-        choices=("auto", "balanced_accuracy", "accuracy", "loss"),
-        help="score that chooses checkpoint/best (auto: balanced accuracy, or loss)",
-    )
-    add("--early-stop", metavar="SPEC", help="end without gain: patience=3,min_delta=0.001 (no)")
+def names(text: str) -> tuple[str, ...]:
+    """Names with commas between them.
 
-
-def _names(text: str) -> tuple[str, ...]:
+    Args:
+        text: Such as ``pi-1,pi-2``.
+    """
     return tuple(name for name in text.split(",") if name)
 
 

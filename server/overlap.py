@@ -6,7 +6,7 @@ from torch import fx, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from slfac.server.modes.factory import parse_mode
+from slfac.server.modes.kinds import parse_mode
 from slfac.server.settings import ServerSettings
 from slfac.wire.errors import SettingsError
 from slfac.wire.manifest import Manifest
@@ -44,7 +44,7 @@ def choose_micro_batches(settings: ServerSettings, manifest: Manifest, back: nn.
     if settings.micro_batches:
         return settings.micro_batches
     waits = (
-        parse_mode(settings.mode, head=bool(manifest.head)).in_parts
+        parse_mode(settings.mode, head=bool(manifest.head)).kind.in_parts
         and not settings.step_deadline_s
     )
     alone = settings.stream_blocks == 1

@@ -148,7 +148,7 @@ class Checkpoint:
             mode.restore(safetensors.torch.load_file(path) if path.exists() else {})
         except (RuntimeError, ValueError, KeyError, OSError, safetensors.SafetensorError) as error:
             raise BundleError(
-                f"checkpoint {self.path} does not fit mode {mode.name}: {error}",
+                f"checkpoint {self.path} does not fit mode {mode.kind.name}: {error}",
                 "use the versions of slfac and torch as they were",
             ) from error
 

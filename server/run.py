@@ -243,7 +243,7 @@ class Server:
             "bundle": self._facts.bundle.id,
             "model": manifest.model,
             "cut": manifest.cut,
-            "mode": self._mode.name,
+            "mode": self._mode.kind.name,
             "devices": [self._facts.roster.names[index] for index in self._facts.served],
             "rank": self._seat.peers.rank,
             "ranks": self._seat.peers.world,

@@ -15,13 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from slfac.codec import make_codec
 from slfac.codec.schedule import make_schedule
 from slfac.codec.spec import Fields, parse_spec
-from slfac.server.accelerator import Precision, TorchDevice
 from slfac.server.best import BestBy, parse_early_stop
 from slfac.server.live.address import check_listen
-from slfac.server.modes.factory import parse_mode
-from slfac.server.modes.u_shaped import UShaped
-from slfac.server.optim import check_optimizer
-from slfac.server.resume import has_ended, newest_standing, run_folder
+from slfac.server.modes.kinds import U_SHAPED, parse_mode
+from slfac.server.optim_spec import parse_optimizer
 from slfac.wire.addresses import check_address, join_address
 from slfac.wire.errors import AddressError, SettingsError
 from slfac.wire.factories import DEFAULT_ALLOWED
@@ -31,6 +28,8 @@ from slfac.wire.messages import MAX_PARTS, Partition, Plan
 # A port alone may be a number.
 Listen = Annotated[str, Field(coerce_numbers_to_str=True)]
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
+TorchDevice = Literal["auto", "cpu", "cuda"]
+Precision = Literal["float32", "bf16", "auto"]
 _REMEDY = "`slfac server --help` lists what is allowed"
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 120
@@ -206,7 +205,10 @@ def checked_settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> S
         AddressError: ``bind`` is malformed.
     """
     if values.get("resume") is True and isinstance(values.get("out"), str | Path):
-        values = _resumed(values)
+        # Only a run that goes on needs what reads checkpoints, and torch with it.
+        from slfac.server.resumed import resumed_values  # noqa: PLC0415
+
+        values = resumed_values(values)
     try:
         settings = ServerSettings(**values)
     except pydantic.ValidationError as error:
@@ -224,7 +226,7 @@ def checked_settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> S
         "mode": parse_mode,
         "codec_up": make_codec,
         "codec_down": make_codec,
-        "optimizer": check_optimizer,
+        "optimizer": parse_optimizer,
         "partition": parse_partition,
         "page": check_listen,
         "prometheus": check_listen,
@@ -233,7 +235,7 @@ def checked_settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> S
         ),
     }
     if settings.device_optimizer:
-        checks["device_optimizer"] = check_optimizer
+        checks["device_optimizer"] = parse_optimizer
     if settings.early_stop:
         checks["early_stop"] = parse_early_stop
     for name, check in checks.items():
@@ -269,7 +271,7 @@ def _check_together(settings: ServerSettings, origins: Mapping[str, str]) -> Non
             "leave out one of them",
         )
     # Whether a bundle has a head, so that auto means this mode, is not known yet.
-    devices_evaluate = settings.mode == UShaped.name and settings.evaluate
+    devices_evaluate = settings.mode == U_SHAPED.name and settings.evaluate
     for name, default in (("best_by", "auto"), ("early_stop", "")):
         value = getattr(settings, name)
         if settings.data is None and not devices_evaluate and value != default:
@@ -282,7 +284,7 @@ def _check_together(settings: ServerSettings, origins: Mapping[str, str]) -> Non
 
 
 def _check_deadline(settings: ServerSettings, origins: Mapping[str, str]) -> None:
-    if settings.step_deadline_s and not parse_mode(settings.mode).together:
+    if settings.step_deadline_s and not parse_mode(settings.mode).kind.together:
         raise SettingsError(
             f"{origins.get('step_deadline_s', '')}setting step_deadline_s is "
             f"{settings.step_deadline_s:g}, but in mode {settings.mode} no step waits for all",
@@ -294,7 +296,7 @@ def _check_micro_batches(settings: ServerSettings, origins: Mapping[str, str]) -
     if settings.micro_batches < 2:
         return
     what = f"{origins.get('micro_batches', '')}setting micro_batches is {settings.micro_batches}"
-    if not parse_mode(settings.mode).in_parts:
+    if not parse_mode(settings.mode).kind.in_parts:
         raise SettingsError(
             f"{what}, but mode {settings.mode} trains on whole batches",
             "leave it out, or use mode parallel, sfl-v1 or relay",
@@ -305,44 +307,6 @@ def _check_micro_batches(settings: ServerSettings, origins: Mapping[str, str]) -
             "micro-batches waits for every part",
             "leave out one of them",
         )
-
-
-# What may be another after a restart: nothing of it bears on the weights.
-_FREE = {
-    "out", "resume", "bind", "announce", "advertise", "keys", "insecure", "data", "rounds",
-    "bundle", "grace_s", "join_timeout_s", "idle_timeout_s", "step_timeout_s", "torch_device",
-    "threads", "allow_factories", "page", "prometheus", "tensorboard",
-}  # fmt: skip
-
-
-def _resumed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of the run in ``out``, with those that may be changed as they are given."""
-    folder = run_folder(Path(values["out"]))
-    standing = newest_standing(folder)
-    for name, value in values.items():
-        kept = standing.settings.get(name)
-        if name not in _FREE and _plain(value) != kept:
-            raise SettingsError(
-                f"setting {name} is {value!r}, and the run in {values['out']} has {kept!r}",
-                "leave it out, or start a new run with another --out",
-            )
-    rounds, finished = values.get("rounds"), len(standing.rounds)
-    if (rounds or finished) == finished and has_ended(folder):
-        raise SettingsError(
-            f"the run in {values['out']} is over after {finished} rounds",
-            f"--rounds {finished + 1} would go on with it",
-        )
-    if isinstance(rounds, int) and rounds < finished:
-        raise SettingsError(
-            f"setting rounds is {rounds}, and the run in {values['out']} has finished {finished}",
-            "leave it out, or give more",
-        )
-    # Devices that were enrolled since are not in it.
-    return {**standing.settings, **values, "devices": standing.names}
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _readable(error: pydantic.ValidationError, origins: Mapping[str, str]) -> SettingsError:

@@ -215,7 +215,7 @@ class Training(abc.ABC):
             if all(index in self._incoming for index in step.wanted()):
                 return step.wanted()
         busy = {index for step in self._open for index in step.members}
-        if busy and self._mode.together:
+        if busy and self._mode.kind.together:
             return ()
         waiting = tuple(index for index in self._incoming.ready() if index not in busy)
         return self._mode.ready(
@@ -266,7 +266,7 @@ class Training(abc.ABC):
 
     def _count(self, order: tuple[int, ...], active: Set[int]) -> None:
         self._trainings += 1
-        late = active - {*order} if self._mode.together else frozenset()
+        late = active - {*order} if self._mode.kind.together else frozenset()
         for index in late:
             self._ledger.late(index)
         self._participation += len(order) / (len(order) + len(late)) if order else 1.0

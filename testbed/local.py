@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from slfac.server.accelerator import Precision, TorchDevice
+from slfac.server.settings import Precision, TorchDevice
 from slfac.testbed.follow import Follower
 from slfac.testbed.link import LinkRate
 from slfac.testbed.paced import PacedRelay

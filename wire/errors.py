@@ -80,9 +80,14 @@ class BundleError(SlfacError):
 
 
 class ExportError(SlfacError):
-    """A model cannot be exported, or its graphs do not do what torch does."""
+    """A model cannot be exported, or its graphs do not do what torch does.
+
+    Attributes:
+        argument: The argument of the export that it is about; empty where it is about none alone.
+    """
 
     exit_code = 21
+    argument: str = ""
 
 
 class LinkError(SlfacError):

@@ -18,6 +18,7 @@ from typing import ClassVar
 
 from slfac.server.back import BackHalf, Batch, Outcome, Portion
 from slfac.server.modes.base import StepMode, Turn
+from slfac.server.modes.kinds import ASYNCHRONOUS, ModeKind
 
 
 class Asynchronous(StepMode):
@@ -28,7 +29,7 @@ class Asynchronous(StepMode):
         staleness: Steps of a round that a device may be ahead of the slowest.
     """
 
-    name: ClassVar[str] = "async"
+    kind: ClassVar[ModeKind] = ASYNCHRONOUS
 
     def __init__(self, back: BackHalf, staleness: int) -> None:
         super().__init__(back)

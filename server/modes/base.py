@@ -11,6 +11,7 @@ import torch
 
 from slfac.server.back import BackHalf, Batch, Outcome, Portion
 from slfac.server.fronts import average_fronts
+from slfac.server.modes.kinds import ModeKind
 from slfac.wire.bundle import State
 
 
@@ -45,14 +46,10 @@ class Mode(abc.ABC):
         back: The back half, which is evaluated and saved.
 
     Attributes:
-        name: Its name in settings and metrics.
-        together: Whether a training is for all devices at once.
-        in_parts: Whether a training may come in portions.
+        kind: What is known of it before it runs.
     """
 
-    name: ClassVar[str]
-    together: ClassVar[bool] = False
-    in_parts: ClassVar[bool] = False
+    kind: ClassVar[ModeKind]
 
     def __init__(self, back: BackHalf) -> None:
         self.back = back

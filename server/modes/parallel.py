@@ -11,14 +11,13 @@ from typing import ClassVar
 
 from slfac.server.back import Batch, Outcome, Portion
 from slfac.server.modes.base import StepMode, Turn
+from slfac.server.modes.kinds import PARALLEL, ModeKind
 
 
 class Parallel(StepMode):
     """Parallel split learning (PSL)."""
 
-    name: ClassVar[str] = "parallel"
-    together: ClassVar[bool] = True
-    in_parts: ClassVar[bool] = True
+    kind: ClassVar[ModeKind] = PARALLEL
 
     def ready(self, turn: Turn) -> tuple[int, ...]:
         """Everyone, once everyone's batch is in."""

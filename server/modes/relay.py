@@ -14,14 +14,14 @@ from typing import ClassVar
 
 from slfac.server.back import Batch, Outcome, Portion
 from slfac.server.modes.base import StepMode, Turn
+from slfac.server.modes.kinds import RELAY, ModeKind
 from slfac.wire.bundle import State
 
 
 class Relay(StepMode):
     """Vanilla split learning."""
 
-    name: ClassVar[str] = "relay"
-    in_parts: ClassVar[bool] = True
+    kind: ClassVar[ModeKind] = RELAY
 
     def called(self, members: Set[int], finished: Set[int]) -> Set[int]:
         """The first that has not had its turn."""

@@ -19,6 +19,7 @@ import torch
 from slfac.server.back import BackHalf, Batch, Outcome, Portion
 from slfac.server.fronts import average_fronts
 from slfac.server.modes.base import StepMode, Turn
+from slfac.server.modes.kinds import SFL_V1, ModeKind
 from slfac.server.optim_state import flatten_optimizer, load_optimizer
 from slfac.wire.bundle import State
 
@@ -31,8 +32,7 @@ class SflV1(StepMode):
         seed: The run's seed.
     """
 
-    name: ClassVar[str] = "sfl-v1"
-    in_parts: ClassVar[bool] = True
+    kind: ClassVar[ModeKind] = SFL_V1
 
     def __init__(self, back: BackHalf, seed: int) -> None:
         super().__init__(back)

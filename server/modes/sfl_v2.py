@@ -16,6 +16,7 @@ import numpy as np
 
 from slfac.server.back import BackHalf, Batch, Outcome, Portion
 from slfac.server.modes.base import StepMode, Turn
+from slfac.server.modes.kinds import SFL_V2, ModeKind
 
 
 class SflV2(StepMode):
@@ -26,8 +27,7 @@ class SflV2(StepMode):
         seed: The run's seed.
     """
 
-    name: ClassVar[str] = "sfl-v2"
-    together: ClassVar[bool] = True
+    kind: ClassVar[ModeKind] = SFL_V2
 
     def __init__(self, back: BackHalf, seed: int) -> None:
         super().__init__(back)

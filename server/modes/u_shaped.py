@@ -12,6 +12,7 @@ from typing import ClassVar
 from slfac.server.back import BackHalf
 from slfac.server.middle import Middle
 from slfac.server.modes.base import Mode, Turn
+from slfac.server.modes.kinds import U_SHAPED, ModeKind
 
 
 class UShaped(Mode):
@@ -24,8 +25,7 @@ class UShaped(Mode):
         middle: Trains it, in two phases.
     """
 
-    name: ClassVar[str] = "u-shaped"
-    together: ClassVar[bool] = True
+    kind: ClassVar[ModeKind] = U_SHAPED
 
     def __init__(self, back: BackHalf) -> None:
         super().__init__(back)

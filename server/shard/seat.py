@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from slfac.server.evaluate import Evaluator
-from slfac.server.modes.factory import parse_mode
-from slfac.server.modes.parallel import Parallel
+from slfac.server.modes.kinds import PARALLEL, parse_mode
 from slfac.server.resume import whole_checkpoints
 from slfac.server.seat import Seat, new_run
 from slfac.server.settings import ServerSettings
@@ -54,7 +53,7 @@ class ShardSeat(Seat):
     peers: Group
 
     def __init__(self, settings: ServerSettings, torchrun: Torchrun, group: Group) -> None:
-        if parse_mode(settings.mode).name != Parallel.name:
+        if parse_mode(settings.mode).kind is not PARALLEL:
             raise SettingsError(
                 f"setting mode is {settings.mode!r}, which one server must do alone",
                 "use mode parallel, or start the server without torchrun",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import os
 import subprocess
@@ -12,7 +11,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +23,7 @@ from slfac.testbed.bench.front_steps import LOW_MEMORY, DeviceStep, Step
 from slfac.testbed.bench.front_table import print_fronts
 from slfac.testbed.bench.front_torch import TorchStep
 from slfac.testbed.bench.progress import moving_bar
-from slfac.testbed.collect import machine, versions
-from slfac.testbed.write import replace_file
+from slfac.testbed.bench.result import now, write_measurements
 from slfac.wire.bundle import Bundle
 from slfac.wire.errors import RunError, SettingsError
 
@@ -121,7 +118,7 @@ def run_front_bench(settings: FrontBenchSettings, console: Console) -> list[Fron
         RunError: A measuring process failed, or the JSON file cannot be written.
     """
     names = _checked(settings)
-    date = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    date = now()
     found: list[FrontMeasurement] = []
     with (
         tempfile.TemporaryDirectory(prefix="slfac-bench-") as folder,
@@ -133,21 +130,21 @@ def run_front_bench(settings: FrontBenchSettings, console: Console) -> list[Fron
             )
             advance(name)
     print_fronts(found, console)
-    if settings.json is not None:
-        result = {
-            "command": settings.command,
-            "date": date,
-            "machine": machine(),
-            "versions": versions(),
-            "threads": 1,
-            "seed": 0,
-            "batch_size": settings.batch_size,
-            "repeat": settings.repeat,
-            "fronts": {name: msgspec.to_builtins(FRONTS[name]) for name in names},
-            "measurements": [msgspec.to_builtins(m) for m in found],
-        }
-        replace_file(settings.json, json.dumps(result, indent=1).encode() + b"\n")
-        console.print(f"results: {settings.json}", highlight=False, soft_wrap=True)
+    facts = {
+        "threads": 1,
+        "seed": 0,
+        "batch_size": settings.batch_size,
+        "repeat": settings.repeat,
+        "fronts": {name: msgspec.to_builtins(FRONTS[name]) for name in names},
+    }
+    write_measurements(
+        settings.json,
+        [msgspec.to_builtins(m) for m in found],
+        command=settings.command,
+        date=date,
+        facts=facts,
+        console=console,
+    )
     return found
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+
+from slfac.testbed.report.terminal import terminal_table
 
 if TYPE_CHECKING:
     from slfac.testbed.bench.front import FrontMeasurement
@@ -33,12 +33,9 @@ def print_fronts(found: Sequence[FrontMeasurement], console: Console) -> None:
         found: The figures, front by front.
         console: Where to print.
     """
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for index, column in enumerate(_COLUMNS):
-        table.add_column(column, justify="left" if index < 2 else "right", no_wrap=True)
-    before = ""
+    rows, before = [], ""
     for m in found:
-        table.add_row(
+        cells = (
             m.front if m.front != before else "",
             m.way,
             f"{m.forward_ms:.2f}",
@@ -49,5 +46,6 @@ def print_fronts(found: Sequence[FrontMeasurement], console: Console) -> None:
             "-" if m.held_bytes is None else f"{m.held_bytes / _MEGA:.1f}",
             f"{m.peak_rss_bytes / _MEGA:.0f}",
         )
+        rows.append(cells)
         before = m.front
-    console.print(table)
+    console.print(terminal_table("", _COLUMNS, rows, left=2, fold=0))

@@ -7,7 +7,6 @@ time, and the others show only in the first and last parts.
 
 from __future__ import annotations
 
-import json
 import socket
 import statistics
 import tempfile
@@ -15,7 +14,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +25,10 @@ from slfac.export import export_bundle
 from slfac.testbed.bench.images import noise_images
 from slfac.testbed.bench.overlap_table import print_overlap
 from slfac.testbed.bench.progress import moving_bar
-from slfac.testbed.collect import machine, versions
+from slfac.testbed.bench.result import now, write_measurements
 from slfac.testbed.link import LinkRate, parse_link
 from slfac.testbed.local import LocalRun, run_local
 from slfac.testbed.paced import PacedRelay
-from slfac.testbed.write import replace_file
 from slfac.wire.errors import SettingsError
 from slfac.wire.messages import MAX_PARTS
 
@@ -124,7 +121,7 @@ def run_overlap_bench(settings: OverlapSettings, console: Console) -> list[Overl
         RunError: A run failed, or the JSON file cannot be written.
     """
     _check(settings)
-    date = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    date = now()
     found: list[OverlapMeasurement] = []
     cases = len(settings.links) * len(settings.codecs)
     total = cases * (1 + len(settings.parts) + len(settings.blocks))
@@ -136,23 +133,23 @@ def run_overlap_bench(settings: OverlapSettings, console: Console) -> list[Overl
             found.append(one)
             advance(f"{one.link} {one.codec}")
     print_overlap(found, console)
-    if settings.json is not None:
-        result = {
-            "command": settings.command,
-            "date": date,
-            "machine": machine(),
-            "versions": versions(),
-            "model": MODEL,
-            "cut": CUT,
-            "input_shape": INPUT_SHAPE,
-            "delay_ms": settings.delay_ms,
-            "batch_size": settings.batch_size,
-            "steps": settings.steps,
-            "seed": settings.seed,
-            "measurements": [msgspec.to_builtins(m) for m in found],
-        }
-        replace_file(settings.json, json.dumps(result, indent=1).encode() + b"\n")
-        console.print(f"results: {settings.json}", highlight=False, soft_wrap=True)
+    facts = {
+        "model": MODEL,
+        "cut": CUT,
+        "input_shape": INPUT_SHAPE,
+        "delay_ms": settings.delay_ms,
+        "batch_size": settings.batch_size,
+        "steps": settings.steps,
+        "seed": settings.seed,
+    }
+    write_measurements(
+        settings.json,
+        [msgspec.to_builtins(m) for m in found],
+        command=settings.command,
+        date=date,
+        facts=facts,
+        console=console,
+    )
     return found
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+
+from slfac.testbed.report.terminal import terminal_table
 
 if TYPE_CHECKING:
     from slfac.testbed.bench.overlap import OverlapMeasurement
@@ -35,20 +35,11 @@ def print_overlap(found: Sequence[OverlapMeasurement], console: Console) -> None
         console: Where to print.
     """
     for codec in dict.fromkeys(m.codec for m in found):
-        table = Table(
-            title=f"codec {codec}, ms",
-            title_justify="left",
-            box=SIMPLE_HEAD,
-            pad_edge=False,
-            collapse_padding=True,
-        )
-        for index, column in enumerate(_COLUMNS):
-            table.add_column(column, justify="left" if index < 2 else "right", no_wrap=True)
-        before = ""
+        rows, before = [], ""
         for m in (m for m in found if m.codec == codec):
-            table.add_row("" if m.link == before else m.link, *_cells(m))
+            rows.append(["" if m.link == before else m.link, *_cells(m)])
             before = m.link
-        console.print(table)
+        console.print(terminal_table(f"codec {codec}, ms", _COLUMNS, rows, left=2, fold=0))
 
 
 def _cells(m: OverlapMeasurement) -> list[str]:

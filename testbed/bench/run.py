@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +13,9 @@ from rich.console import Console
 from slfac.codec import codec_names, make_codec
 from slfac.testbed.bench.measure import Measurement, measure
 from slfac.testbed.bench.progress import moving_bar
+from slfac.testbed.bench.result import now, write_measurements
 from slfac.testbed.bench.table import print_measurements
-from slfac.testbed.bench.tensors import FIXTURE, TensorSet, load_tensors
-from slfac.testbed.collect import machine, versions
-from slfac.testbed.write import replace_file
+from slfac.testbed.bench.tensors import FIXTURE, load_tensors
 from slfac.wire.errors import SettingsError
 
 _MAX_REPEAT = 1_000_000
@@ -68,7 +64,7 @@ def run_bench(settings: BenchSettings, console: Console) -> list[Measurement]:
     specs = [make_codec(spec).spec for spec in settings.codecs or codec_names()]
     if len(set(specs)) < len(specs):
         raise SettingsError(f"setting codecs is {','.join(specs)}", "give each codec once")
-    date = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    date = now()
     given = load_tensors(settings.tensors or FIXTURE)
     found: list[Measurement] = []
     total = len(given.tensors) * settings.repeat
@@ -77,21 +73,7 @@ def run_bench(settings: BenchSettings, console: Console) -> list[Measurement]:
             on_turn = partial(advance, tensor.name)
             found += measure(specs, tensor, repeat=settings.repeat, on_turn=on_turn)
     print_measurements(found, given, console)
-    if settings.json is not None:
-        result = _as_json(found, given, settings, date)
-        replace_file(settings.json, json.dumps(result, indent=1).encode() + b"\n")
-        console.print(f"results: {settings.json}", highlight=False, soft_wrap=True)
-    return found
-
-
-def _as_json(
-    found: Sequence[Measurement], given: TensorSet, settings: BenchSettings, date: str
-) -> dict[str, Any]:
-    return {
-        "command": settings.command,
-        "date": date,
-        "machine": machine(),
-        "versions": versions(),
+    facts = {
         "threads": 1,
         "repeat": settings.repeat,
         "sources": given.sources,
@@ -99,8 +81,16 @@ def _as_json(
             {"name": t.name, "shape": t.values.shape, "float32_bytes": t.values.nbytes}
             for t in given.tensors
         ],
-        "measurements": [_rounded(msgspec.to_builtins(m)) for m in found],
     }
+    write_measurements(
+        settings.json,
+        [_rounded(msgspec.to_builtins(m)) for m in found],
+        command=settings.command,
+        date=date,
+        facts=facts,
+        console=console,
+    )
+    return found
 
 
 def _rounded(figures: dict[str, Any]) -> dict[str, Any]:

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import Struct
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from slfac.export import export_bundle
-from slfac.server.accelerator import TorchDevice
+from slfac.server.settings import TorchDevice
 from slfac.testbed.bench.images import pattern_images
 from slfac.testbed.bench.progress import moving_bar
-from slfac.testbed.collect import machine, versions
+from slfac.testbed.bench.result import now, write_measurements
 from slfac.testbed.experiment.backend import Backend, ResolvedRun
 from slfac.testbed.experiment.local import Local
 from slfac.testbed.experiment.settings import RunSettings
 from slfac.testbed.greyscale import MNIST_SCALING
 from slfac.testbed.local import POLL_S, Event
+from slfac.testbed.report.terminal import terminal_table
 from slfac.testbed.simulate.backend import Simulated
-from slfac.testbed.write import replace_file
 from slfac.wire.errors import SettingsError
 
 MODEL, CUT, INPUT_SHAPE = "cnn", "pool1", (1, 28, 28)
@@ -120,7 +116,7 @@ def run_simulate_bench(
         raise SettingsError(
             f"setting steps_per_round is {settings.steps_per_round}", "use 1 to 10000"
         )
-    date = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    date = now()
     found = []
     with (
         tempfile.TemporaryDirectory(prefix="slfac-bench-") as folder,
@@ -131,25 +127,25 @@ def run_simulate_bench(
             found.append(_measure(settings, codec, bundle, data, Path(folder)))
             advance(codec)
     _print(found, console)
-    if settings.json is not None:
-        result = {
-            "command": settings.command,
-            "date": date,
-            "machine": machine(),
-            "versions": versions(),
-            "model": MODEL,
-            "cut": CUT,
-            "input_shape": INPUT_SHAPE,
-            "rounds": _ROUNDS,
-            "devices": settings.devices,
-            "batch_size": settings.batch_size,
-            "steps_per_round": settings.steps_per_round,
-            "torch_device": settings.torch_device,
-            "seed": settings.seed,
-            "measurements": [msgspec.to_builtins(m) for m in found],
-        }
-        replace_file(settings.json, json.dumps(result, indent=1).encode() + b"\n")
-        console.print(f"results: {settings.json}", highlight=False, soft_wrap=True)
+    facts = {
+        "model": MODEL,
+        "cut": CUT,
+        "input_shape": INPUT_SHAPE,
+        "rounds": _ROUNDS,
+        "devices": settings.devices,
+        "batch_size": settings.batch_size,
+        "steps_per_round": settings.steps_per_round,
+        "torch_device": settings.torch_device,
+        "seed": settings.seed,
+    }
+    write_measurements(
+        settings.json,
+        [msgspec.to_builtins(m) for m in found],
+        command=settings.command,
+        date=date,
+        facts=facts,
+        console=console,
+    )
     return found
 
 
@@ -285,18 +281,8 @@ def _last_round(events: Sequence[Event]) -> Event:
 
 
 def _print(found: Sequence[SimulateMeasurement], console: Console) -> None:
-    table = Table(
-        title="seconds a round, processor time; differences of losses and bytes",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    for index, column in enumerate(_COLUMNS):
-        table.add_column(column, justify="right" if index else "left", no_wrap=True)
-    for m in found:
-        table.add_row(*row(m))
-    console.print(table)
+    title = "seconds a round, processor time; differences of losses and bytes"
+    console.print(terminal_table(title, _COLUMNS, map(row, found), fold=0))
 
 
 def row(m: SimulateMeasurement) -> tuple[str, ...]:

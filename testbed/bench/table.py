@@ -5,13 +5,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from slfac.testbed.bench.measure import Measurement
 from slfac.testbed.bench.tensors import TensorSet
+from slfac.testbed.report.terminal import terminal_table
 from slfac.testbed.report.units import human_bytes
 
 _COLUMNS = (
@@ -117,19 +116,6 @@ def _times(value: float) -> str:
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(
-        title=escape(title),
-        box=SIMPLE_HEAD,
-        title_justify="left",
-        title_style="bold",
-        collapse_padding=True,
-        pad_edge=False,
-    )
-    for index, column in enumerate(columns):
-        if index:
-            table.add_column(column, justify="right", no_wrap=True)
-        else:
-            table.add_column(column, overflow="fold", min_width=10)
-    for row in rows:
-        table.add_row(*map(escape, row))
+    table = terminal_table(title, columns, rows, fold=1)
+    table.columns[0].min_width = 10
     return table

@@ -146,7 +146,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         folder = make_folder(plan.name)
-        held = lock(folder)
+        held = lock(folder, plan.made_by)
         if held is None:
             raise RunError(
                 f"a testbed named {plan.name} is up already",

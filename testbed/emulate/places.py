@@ -11,6 +11,7 @@ from typing import Final
 
 from slfac.wire.errors import RunError, SettingsError
 
+_LOCK_BYTES: Final = 256
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 
 
@@ -50,18 +51,24 @@ def make_folder(name: str) -> Path:
     return folder
 
 
-def lans() -> list[str]:
-    """Names of the LANs that are up, sorted."""
+def lans() -> dict[str, str]:
+    """The LANs that are up, sorted by name.
+
+    Returns:
+        By name, the command that made it for itself alone; empty for an inventory's.
+    """
     if not _root().is_dir():
-        return []
-    return sorted(path.name for path in _root().iterdir() if owner_of(path.name) is not None)
+        return {}
+    said = {name: _said(name) for name in sorted(path.name for path in _root().iterdir())}
+    return {name: "".join(lines[1:2]) for name, lines in said.items() if lines}
 
 
-def lock(folder: Path) -> int | None:
+def lock(folder: Path, made_by: str = "") -> int | None:
     """Take a LAN's lock, which this process has until it ends.
 
     Args:
         folder: The LAN's folder.
+        made_by: The command that makes the LAN for itself alone; empty for an inventory's.
 
     Returns:
         The lock's descriptor; None if another process has it.
@@ -73,7 +80,7 @@ def lock(folder: Path) -> int | None:
         os.close(descriptor)
         return None
     os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
+    os.write(descriptor, f"{os.getpid()}\n{made_by}\n".encode())
     return descriptor
 
 
@@ -83,6 +90,14 @@ def owner_of(name: str) -> int | None:
     Args:
         name: Its name.
     """
+    said = _said(name)
+    if said is None:
+        return None
+    return int(said[0]) if said and said[0].isdigit() else 0
+
+
+def _said(name: str) -> list[str] | None:
+    """What the process that holds a LAN's lock has written there; None if none does."""
     try:
         descriptor = os.open(lan_folder(name) / "lock", os.O_RDWR | os.O_CLOEXEC)
     except (OSError, SettingsError):
@@ -90,8 +105,7 @@ def owner_of(name: str) -> int | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        text = os.read(descriptor, 32).strip()
-        return int(text) if text.isdigit() else 0
+        return os.read(descriptor, _LOCK_BYTES).decode("ascii", "replace").splitlines()
     finally:
         os.close(descriptor)
     return None

@@ -49,6 +49,8 @@ class LanPlan:
         shaper: ``auto``, ``tap``, ``kernel`` or ``relay``.
         congestion: TCP's congestion control, ``auto`` or ``inherit``.
         seed: Seed of loss and jitter.
+        made_by: The command that made it for itself alone, such as ``slfac experiment run``;
+            empty for the hosts of an inventory.
     """
 
     name: str
@@ -57,6 +59,7 @@ class LanPlan:
     shaper: str = "auto"
     congestion: str = "auto"
     seed: int = 0
+    made_by: str = ""
 
     def to_json(self) -> str:
         """The plan as one line."""

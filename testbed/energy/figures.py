@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from slfac.device.profiling.record import Record
 from slfac.testbed.energy.bars import Bar, bars_height_in, draw_bars, joule_bars, time_bars
 from slfac.testbed.energy.traces import draw_power, draw_zoom, zooms
+from slfac.testbed.report.canvas import as_png, new_figure
 from slfac.testbed.report.theme import LIGHT, Theme, plain_label
 
-_DPI = 150
 _WIDTH_IN = 9.0
+_HSPACE = 0.06
 _TRACE_IN = 3.3
 # More bars in one panel than a page has room for are in the tables only.
 _MOST_BARS = 60
@@ -85,14 +82,14 @@ def overview(record: Record, theme: Theme = LIGHT) -> bytes:
     """
     shown = [panel for panel in panels(record) if panel.in_overview]
     heights = [panel.height_in for panel in shown] or [1.0]
-    figure = _figure(sum(heights) + 0.5, theme)
+    figure = new_figure(_WIDTH_IN, sum(heights) + 0.5, theme, hspace=_HSPACE)
     grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
     for row, panel in enumerate(shown):
         panel.draw(figure.add_subplot(grid[row, 0]), theme)
     without = "" if record.sensor else "; no sensor: times only"
     title = plain_label(f"{record.board.title}, {record.date[:10]}{without}", 100)
     figure.suptitle(title, color=theme.ink, fontsize=12, fontweight="bold")
-    return _png(figure)
+    return as_png(figure)
 
 
 def panel_image(panel: Panel, theme: Theme) -> bytes:
@@ -105,9 +102,9 @@ def panel_image(panel: Panel, theme: Theme) -> bytes:
     Returns:
         A PNG image.
     """
-    figure = _figure(panel.height_in, theme)
+    figure = new_figure(_WIDTH_IN, panel.height_in, theme, hspace=_HSPACE)
     panel.draw(figure.add_subplot(), theme)
-    return _png(figure)
+    return as_png(figure)
 
 
 def _zoom(record: Record, number: int, axes: Axes, theme: Theme) -> None:
@@ -116,16 +113,3 @@ def _zoom(record: Record, number: int, axes: Axes, theme: Theme) -> None:
 
 def _bars(bars: list[Bar], title: str, unit: str, axes: Axes, theme: Theme) -> None:
     draw_bars(axes, bars, theme, title, unit)
-
-
-def _figure(height_in: float, theme: Theme) -> Figure:
-    layout = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09, hspace=0.06)
-    figure = Figure((_WIDTH_IN, height_in), _DPI, facecolor=theme.page, layout=layout)
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", facecolor=figure.get_facecolor())
-    return buffer.getvalue()

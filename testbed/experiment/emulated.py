@@ -113,6 +113,7 @@ def lan_plan(settings: RunSettings) -> LanPlan:
         name=f"run-{os.getpid()}-{next(_numbers)}",
         links=tuple(_planned(index, link) for index, link in enumerate(links, start=1)),
         seed=settings.seed,
+        made_by="slfac experiment",
     )
 
 

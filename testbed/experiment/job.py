@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,6 @@ from slfac.wire.errors import BundleError
 
 _SLUG = re.compile(r"[^A-Za-z0-9.]+")
 _MOST_NAME = 60
-# What experiments share lies beside the folders that have their names.
-SHARED_FOLDERS = ("runs", "data", "bundles")
 # What the hashes of bundle and samples, the codecs' prints or the place say already.
 _SAID_ELSEWHERE = {
     *("model", "kwargs", "cut", "head_cut", "data", "split", "train_samples", "held_out"),
@@ -219,16 +217,3 @@ def about_json(job: Job) -> bytes:
         job: The run.
     """
     return json.dumps(job.about, indent=1).encode() + b"\n"
-
-
-def in_turn(settings: Sequence[RunSettings]) -> list[RunSettings]:
-    """Runs in the order in which they are carried out: seed by seed, each of them once.
-
-    Whoever stops early has whole pairs for the seeds that were finished.
-
-    Args:
-        settings: The runs.
-    """
-    seeds = list(dict.fromkeys(one.seed for one in settings))
-    unique = {one.model_dump_json(): one for one in settings}
-    return sorted(unique.values(), key=lambda one: seeds.index(one.seed))

@@ -6,7 +6,6 @@ import difflib
 import importlib.resources
 import itertools
 import re
-import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ import tomli
 from pydantic import BaseModel, ConfigDict, Field
 
 from slfac.testbed.datasets.named import NAMES
-from slfac.testbed.experiment.job import SHARED_FOLDERS, in_turn
+from slfac.testbed.experiment.origin import REMEDY, SHORT
 from slfac.testbed.experiment.published import PublishedFigure
 from slfac.testbed.experiment.settings import RunSettings
 from slfac.wire.errors import SettingsError
@@ -25,11 +24,10 @@ from slfac.wire.errors import SettingsError
 if TYPE_CHECKING:
     from importlib.abc import Traversable
 
-_REMEDY = "docs/experiments.md lists what is allowed"
 _MAX_FILE_BYTES = 1 << 20
 _MAX_RUNS = 100_000
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 120
+# What experiments share lies beside the folders that have their names.
+_SHARED_FOLDERS = ("runs", "data", "bundles")
 _AXES = ("codec", "mode", "partition", "link", "seed")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 Axis = Annotated[tuple[Any, ...], Field(min_length=1)]
@@ -92,6 +90,7 @@ class Experiment:
         note: What a reader of its figures must know.
         target: Accuracy in per cent that is aimed at; None for none.
         runs: The runs, checked, in the order in which they are carried out.
+        places: File and block of each run, by its settings as JSON.
         published: Figures of others to be shown beside them.
     """
 
@@ -100,7 +99,16 @@ class Experiment:
     note: str
     target: float | None
     runs: tuple[RunSettings, ...]
+    places: Mapping[str, str]
     published: tuple[PublishedFigure, ...] = ()
+
+    def place(self, run: RunSettings) -> str:
+        """File and block that a run comes from; the first, where several have it.
+
+        Args:
+            run: One of the runs.
+        """
+        return self.places[run.model_dump_json()]
 
     def label(self, run: RunSettings) -> str:
         """What to call a run: whatever tells it from others of the experiment.
@@ -144,14 +152,16 @@ def read_experiment(name: str, changes: Mapping[str, Any] | None = None) -> Expe
     else:
         text, stem, folder = _text(path, known), path.stem, path.parent
     file = _parsed(text, name)
-    runs = in_turn(list(_runs(file, name, folder, changes or {})))
-    if not _NAME.fullmatch(stem) or stem in SHARED_FOLDERS:
+    placed = list(_runs(file, name, folder, changes or {}))
+    runs = _in_turn([run for run, _ in placed])
+    places = {run.model_dump_json(): place for run, place in reversed(placed)}
+    if not _NAME.fullmatch(stem) or stem in _SHARED_FOLDERS:
         raise SettingsError(
             f"{name} has a name that no folder of results shall have",
             "use letters, digits, dots, - and _, begin with a letter or a digit, and take none of "
-            f"{', '.join(SHARED_FOLDERS)}",
+            f"{', '.join(_SHARED_FOLDERS)}",
         )
-    return Experiment(stem, file.title, file.note, file.target, tuple(runs), file.published)
+    return Experiment(stem, file.title, file.note, file.target, tuple(runs), places, file.published)
 
 
 def _text(path: Path, known: Mapping[str, Traversable]) -> str:
@@ -165,18 +175,18 @@ def _text(path: Path, known: Mapping[str, Traversable]) -> str:
             f"give a TOML file, or the name of one that comes with slfac{near}",
         ) from error
     if len(data) > _MAX_FILE_BYTES:
-        raise SettingsError(f"{path} is larger than {_MAX_FILE_BYTES} bytes", _REMEDY)
+        raise SettingsError(f"{path} is larger than {_MAX_FILE_BYTES} bytes", REMEDY)
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise SettingsError(f"{path} is no text: {error}", _REMEDY) from error
+        raise SettingsError(f"{path} is no text: {error}", REMEDY) from error
 
 
 def _parsed(text: str, name: str) -> ExperimentFile:
     try:
         values = tomli.loads(text)
     except (ValueError, RecursionError) as error:
-        raise SettingsError(f"{name} is no TOML: {error}", _REMEDY) from error
+        raise SettingsError(f"{name} is no TOML: {error}", REMEDY) from error
     try:
         return ExperimentFile(**values)
     except pydantic.ValidationError as error:
@@ -185,18 +195,29 @@ def _parsed(text: str, name: str) -> ExperimentFile:
 
 def _runs(
     file: ExperimentFile, name: str, folder: Path, changes: Mapping[str, Any]
-) -> Iterator[RunSettings]:
+) -> Iterator[tuple[RunSettings, str]]:
     count = 0
     for index, block in enumerate(file.matrix):
         axes = {axis: list(getattr(block, axis) or ()) for axis in _AXES}
         given = {axis: values for axis, values in axes.items() if values}
-        _check_axes(given, file.base, block, f"{name}: matrix[{index}]")
+        where = f"{name}: matrix[{index}]"
+        _check_axes(given, file.base, block, where)
         for values in itertools.product(*given.values()):
             count += 1
             if count > _MAX_RUNS:
                 raise SettingsError(f"{name} has more than {_MAX_RUNS} runs", "vary less")
             one = {**file.base, **block.set, **dict(zip(given, values, strict=True)), **changes}
-            yield _run(one, f"{name}: matrix[{index}]", folder)
+            yield _run(one, where, folder), where
+
+
+def _in_turn(settings: Sequence[RunSettings]) -> list[RunSettings]:
+    """Runs in the order in which they are carried out: seed by seed, each of them once.
+
+    Whoever stops early has whole pairs for the seeds that were finished.
+    """
+    seeds = list(dict.fromkeys(one.seed for one in settings))
+    unique = {one.model_dump_json(): one for one in settings}
+    return sorted(unique.values(), key=lambda one: seeds.index(one.seed))
 
 
 def _check_axes(
@@ -220,7 +241,7 @@ def _run(values: Mapping[str, Any], where: str, folder: Path) -> RunSettings:
     try:
         run.check()
     except SettingsError as error:
-        raise SettingsError(f"{where}: {error.what}", error.remedy or _REMEDY) from error
+        raise SettingsError(f"{where}: {error.what}", error.remedy or REMEDY) from error
     return run
 
 
@@ -238,12 +259,12 @@ def _readable(
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "missing":
-        return SettingsError(f"{where}: setting {name}{whose} is missing", _REMEDY)
-    what = f"{where}: setting {name} is {_SHORT.repr(first['input'])}"
+        return SettingsError(f"{where}: setting {name}{whose} is missing", REMEDY)
+    what = f"{where}: setting {name} is {SHORT.repr(first['input'])}"
     if first["type"] == "extra_forbidden":
         fields = _BLOCKS.get(name.partition(".")[0], model).model_fields
         near = difflib.get_close_matches(name.rpartition(".")[2], fields, n=1, cutoff=0.0)
         return SettingsError(f"{what}, but there is no such setting", f"the nearest is {near[0]}")
     if first["type"] == "tuple_type":
         return SettingsError(f"{what}, and no list", "put it into brackets: [ ]")
-    return SettingsError(f"{what}: {first['msg']}", _REMEDY)
+    return SettingsError(f"{what}: {first['msg']}", REMEDY)

@@ -16,8 +16,10 @@ from slfac.server.revision import source_revision
 from slfac.testbed.collect import machine, versions
 from slfac.testbed.experiment.carry_out import Finished
 from slfac.testbed.experiment.plan import Experiment
-from slfac.testbed.experiment.published import with_published
+from slfac.testbed.experiment.published import PublishedFigure
+from slfac.testbed.experiment.settings import RunSettings
 from slfac.testbed.report.folders import LIST_NAME, read_run
+from slfac.testbed.report.model import Published, RunReport
 from slfac.testbed.report.write import Comparison, write_runs
 from slfac.testbed.write import replace_file
 
@@ -57,7 +59,7 @@ def write_result(
         return
     comparison = Comparison(
         runs=tuple(
-            with_published(read_run(job.folder), job.run.settings, experiment.published)
+            _with_published(read_run(job.folder), job.run.settings, experiment.published)
             for job, _ in finished.runs
         ),
         title=experiment.title,
@@ -69,6 +71,18 @@ def write_result(
     pages = [folder / "report.html", *([also.with_suffix(".html")] if also is not None else [])]
     for page in pages:
         write_runs(comparison, page, console if page is pages[0] else None)
+
+
+def _with_published(
+    report: RunReport, settings: RunSettings, figures: Sequence[PublishedFigure]
+) -> RunReport:
+    known = dict(settings)
+    published = tuple(
+        Published(label=one.label, round=one.round, accuracy=one.accuracy / 100)
+        for one in figures
+        if one.fits(known)
+    )
+    return msgspec.structs.replace(report, published=published)
 
 
 def _json(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from slfac.testbed.experiment.backend import Backend
 from slfac.testbed.experiment.carry_out import carry_out, find_all
 from slfac.testbed.experiment.job import Job, Workshop
 from slfac.testbed.experiment.local import Local
-from slfac.testbed.experiment.plan import Experiment, read_experiment, shipped
+from slfac.testbed.experiment.origin import coming_from
+from slfac.testbed.experiment.plan import Experiment, read_experiment
 from slfac.testbed.experiment.progress import seconds_left
 from slfac.testbed.experiment.result import write_result
 from slfac.testbed.experiment.settings import RunSettings
 from slfac.testbed.report.terminal import terminal_table
 from slfac.testbed.report.units import human_seconds
-from slfac.wire.errors import DataError, SettingsError
+from slfac.wire.errors import DataError, SettingsError, SlfacError
 
 # Of which no package has a copy.
 _ONLY_BY_FOLDER = frozenset({"ham10000"})
@@ -64,10 +65,9 @@ def run_experiment(order: Order, console: Console) -> None:
         SlfacError: Another branch of it, which says what failed.
     """
     experiment, wanted, left_out = _read(order)
-    _say_what(experiment, console)
-    for line in left_out:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-    jobs = _prepared(order, experiment, wanted, console)
+    _check(order, experiment, wanted)
+    _say_what(experiment, left_out, console)
+    jobs = list(_prepared(order, experiment, wanted, console))
     finished = carry_out(jobs, order.backend, at_a_time=order.jobs, console=console)
     write_result(
         experiment,
@@ -84,7 +84,8 @@ def run_experiment(order: Order, console: Console) -> None:
 def show_experiment(order: Order, console: Console) -> None:
     """Say which runs an experiment has, which of them are there, and how long the rest takes.
 
-    Models are exported, for a run is found again by its weights; nothing is trained.
+    Models are exported, for a run is found again by its weights; nothing is trained. Where a run
+    is refused, all are listed before that is said.
 
     Args:
         order: What is asked.
@@ -94,34 +95,28 @@ def show_experiment(order: Order, console: Console) -> None:
         SlfacError: A branch of it, which says what is wrong.
     """
     experiment, wanted, left_out = _read(order)
-    _say_what(experiment, console)
-    jobs = _prepared(order, experiment, wanted, console)
+    _say_what(experiment, left_out, console)
+    jobs: list[Job] = []
+    refused: SlfacError | None = None
+    try:
+        _check(order, experiment, wanted)
+        for job in _prepared(order, experiment, wanted, console):
+            jobs.append(job)  # noqa: PERF402 - those before a refusal count
+    except SlfacError as error:
+        refused = error
     records = find_all(jobs)
-    rows = [
-        [job.label, human_seconds(records[index].wall_seconds) if index in records else "to do"]
-        for index, job in enumerate(jobs)
-    ]
+    states = ["to do"] * len(jobs) + ["unknown"] * (len(wanted) - len(jobs))
+    for index, record in records.items():
+        states[index] = human_seconds(record.wall_seconds)
+    rows = [[experiment.label(run), state] for run, state in zip(wanted, states, strict=True)]
     console.print(terminal_table("Runs", ["run", "finished in"], rows))
-    for line in left_out:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if refused is not None:
+        raise refused
     known_s = [record.wall_seconds for record in records.values() if record.jobs == order.jobs]
     rest = len(jobs) - len(records)
     left_s = seconds_left(waiting=rest, running=[], known_s=known_s, jobs=order.jobs)
     guess = "unknown" if left_s is None else f"about {human_seconds(left_s)}, by those that are"
     console.print(f"{len(records)} of {len(jobs)} runs are there; time for the rest: {guess}")
-
-
-def list_experiments(console: Console) -> None:
-    """Print the experiments that come with slfac.
-
-    Args:
-        console: Where to print.
-    """
-    rows = []
-    for name in shipped():
-        experiment = read_experiment(name)
-        rows.append([name, str(len(experiment.runs)), experiment.title])
-    console.print(terminal_table("slfac experiment run NAME", ["name", "runs", "what"], rows))
 
 
 def _read(order: Order) -> tuple[Experiment, list[RunSettings], list[str]]:
@@ -150,11 +145,15 @@ def _read(order: Order) -> tuple[Experiment, list[RunSettings], list[str]]:
     return experiment, wanted, left_out
 
 
+def _check(order: Order, experiment: Experiment, wanted: list[RunSettings]) -> None:
+    for run in wanted:
+        with coming_from(experiment.place(run), run):
+            order.backend.check(run)
+
+
 def _prepared(
     order: Order, experiment: Experiment, wanted: list[RunSettings], console: Console
-) -> list[Job]:
-    for run in wanted:
-        order.backend.check(run)
+) -> Iterator[Job]:
     workshop = Workshop(
         out=order.out,
         backend=order.backend,
@@ -162,10 +161,15 @@ def _prepared(
         folders=order.folders,
         say=lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True),
     )
-    return [workshop.make(run, experiment.label(run)) for run in wanted]
+    for run in wanted:
+        with coming_from(experiment.place(run), run):
+            job = workshop.make(run, experiment.label(run))
+        yield job
 
 
-def _say_what(experiment: Experiment, console: Console) -> None:
+def _say_what(experiment: Experiment, left_out: list[str], console: Console) -> None:
     console.print(f"{experiment.name}: {experiment.title}", highlight=False, markup=False)
     if experiment.note:
         console.print(experiment.note, highlight=False, markup=False)
+    for line in left_out:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -8,10 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from slfac.codec.schedule import make_schedule
-from slfac.server.accelerator import Precision, TorchDevice
-from slfac.server.modes.factory import parse_mode
-from slfac.server.optim import check_optimizer
-from slfac.server.settings import parse_partition
+from slfac.server.modes.kinds import parse_mode
+from slfac.server.optim_spec import parse_optimizer
+from slfac.server.settings import Precision, TorchDevice, parse_partition
 from slfac.testbed.experiment.points import CodecPoint, parse_point
 from slfac.testbed.link import LinkRate, parse_link
 from slfac.wire.errors import SettingsError
@@ -110,12 +109,12 @@ class RunSettings(BaseModel):
             ("codec", self.codec, parse_point),
             ("mode", self.mode, parse_mode),
             ("partition", self.partition, parse_partition),
-            ("optimizer", self.optimizer, check_optimizer),
+            ("optimizer", self.optimizer, parse_optimizer),
             ("schedule", self.schedule, self._schedule),
             *(("link", text, parse_link) for text in self.link),
         ]
         if self.device_optimizer:
-            checks.append(("device_optimizer", self.device_optimizer, check_optimizer))
+            checks.append(("device_optimizer", self.device_optimizer, parse_optimizer))
         for name, value, check in checks:
             try:
                 check(value)

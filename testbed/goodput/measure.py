@@ -103,7 +103,11 @@ def measure_goodput(
     shaper = settings.shaper if settings.shaper != "auto" else "tap"
     links = tuple(_link(name, rate, settings) for name, rate in names.items())
     plan = LanPlan(
-        name=f"goodput-{os.getpid()}", links=links, shaper=shaper, congestion=settings.congestion
+        name=f"goodput-{os.getpid()}",
+        links=links,
+        shaper=shaper,
+        congestion=settings.congestion,
+        made_by="slfac testbed goodput",
     )
     plain: dict[tuple[str, Direction], list[float]] = {}
     ours: dict[tuple[str, Direction], list[float]] = {}

@@ -10,9 +10,8 @@ import pydantic
 import tomli
 from pydantic import BaseModel, ConfigDict, Field
 
-from slfac.server.accelerator import TorchDevice
-from slfac.server.optim import check_optimizer
-from slfac.server.settings import parse_partition
+from slfac.server.optim_spec import parse_optimizer
+from slfac.server.settings import TorchDevice, parse_partition
 from slfac.testbed.experiment.points import BASELINE, CodecPoint, parse_point
 from slfac.testbed.experiment.settings import RunSettings
 from slfac.testbed.link import parse_link
@@ -159,7 +158,7 @@ def _check(plan: RatePlan) -> None:
         parse_point(text)
     for text in plan.link:
         parse_link(text)
-    check_optimizer(plan.optimizer)
+    parse_optimizer(plan.optimizer)
     parse_partition(plan.partition)
 
 

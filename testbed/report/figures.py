@@ -7,10 +7,8 @@ from collections.abc import Callable, Sequence
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from slfac.testbed.report.canvas import as_png, new_figure
 from slfac.testbed.report.groups import Group, groups_of, published_of, sections_of
 from slfac.testbed.report.model import RunReport
 from slfac.testbed.report.panels import (
@@ -28,7 +26,6 @@ RUN_PANELS: tuple[Callable[[Axes, RunReport, Theme], None], ...] = (
     draw_bytes,
     draw_phases,
 )
-_DPI = 150
 _PANEL_WIDTH_IN = 5.0
 PANEL_HEIGHT_IN = 3.7
 LEGEND_PANEL_HEIGHT_IN = 4.0
@@ -46,11 +43,11 @@ def run_figure(run: RunReport, theme: Theme = LIGHT) -> bytes:
         A PNG image.
     """
     height = PANEL_HEIGHT_IN + phases_height_in(run)
-    figure = _figure(2 * _PANEL_WIDTH_IN, height, theme)
+    figure = new_figure(2 * _PANEL_WIDTH_IN, height, theme)
     grid = figure.add_gridspec(2, 2, height_ratios=(PANEL_HEIGHT_IN, phases_height_in(run)))
     for index, draw in enumerate(RUN_PANELS):
         draw(figure.add_subplot(grid[index // 2, index % 2]), run, theme)
-    return _png(figure)
+    return as_png(figure)
 
 
 def comparison_figure(runs: Sequence[RunReport], theme: Theme = LIGHT) -> bytes:
@@ -65,7 +62,7 @@ def comparison_figure(runs: Sequence[RunReport], theme: Theme = LIGHT) -> bytes:
     """
     groups = groups_of(runs)
     columns, rows = legend_grid(groups, room=125)
-    figure = _figure(2 * _PANEL_WIDTH_IN, PANEL_HEIGHT_IN + 0.2 * rows, theme)
+    figure = new_figure(2 * _PANEL_WIDTH_IN, PANEL_HEIGHT_IN + 0.2 * rows, theme)
     for index, against in enumerate(("bytes", "round")):
         draw_groups(figure.add_subplot(1, 2, index + 1), groups, against, theme)
     handles, labels = figure.axes[-1].get_legend_handles_labels()
@@ -78,7 +75,7 @@ def comparison_figure(runs: Sequence[RunReport], theme: Theme = LIGHT) -> bytes:
         fontsize=9,
         labelcolor=theme.ink,
     )
-    return _png(figure)
+    return as_png(figure)
 
 
 def sections_figure(runs: Sequence[RunReport], theme: Theme = LIGHT) -> bytes:
@@ -94,7 +91,7 @@ def sections_figure(runs: Sequence[RunReport], theme: Theme = LIGHT) -> bytes:
     sections = sections_of(runs)
     rows = [legend_grid(section.groups, room=60)[1] for section in sections]
     heights = [PANEL_HEIGHT_IN + 0.3 + 0.2 * count for count in rows]
-    figure = _figure(2 * _PANEL_WIDTH_IN, sum(heights), theme)
+    figure = new_figure(2 * _PANEL_WIDTH_IN, sum(heights), theme)
     grid = figure.add_gridspec(len(sections), 2, height_ratios=heights)
     for row, section in enumerate(sections):
         for column, against in enumerate(("round", "bytes")):
@@ -135,16 +132,3 @@ def phases_height_in(run: RunReport) -> float:
         run: The run.
     """
     return max(LEGEND_PANEL_HEIGHT_IN, 1.6 + _INCHES_A_DEVICE * len(run.per_device))
-
-
-def _figure(width_in: float, height_in: float, theme: Theme) -> Figure:
-    layout = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09, wspace=0.04, hspace=0.04)
-    figure = Figure((width_in, height_in), _DPI, facecolor=theme.page, layout=layout)
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", facecolor=figure.get_facecolor())
-    return buffer.getvalue()

@@ -42,13 +42,22 @@ def text_table(runs: Sequence[RunReport]) -> str:
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
 
 
-def terminal_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """A table for the terminal, its first column to the left.
+def terminal_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    left: int = 1,
+    fold: int | None = None,
+) -> Table:
+    """A table for the terminal.
 
     Args:
-        title: Its heading, as text.
+        title: Its heading, as text; empty for none.
         columns: The columns' headings, as text.
         rows: Cells of each row, as text.
+        left: How many columns stand to the left; numbers stand to the right.
+        fold: How many columns may be folded where there is no room; None for all.
     """
     # Collapsed padding lets the widest table fit into 80 columns.
     table = Table(
@@ -60,7 +69,14 @@ def terminal_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[s
         pad_edge=False,
     )
     for index, column in enumerate(columns):
-        table.add_column(escape(column), justify="right" if index else "left", overflow="fold")
+        whole = fold is not None and index >= fold
+        table.add_column(
+            escape(column),
+            justify="left" if index < left else "right",
+            # Of a number that has no room, nobody shall take the rest for all of it.
+            overflow="ellipsis" if whole else "fold",
+            no_wrap=whole,
+        )
     for row in rows:
         table.add_row(*map(escape, row))
     return table

@@ -7,8 +7,7 @@ import sys
 from collections.abc import Callable, Generator
 from typing import Any
 
-from slfac.server.modes.asynchronous import Asynchronous
-from slfac.server.modes.factory import parse_mode
+from slfac.server.modes.kinds import ASYNCHRONOUS, parse_mode
 from slfac.testbed.experiment.backend import Event, ResolvedRun
 from slfac.testbed.experiment.settings import RunSettings
 from slfac.testbed.follow import Follower
@@ -41,7 +40,7 @@ class Simulated:
                 "setting energy is true, and simulated devices have no sensors",
                 "leave out --simulate, or energy",
             )
-        if parse_mode(settings.mode).name == Asynchronous.name:
+        if parse_mode(settings.mode).kind is ASYNCHRONOUS:
             raise SettingsError(
                 f"setting mode is {settings.mode!r}, whose order depends on time",
                 "leave out --simulate, or use another mode",

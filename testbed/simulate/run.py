@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slfac.server.modes.asynchronous import Asynchronous
-from slfac.server.modes.factory import parse_mode
+from slfac.server.modes.kinds import ASYNCHRONOUS, parse_mode
 from slfac.server.result import RunResult
 from slfac.server.resume import newest_standing
 from slfac.server.run import Server
@@ -127,7 +126,7 @@ def _data_before(out: Path) -> Path | None:
 
 
 def _check(settings: ServerSettings, device_data: Sequence[Path]) -> None:
-    if parse_mode(settings.mode).name == Asynchronous.name:
+    if parse_mode(settings.mode).kind is ASYNCHRONOUS:
         raise SettingsError(
             f"setting mode is {settings.mode!r}: who comes first depends on the time that devices "
             "and links take, which a simulation does not know",

@@ -3,7 +3,7 @@
 import json
 
 from harness.modes import COMPARED_STEPS, RESULTS, page
-from slfac.server.modes.factory import mode_names
+from slfac.server.modes.kinds import mode_names
 
 
 def test_the_page_holds_the_results():

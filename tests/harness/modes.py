@@ -28,9 +28,7 @@ from harness.site import Site, run_site
 from harness.u_twin import UShapedTwin
 from slfac.data import open_dataset, write_idx
 from slfac.export import export_bundle
-from slfac.server.modes.factory import mode_names
-from slfac.server.modes.relay import Relay
-from slfac.server.modes.u_shaped import UShaped
+from slfac.server.modes.kinds import RELAY, U_SHAPED, mode_names
 from slfac.testbed.collect import machine, versions
 from slfac.wire.bundle import Bundle
 from slfac.wire.manifest import Preprocessing
@@ -76,7 +74,7 @@ def run_mode(mode: str, seed: int, data: Path, folder: Path) -> dict[str, Any]:
         site,
         wait_s=WAIT_S,
         # Devices that have the head evaluate on their own test splits.
-        data=None if mode == UShaped.name else data,
+        data=None if mode == U_SHAPED.name else data,
         mode=mode,
         rounds=ROUNDS,
         batch_size=BATCH,
@@ -94,7 +92,7 @@ def run_mode(mode: str, seed: int, data: Path, folder: Path) -> dict[str, Any]:
         for device, losses in zip(devices, twin.losses, strict=True)
     ]
     # In a relay, the others begin when the first has made its steps of the round.
-    first = gaps[:1] if mode == Relay.name else gaps
+    first = gaps[:1] if mode == RELAY.name else gaps
     totals = [device.totals for device in result.devices]
     return {
         "mode": mode,
@@ -120,7 +118,7 @@ def make_bundle(folder: Path, mode: str, seed: int) -> Bundle:
         model="cnn",
         kwargs={"channels": [8, 16], "hidden": 64},
         cut="pool1",
-        head_cut="relu3" if mode == UShaped.name else "",
+        head_cut="relu3" if mode == U_SHAPED.name else "",
         input_shape=(1, 28, 28),
         out=folder,
         num_classes=10,
@@ -141,7 +139,7 @@ def make_twin(mode: str, bundle: Bundle, data: Path, seed: int) -> ModeTwin:
     def make(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.SGD(parameters, lr=RATE, momentum=0.9)
 
-    if mode == UShaped.name:
+    if mode == U_SHAPED.name:
         return UShapedTwin(bundle, draws, make)
     return ModeTwin(mode, *torch_halves(bundle), draws, make)
 

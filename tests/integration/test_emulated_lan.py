@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.lan import ECHO, is_running, link, plan, python, raised, serving, wait_until
+from slfac.cli import main
 from slfac.testbed.emulate.lan import end_lan, find_lan, raise_lan
 from slfac.testbed.emulate.places import lan_folder, lans
 from slfac.wire.errors import RunError, SettingsError
@@ -342,6 +343,42 @@ def test_the_command_makes_a_lan_until_ctrl_c(tmp_path, end):
     assert process.wait(60) == 130
     wait_until(lambda: not any(map(is_running, pids)), "all are gone")
     assert name not in lans()
+
+
+def without_other_inventories():
+    """Skips the test where somebody else's testbed is up: which one is meant is not clear then."""
+    if others := [name for name, made_by in lans().items() if not made_by]:
+        pytest.skip(f"testbeds are up: {others}")
+
+
+@pytest.mark.parametrize(
+    "action", [["cut", "pi-1"], ["restore", "pi-1"], ["links"], ["exec", "pi-1", "--", "true"]]
+)
+def test_what_a_command_made_for_itself_is_taken_by_its_name_only(action, capsys):
+    without_other_inventories()
+    with raise_lan(plan(shaper="relay", made_by="slfac experiment")) as lan:
+        assert main(["testbed", *action]) == 60
+        said = capsys.readouterr()
+        assert said.out == ""
+        (line,) = said.err.splitlines()
+        assert f"{lan.name} by `slfac experiment`" in line
+        assert "--name " in line
+        assert lan.status()["cuts"] == []
+        assert main(["testbed", "cut", "--name", lan.name, "pi-1"]) == 0
+        assert [cut["device"] for cut in lan.status()["cuts"]] == ["pi-1"]
+
+
+def test_the_only_testbed_of_an_inventory_is_meant_beside_others(capsys):
+    without_other_inventories()
+    with (
+        raise_lan(plan(shaper="relay")) as own,
+        raise_lan(plan(shaper="relay", made_by="slfac testbed goodput")) as other,
+    ):
+        assert main(["testbed", "cut", "pi-1"]) == 0
+        assert [cut["device"] for cut in own.status()["cuts"]] == ["pi-1"]
+        assert other.status()["cuts"] == []
+        assert main(["testbed", "links", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out.splitlines()[-1])["name"] == own.name
 
 
 def test_where_hosts_cannot_be_made_links_are_relayed(end):

@@ -1,6 +1,7 @@
 """``slfac testbed goodput``: both kinds of traffic cross a real shaped link, and are counted."""
 
 import json
+import os
 import shutil
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 
 from harness.lan import plan, raised
 from slfac.cli import main
+from slfac.testbed.emulate.places import lans
 from slfac.testbed.goodput.measure import GoodputSettings, measure_goodput
 from slfac.wire.errors import SettingsError
 
@@ -44,6 +46,24 @@ def test_goodput_is_measured_both_ways_and_never_beyond_the_link(
     counted = result["counters"]["link-1"]
     least_bytes = sum(row["slfac_mbits"] + row["plain_mbits"] for row in result["rows"]) / 8e-6 / 2
     assert counted["up"]["sent_bytes"] + counted["down"]["sent_bytes"] > least_bytes
+
+
+class SeenError(Exception):
+    """What the test came for is seen."""
+
+
+def test_its_hosts_are_nobody_elses():
+    with raised(plan()):
+        pass
+    up = {}
+
+    def look(*_):
+        up.update(lans())
+        raise SeenError
+
+    with pytest.raises(SeenError):
+        measure_goodput(GoodputSettings(mbits=(8.0,)), look)
+    assert up[f"goodput-{os.getpid()}"] == "slfac testbed goodput"
 
 
 @pytest.mark.parametrize(

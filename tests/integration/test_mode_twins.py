@@ -7,8 +7,7 @@ from harness.halves import torch_halves
 from harness.mode_twin import ModeTwin, assert_follows, device_batches
 from harness.site import Site, run_site, write_digits
 from slfac.export import export_bundle
-from slfac.server.modes.factory import mode_names
-from slfac.server.modes.u_shaped import UShaped
+from slfac.server.modes.kinds import U_SHAPED, mode_names
 from slfac.wire.manifest import Preprocessing
 
 SEED = 5
@@ -37,7 +36,7 @@ def images(tmp_path_factory):
 
 
 # The one with heads is held to its own twin by test_u_shaped_twin.py.
-@pytest.mark.parametrize("mode", [name for name in mode_names() if name != UShaped.name])
+@pytest.mark.parametrize("mode", [name for name in mode_names() if name != U_SHAPED.name])
 def test_a_mode_follows_its_twin_step_by_step(tmp_path, bundle, images, mode):
     rate = RATES.get(mode, 0.02)
     site = Site.make(tmp_path, bundle.path, images, devices=3)

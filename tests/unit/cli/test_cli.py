@@ -19,6 +19,7 @@ COMMANDS = [
     *("plan", "image", "update", "experiment", "simulate", "testbed", "report"),
 ]
 SERVER = ["server", "--bundle", "b", "--out", "o", "--insecure", "--devices", "a"]
+SERVER += ["--bind", "tcp://127.0.0.1:1"]
 DEVICE = ["device", "--server", "tcp://127.0.0.1:1", "--data", "d", "--insecure"]
 EXPORT = ["export", "--input", "1x8x8", "--classes", "2", "--cut", "pool1", "--out", "o"]
 KEYS = ["keys", "list", "--dir", "k"]
@@ -125,6 +126,30 @@ def imported(*arguments, cwd):
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_imports_nothing_heavy(command, tmp_path):
     assert imported(*filter(None, [command]), "--help", cwd=tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("init", "own.yaml"),
+        ("check", "lab.yaml", "--no-probe"),
+        ("inventory", "lab.yaml", "--ansible"),
+        ("emulate", "lab.yaml", "--stop"),
+        ("status", "lab.yaml", "--emulate"),
+        ("down", "lab.yaml", "--emulate"),
+        ("cut", "pi-1", "--name", "lab"),
+    ],
+)
+def test_a_testbed_is_looked_after_without_torch(arguments, tmp_path):
+    run = "run: {bundle: b, mode: relay, optimizer: adam, early_stop: patience=2}\n"
+    (tmp_path / "lab.yaml").write_text(
+        f"name: lab-without-torch\n{run}server: {{data: d}}\ndevices: [{{name: pi-1, data: d}}]\n"
+    )
+    assert not {"torch", "onnx", "onnxruntime"} & imported("testbed", *arguments, cwd=tmp_path)
+
+
+def test_experiments_are_listed_without_torch(tmp_path):
+    assert not {"torch", "onnx", "onnxruntime"} & imported("experiment", "list", cwd=tmp_path)
 
 
 def test_keys_import_only_the_library_that_makes_them(tmp_path):

@@ -10,15 +10,15 @@ from harness.offline import kept_bundle, variant
 from harness.script import Script, run_script
 from slfac.server.back import BackHalf, Batch
 from slfac.server.events import Left, Restarted
-from slfac.server.modes.factory import make_mode, mode_names, parse_mode
+from slfac.server.modes.factory import make_mode
+from slfac.server.modes.kinds import U_SHAPED, mode_names, parse_mode
 from slfac.server.modes.sfl_v1 import SflV1
-from slfac.server.modes.u_shaped import UShaped
 from slfac.wire.bundle import unpack_state
 from slfac.wire.errors import SettingsError, TrainingError
 
 ALLOW = ("slfac.export.models",)
 # The one with heads needs another bundle, and two requests a step: test_server_u_shaped.py.
-MODES = tuple(name for name in mode_names() if name != UShaped.name)
+MODES = tuple(name for name in mode_names() if name != U_SHAPED.name)
 MOMENTUM = "sgd:lr=0.1,momentum=0.9"
 
 
@@ -62,7 +62,7 @@ def test_every_mode_trains_every_batch_and_says_which_it_is(train, name):
         assert sorted(device for group in groups for device in group) == sorted(
             ["d0", "d1", "d2"] * 2
         )
-    assert parse_mode(name).name == name
+    assert parse_mode(name).kind.name == name
     assert not same(weights(trainer.back), kept_weights())
 
 

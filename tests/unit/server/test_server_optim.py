@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from slfac.device.optim import make_optimizer
-from slfac.server.optim import check_optimizer, make_torch_optimizer
+from slfac.server.optim import make_torch_optimizer
+from slfac.server.optim_spec import parse_optimizer
 from slfac.wire.errors import SettingsError
 
 GOOD = [
@@ -58,7 +59,7 @@ BAD = [
 
 @pytest.mark.parametrize("spec", GOOD)
 def test_both_ends_take_the_same_specs_to_mean_the_same(spec):
-    check_optimizer(spec)
+    parse_optimizer(spec)
     ours = make_optimizer(spec)
     (theirs,) = make_torch_optimizer(spec, [torch.nn.Parameter(torch.zeros(1))]).param_groups
     assert (theirs["lr"], theirs["weight_decay"]) == (ours.lr, ours.weight_decay)
@@ -71,7 +72,7 @@ def test_both_ends_take_the_same_specs_to_mean_the_same(spec):
 
 @pytest.mark.parametrize("spec", BAD)
 def test_both_ends_refuse_the_same_specs(spec):
-    for check in (check_optimizer, make_optimizer):
+    for check in (parse_optimizer, make_optimizer):
         with pytest.raises(SettingsError):
             check(spec)
 

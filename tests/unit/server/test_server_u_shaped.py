@@ -262,7 +262,7 @@ def test_a_bundle_and_a_mode_must_fit(train):
         BackHalf(bundle, "sgd:lr=0.1", ("slfac.export.models",))
         for bundle in (kept_bundle(), kept_head_bundle())
     ]
-    assert [make_mode("auto", back, 0).name for back in backs] == ["parallel", "u-shaped"]
+    assert [make_mode("auto", back, 0).kind.name for back in backs] == ["parallel", "u-shaped"]
     with pytest.raises(SettingsError, match="the bundle has no head; use another mode, or export"):
         make_mode("u-shaped", backs[0], 0)
     with pytest.raises(SettingsError, match="mode is 'relay', and the bundle has a head; use mode"):

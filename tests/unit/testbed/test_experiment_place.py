@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from slfac.testbed.experiment.emulated import lan_plan
 from slfac.testbed.experiment.job import place_of as place_of_run
 from slfac.testbed.experiment.local import Local
 from slfac.testbed.experiment.settings import RunSettings
@@ -48,3 +49,8 @@ def test_over_links_so_is_how_many_runs_share_the_machine():
 def test_a_gpu_that_is_asked_for_and_not_there_is_said_before_anything_runs():
     with pytest.raises(SettingsError, match="torch_device is 'cuda'"):
         place_of(torch_device="cuda")
+
+
+def test_emulated_hosts_of_a_run_are_nobody_elses():
+    run = RunSettings(model="cnn", cut="pool2", data="mnist5k")
+    assert lan_plan(run).made_by == "slfac experiment"

@@ -1,14 +1,15 @@
 """Experiment files: matrices, what may be in them, and what is said of what may not."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
 
 from slfac.testbed.experiment.plan import read_experiment, shipped
-from slfac.testbed.experiment.run import Order, show_experiment
+from slfac.testbed.experiment.run import Order, run_experiment, show_experiment
 from slfac.testbed.link import LinkRate
-from slfac.wire.errors import SettingsError
+from slfac.wire.errors import SettingsError, SlfacError
 
 BASE = """
 title = "two codecs"
@@ -173,10 +174,38 @@ def test_the_experiments_that_come_with_slfac_are_whole():
     assert {run.partition for run in experiments["motion"].runs} == {"own", "iid"}
 
 
-def test_a_backend_refuses_what_it_cannot_do_before_anything_is_fetched(tmp_path, console):
+def test_a_backend_refuses_what_it_cannot_do_before_anything_is_fetched_or_said(tmp_path, console):
+    with pytest.raises(SettingsError, match=r"links: matrix\[0\]: setting link is .*1%.*--emulate"):
+        run_experiment(Order(name="links", out=tmp_path / "out"), console)
+    assert not (tmp_path / "out").exists()
+    assert console.file.getvalue() == ""
+
+
+def test_a_dry_run_lists_what_a_backend_refuses_and_then_refuses_it(tmp_path, console):
     with pytest.raises(SettingsError, match=r"1%.*--emulate"):
         show_experiment(Order(name="links", out=tmp_path / "out"), console)
     assert not (tmp_path / "out").exists()
+    shown = console.file.getvalue()
+    assert len(re.findall(r"seed \d +unknown", shown)) == 53
+    assert "are there" not in shown
+
+
+def test_a_dry_run_without_the_data_lists_the_runs_and_says_what_is_missing(
+    tmp_path, digits, console
+):
+    file = tmp_path / "mine.toml"
+    text = (
+        BASE.replace("mnist5k", str(digits)) + 'train_samples = 100\n[[matrix]]\ncodec=["none"]\n'
+    )
+    file.write_text(
+        text + 'set = { seed = 5 }\n[[matrix]]\ncodec=["none"]\nset = {data = "away"}\n'
+    )
+    with pytest.raises(SettingsError) as caught:
+        show_experiment(Order(name=str(file), out=tmp_path / "out"), console)
+    assert str(caught.value).startswith(f"{file}: matrix[1]: setting data is 'away', which is no")
+    shown = console.file.getvalue()
+    assert re.search(r"none, away, seed 0 +unknown", shown)
+    assert re.search(r"none, .*seed 5 +to do", shown)
 
 
 @pytest.mark.parametrize(
@@ -192,3 +221,37 @@ def test_an_order_that_cannot_be_carried_out_is_refused(values, said, tmp_path, 
         values = {"folders": {name: tmp_path / path for name, path in values["folders"].items()}}
     with pytest.raises(SettingsError, match=said):
         show_experiment(Order(name="smoke", out=tmp_path / "out", **values), console)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ('model = "cnnn"', "setting model is 'cnnn': slfac.export.models has no model 'cnnn'"),
+        ('model = "nowhere:make"', "setting model is 'nowhere:make': model factory"),
+        ('model = "json:dumps"', "setting model is 'json:dumps': arguments of model"),
+        ("kwargs = { chanels = [4] }", "setting kwargs is {'chanels': [4]}: arguments of model"),
+        ('kwargs = { channels = "a" }', "setting kwargs is {'channels': 'a'}: argument channels"),
+        ('cut = "pool9"', "setting cut is 'pool9': cut 'pool9' is not in the model; choose one"),
+        (
+            'mode = "u-shaped"\nhead_cut = "relu9"',
+            "setting head_cut is 'relu9': cut 'relu9' is not in the model; choose one of",
+        ),
+        ("train_samples = 10000", "setting data is"),
+    ],
+)
+def test_what_the_model_or_the_data_refuses_is_named_as_in_the_file(
+    changed, said, tmp_path, digits, console
+):
+    name = changed.split(" ", 1)[0]
+    plain = {"model": 'model = "cnn"', "cut": 'cut = "pool1"', "data": f'data = "{digits}"'}
+    lines = [line for key, line in plain.items() if key != name]
+    file = tmp_path / "mine.toml"
+    file.write_text("\n".join(['title = "one"', "[base]", *lines, changed, MATRIX]))
+    order = Order(name=str(file), out=tmp_path / "out")
+    for carry_out in (show_experiment, run_experiment):
+        with pytest.raises(SlfacError) as caught:
+            carry_out(order, console)
+        line = str(caught.value)
+        assert line.startswith(f"{file}: matrix[0]: {said}")
+        assert caught.value.remedy
+        assert "\n" not in line
