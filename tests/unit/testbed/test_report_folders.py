@@ -47,7 +47,18 @@ def test_a_page_of_one_run_shows_phases_links_and_settings(tmp_path):
     assert "Nothing went wrong." in page
     assert page.count("<svg") == 4
     assert "| d1 |" in markdown
+    # Markdown holds the same tables: use of the links, and that nothing went wrong.
+    for shown in ("Use of the links", "0.667 Mbit/s", "Faults and recoveries", "Nothing went"):
+        assert shown in markdown
     assert "written: " in said
+
+
+def test_what_nobody_measured_in_joules_is_said_to_be_unknown(tmp_path):
+    folders = [whole_run(seed=seed).write(tmp_path / str(seed)) for seed in (0, 1)]
+    for chosen in (folders[:1], folders):
+        page, markdown, _ = report(tmp_path, *chosen)
+        assert "<td>Energy</td><td>unknown</td>" in page
+        assert markdown.count("| Energy | unknown |") == len(chosen)
 
 
 def test_the_share_of_a_link_is_told_where_its_rate_is_known(tmp_path):
