@@ -88,6 +88,10 @@ def assert_simulates(tmp_path, bundle, data, **settings):
         assert other.bytes_up == pytest.approx(one.bytes_up, rel=1e-3)
         assert other.bytes_down == pytest.approx(one.bytes_down, rel=1e-3)
         assert other.totals.front_bytes_up == one.totals.front_bytes_up
+        assert other.wire_bytes_up == pytest.approx(one.wire_bytes_up, rel=1e-3)
+        assert other.wire_bytes_down == pytest.approx(one.wire_bytes_down, rel=1e-3)
+        assert other.summary.sent_bytes == pytest.approx(one.summary.sent_bytes, rel=1e-3)
+        assert other.summary.received_bytes == pytest.approx(one.summary.received_bytes, rel=1e-3)
     for one, other in zip(real.rounds, simulated.rounds, strict=True):
         assert other.score.loss == pytest.approx(one.score.loss, abs=1e-3)
         assert other.score.accuracy == pytest.approx(one.score.accuracy, abs=0.02)
@@ -104,7 +108,8 @@ def assert_simulates(tmp_path, bundle, data, **settings):
     [
         ("parallel", "none none", {"optimizer": "adam:lr=0.01,clip_norm=1"}),
         ("parallel", "slfac-rd slfac-rd", {"partition": "dirichlet:beta=0.5"}),
-        ("parallel", "slfac fp16", {"micro_batches": 3}),
+        # What it draws is named by seed, device, step and part.
+        ("parallel", "randtopk:ratio=0.3 fp16", {"micro_batches": 3}),
         ("parallel", "slfac slfac", {"stream_blocks": 2}),
         ("sfl-v1", "slfac slfac", {"schedule": "cosine:final=0.01"}),
         ("sfl-v2", "slfac slfac", {}),
@@ -138,7 +143,8 @@ def bits(result):
 def whole(tmp_path_factory, bundles, images):
     """A run that nothing disturbs, and what it was made of."""
     given = {"bundle": bundles["cnn"], "data": images, "devices": 4, "mode": "sfl-v1", **SETTINGS}
-    given |= {"optimizer": "adam:lr=0.01", "codec_down": "slfac-rd"}
+    # A codec that remembers: each device's stream goes on as it was.
+    given |= {"optimizer": "adam:lr=0.01", "codec_up": "slacc", "codec_down": "slfac-rd"}
     return given, simulate(simulation(out=tmp_path_factory.mktemp("whole") / "run", **given))
 
 
