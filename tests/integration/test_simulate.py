@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 
+from harness.experiments import assert_told_as_asked
 from harness.site import Site, run_site, start_cli, write_digits
 from slfac.cli import main
 from slfac.export import export_bundle
@@ -243,15 +244,19 @@ def test_a_real_run_of_processes_has_the_same_losses_and_bytes(tmp_path, capsys)
 def test_an_experiment_is_simulated_and_not_run_again(tmp_path, digits, capsys):
     file = tmp_path / "tiny.toml"
     base = {"model": "cnn", "cut": "pool1", "data": str(digits), "devices": 2, "rounds": 1}
-    base |= {"batch_size": 40, "train_samples": 160, "torch_device": "cpu"}
+    base |= {"batch_size": 40, "train_samples": 160, "torch_device": "cpu", "steps_per_round": 2}
+    # Nothing that is the default.
+    base |= {"micro_batches": 2, "schedule": "cosine:final=0.1", "optimizer": "adam:lr=0.01"}
+    base |= {"device_optimizer": "sgd:lr=0.02", "partition": "dirichlet:beta=0.5,min_samples=20"}
     lines = [f"{name} = {json.dumps(value)}" for name, value in base.items()]
-    matrix = ["[[matrix]]", 'codec = ["slfac@fp16"]', 'mode = ["sfl-v2"]', "seed = [0]"]
+    matrix = ["[[matrix]]", 'codec = ["slfac@fp16"]', 'mode = ["sfl-v1"]', "seed = [3]"]
     file.write_text("\n".join(['title = "tiny"', "[base]", *lines, *matrix]))
     command = ("experiment", "run", str(file), "--simulate", "--out", str(tmp_path / "out"))
     assert main(command) == 0
     (metrics,) = (tmp_path / "out").rglob("metrics.jsonl")
     before = metrics.stat().st_mtime_ns
     assert json.loads(metrics.read_text().splitlines()[0])["simulated"]
+    assert assert_told_as_asked(metrics.parent)["seed"] == 3
     (page,) = (tmp_path / "out").rglob("report.html")
     assert "its devices were simulated" in page.read_text("utf-8")
     assert main(command) == 0

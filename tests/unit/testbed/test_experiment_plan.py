@@ -110,6 +110,8 @@ def test_a_path_of_data_is_taken_from_the_files_folder(read, tmp_path):
         (BASE + 'link = ["1Mbit", "1Mbit", "1Mbit", "1Mbit"]\n' + MATRIX, "4 links for 3 devices"),
         (BASE + 'optimizer = "sgd:lr=-1"\n' + MATRIX, "setting optimizer is"),
         (BASE + 'schedule = "never"\n' + MATRIX, "setting schedule is"),
+        # By the server's own rules, before anything is started.
+        (BASE + 'micro_batches = 2\nmode = "sfl-v2"\n' + MATRIX, "setting micro_batches is 2, but"),
         (BASE + "seed = 3\n" + MATRIX, "matrix[0].seed is [0, 1], and the same setting"),
         (BASE + MATRIX.replace("[0, 1]", "[0, 0]"), "give each value once"),
         (BASE + MATRIX.replace("[0, 1]", "[-1]"), "setting seed is -1"),
