@@ -173,6 +173,26 @@ def test_a_simulation_that_was_stopped_goes_on_bit_for_bit(tmp_path, whole, at):
     assert bits(again) == bits(result)
 
 
+def test_a_simulation_goes_on_from_a_moment_that_all_its_devices_took_down(
+    tmp_path, bundles, images
+):
+    given = {**SETTINGS, "bundle": bundles["cnn"], "data": images, "devices": 2, "rounds": 3}
+    given |= {"steps_per_round": 3, "optimizer": "adam:lr=0.01"}
+    result = simulate(simulation(out=tmp_path / "whole", **given))
+
+    def stop(event):
+        if event["event"] == "step" and event["round"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(simulation(out=tmp_path / "run", **given), stop)
+    # As if it had been stopped before the second one had written it.
+    (newest,) = (tmp_path / "run" / "journal" / "device-2").glob("*/round-000002.*")
+    newest.unlink()
+    again = simulate(simulation(resume=True, out=tmp_path / "run"))
+    assert bits(again) == bits(result)
+
+
 def test_a_real_run_is_not_gone_on_with(tmp_path, bundles, images, capsys):
     site = Site.make(tmp_path, bundles["cnn"], images, devices=1)
     run_site(site, **{**SETTINGS, "rounds": 1, "steps_per_round": 1})

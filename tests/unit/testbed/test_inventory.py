@@ -10,6 +10,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from slfac.testbed.emulate.plan import PlannedLink, plan_from_json, plan_of
 from slfac.testbed.inventory import (
     ansible_inventory,
     combinations,
@@ -320,3 +321,29 @@ def test_a_matrix_is_of_a_run_and_has_an_end(load):
         "[none, slfac]", f"[{', '.join(f'topk:ratio=0.{n}' for n in range(10, 30))}]"
     )
     assert "matrix has 2000 runs; use at most 1000" in fault(load, text)
+
+
+def test_an_emulated_lan_gets_every_field_of_a_link(load):
+    text = (
+        SMALL
+        + """\
+links:
+  pi-2: {rate: 1Mbit/3Mbit, delay: 4ms, jitter: 5ms, loss: 6%, queue: 7ms,
+         cuts: [{at: 8s, for: 9s}]}
+emulate: {seed: 11, shaper: tap, congestion: reno}
+"""
+    )
+    plan = plan_of(load(text))
+    assert (plan.seed, plan.shaper, plan.congestion, plan.listen) == (11, "tap", "reno", 5555)
+    assert plan.links[1] == PlannedLink(
+        device="pi-2",
+        up_bit_per_s=1e6,
+        down_bit_per_s=3e6,
+        delay_s=0.004,
+        jitter_s=0.005,
+        loss=0.06,
+        queue_s=0.007,
+        cuts=((8.0, 9.0),),
+    )
+    assert plan.links[0].up_bit_per_s is None
+    assert plan_from_json(plan.to_json()) == plan
