@@ -141,9 +141,9 @@ def test_packets_get_lost_as_often_as_told_and_as_the_seed_says(end):
         assert came == 300 - lost
         assert 70 <= lost <= 150  # 108 are to be expected
         assert counted["up"]["packets"] + counted["up"]["lost"] == 300
-    found = {seed: lost_of(seed, end) for seed in (3, 4)}
-    assert found[3] == counted["up"]["lost"]
-    assert found[3] != found[4]
+    # Ever as many for a seed: which ones depends on their order alone.
+    assert counted["up"]["lost"] == 60
+    assert lost_of(4, end) != 60
 
 
 @pytest.mark.parametrize("shaper", ["tap", "kernel"])

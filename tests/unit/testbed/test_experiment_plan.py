@@ -5,8 +5,10 @@ import io
 import pytest
 from rich.console import Console
 
+from slfac.testbed.experiment.emulated import lan_plan
 from slfac.testbed.experiment.plan import read_experiment, shipped
 from slfac.testbed.experiment.run import Order, show_experiment
+from slfac.testbed.experiment.settings import RunSettings
 from slfac.testbed.link import LinkRate
 from slfac.wire.errors import SettingsError
 
@@ -174,3 +176,22 @@ def test_an_order_that_cannot_be_carried_out_is_refused(values, said, tmp_path, 
         values = {"folders": {name: tmp_path / path for name, path in values["folders"].items()}}
     with pytest.raises(SettingsError, match=said):
         show_experiment(Order(name="smoke", out=tmp_path / "out", **values), console)
+
+
+def test_an_emulated_lan_has_the_links_of_a_run():
+    links = ["1Mbit/2Mbit/20ms/3%", "5Mbit"]
+    given = RunSettings(model="cnn", cut="pool1", data="x", devices=3, link=links, seed=7)
+    plan = lan_plan(given)
+    assert plan.seed == 7
+    found = [
+        (one.device, one.up_bit_per_s, one.down_bit_per_s, one.delay_s, one.loss, one.jitter_s)
+        for one in plan.links
+    ]
+    assert found == [
+        ("device-1", 1e6, 2e6, 0.02, 0.03, 0.0),
+        ("device-2", 5e6, 5e6, 0.0, 0.0, 0.0),
+        ("device-3", 5e6, 5e6, 0.0, 0.0, 0.0),
+    ]
+    assert lan_plan(given).name != plan.name
+    free = lan_plan(given.model_copy(update={"link": ()}))
+    assert [one.up_bit_per_s for one in free.links] == [None] * 3
