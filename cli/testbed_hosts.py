@@ -67,6 +67,7 @@ def _run(args: argparse.Namespace) -> int:
     from slfac.testbed.hosts.commands import default_out, run
     from slfac.testbed.hosts.emulated import opened
     from slfac.testbed.hosts.run import RunOptions
+    from slfac.testbed.hosts.several import run_all
 
     inventory, console = _begin(args)
     options = RunOptions(
@@ -76,6 +77,8 @@ def _run(args: argparse.Namespace) -> int:
         detach=_is(args, "detach"),
     )
     emulate = _is(args, "emulate")
+    if inventory.matrix:
+        return 1 if run_all(inventory, options, console, emulate=emulate) else 0
     with opened(inventory, emulate=emulate, make=True, keep=options.detach) as lab:
         carried = run(lab, options, console)
     return 1 if carried.errors else 0

@@ -10,7 +10,8 @@ from typing import Any
 
 from slfac.testbed.experiment.backend import Backend
 from slfac.testbed.experiment.job import Job, about_json
-from slfac.testbed.experiment.record import RunRecord, keep, record
+from slfac.testbed.experiment.lock import held
+from slfac.testbed.experiment.record import RunRecord, find, keep, record
 from slfac.testbed.local import POLL_S
 from slfac.testbed.report.folders import ABOUT_NAME
 from slfac.testbed.write import replace_file
@@ -94,12 +95,17 @@ def _carry_out(
     running: Running, backend: Backend, at_a_time: int
 ) -> Generator[None, None, RunRecord]:
     job = running.job
-    replace_file(job.folder / ABOUT_NAME, about_json(job))
-    events = yield from backend.steps(job.run, running.on_event)
-    wall_s = time.monotonic() - running.start_s
-    found = record(events, job.run.settings.point, wall_seconds=wall_s, jobs=at_a_time)
-    keep(job.folder, job.decides, found)
-    return found
+    with held(job.folder):
+        # Another command may have carried it out since this one looked.
+        earlier = find(job.folder, job.decides)
+        if earlier is not None:
+            return earlier
+        replace_file(job.folder / ABOUT_NAME, about_json(job))
+        events = yield from backend.steps(job.run, running.on_event)
+        wall_s = time.monotonic() - running.start_s
+        found = record(events, job.run.settings.point, wall_seconds=wall_s, jobs=at_a_time)
+        keep(job.folder, job.decides, found)
+        return found
 
 
 def _step(running: Running, generator: Generator[None, None, RunRecord]) -> Outcome | None:

@@ -19,6 +19,7 @@ from slfac.testbed.datasets.draw import Drawn, draw
 from slfac.testbed.datasets.named import load_samples
 from slfac.testbed.datasets.samples import Samples
 from slfac.testbed.experiment.backend import Backend, ResolvedRun
+from slfac.testbed.experiment.lock import held
 from slfac.testbed.experiment.record import codec_print, key_of
 from slfac.testbed.experiment.settings import RunSettings
 from slfac.wire.bundle import open_bundle
@@ -164,7 +165,8 @@ class Workshop:
         if key not in self._bundles:
             model = _SLUG.sub("-", settings.model)
             folder = self.out / "bundles" / f"{model}-seed{settings.seed}-{key}"
-            self._bundles[key] = folder, self._export(folder, arguments, samples)
+            with held(folder.parent, wait=True):
+                self._bundles[key] = folder, self._export(folder, arguments, samples)
         return self._bundles[key]
 
     def _export(self, folder: Path, arguments: dict[str, Any], samples: Samples) -> str:

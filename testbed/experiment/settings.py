@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -10,12 +11,22 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from slfac.codec.schedule import make_schedule
 from slfac.server.modes.kinds import parse_mode
 from slfac.server.optim_spec import parse_optimizer
-from slfac.server.settings import Precision, TorchDevice, parse_partition
+from slfac.server.settings import (
+    Precision,
+    ServerSettings,
+    TorchDevice,
+    checked_settings,
+    parse_partition,
+)
 from slfac.testbed.experiment.points import CodecPoint, parse_point
 from slfac.testbed.link import LinkRate, parse_link
 from slfac.wire.errors import SettingsError
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+# Of these, a server has settings of the same name that mean something else.
+_OTHERS = {"data", "devices"}
+# Of a server's settings, those that only a run's place decides.
+_PLACES = {"bundle": Path("bundle"), "out": Path("out"), "keys": Path("keys")}
 
 
 class RunSettings(BaseModel):
@@ -145,3 +156,7 @@ class RunSettings(BaseModel):
                 f"setting mode is {self.mode!r} and head_cut is {self.head_cut!r}",
                 "mode u-shaped needs a head_cut, and no other has one",
             )
+        # What else its server would refuse, when other runs may have taken hours.
+        names = (type(self).model_fields.keys() & ServerSettings.model_fields) - _OTHERS
+        codecs = {"codec_up": self.point.up, "codec_down": self.point.down}
+        checked_settings({**{name: getattr(self, name) for name in names}, **codecs, **_PLACES}, {})

@@ -3,6 +3,7 @@
 from slfac.testbed.inventory.ansible import ansible_inventory
 from slfac.testbed.inventory.hosts import AnyHost, DeviceHost, ServerHost
 from slfac.testbed.inventory.links import Cut, Emulation, Link
+from slfac.testbed.inventory.matrix import Combination, combinations
 from slfac.testbed.inventory.model import Inventory, load_inventory
 from slfac.testbed.inventory.run import ModelChoice, Run
 from slfac.testbed.inventory.template import write_template
@@ -10,6 +11,7 @@ from slfac.testbed.quantities import Rates
 
 __all__ = [
     "AnyHost",
+    "Combination",
     "Cut",
     "DeviceHost",
     "Emulation",
@@ -20,6 +22,7 @@ __all__ = [
     "Run",
     "ServerHost",
     "ansible_inventory",
+    "combinations",
     "load_inventory",
     "write_template",
 ]

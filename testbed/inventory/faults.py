@@ -49,6 +49,8 @@ def readable(
     what += f"is {_SHORT.repr(first['input'])}"
     if first["type"] == "value_error":
         return SettingsError(f"{what}{more}", str(first["ctx"]["error"]))
+    if first["type"] == "tuple_type":
+        return SettingsError(f"{what}, and no list{more}", "put it into brackets: [ ]")
     if first["type"] == _PATTERN:
         return SettingsError(f"{what}, with characters that it cannot have{more}", remedy)
     return SettingsError(f"{what}: {first['msg']}{more}", remedy)

@@ -16,6 +16,7 @@ from slfac.server.settings import checked_settings
 from slfac.testbed.inventory.faults import readable, spots
 from slfac.testbed.inventory.hosts import AnyHost, Defaults, DeviceHost, Name, ServerHost
 from slfac.testbed.inventory.links import Emulation, Link
+from slfac.testbed.inventory.matrix import Matrix, check_matrix, combinations
 from slfac.testbed.inventory.run import DECIDED, Run, server_fields
 from slfac.testbed.inventory.yaml_file import Document, Place, read_yaml
 from slfac.wire.errors import SettingsError
@@ -39,6 +40,7 @@ class Inventory(BaseModel):
         emulate: How hosts are emulated.
         known_hosts: Public keys of the hosts, as OpenSSH keeps them.
         run: What to train; None where the hosts are used for something else.
+        matrix: Settings of ``run`` that vary, each with its values: every combination is a run.
         file: The file that all this is from.
     """
 
@@ -52,6 +54,7 @@ class Inventory(BaseModel):
     emulate: Emulation = Emulation()
     known_hosts: Path = Path("known_hosts")
     run: Run | None = None
+    matrix: Matrix = {}
     file: Annotated[Path, Field(exclude=True)]
 
     def device(self, name: str) -> DeviceHost:
@@ -116,7 +119,9 @@ def inventory_of(document: Document) -> Inventory:
         raise readable(error, document, Inventory, REMEDY) from error
     _check_names(inventory, document)
     _check_addresses(inventory, document)
-    _check_run(inventory, document)
+    check_matrix(inventory, document)
+    for one in combinations(inventory):
+        _check_run(one.inventory, document)
     return _with_paths(inventory)
 
 
@@ -210,10 +215,16 @@ def _check_run(inventory: Inventory, document: Document) -> None:
     paths = {"bundle": Path("bundle"), "out": Path("out"), "keys": Path("keys")}
     if inventory.server.data is not None:
         paths["data"] = Path(inventory.server.data)
-    origins = {name: f"{document.at(('run', name))}: " for name in given}
+    origins = {name: f"{_where(name, document)}: " for name in given}
     if "codec" in origins:
         origins = {**dict.fromkeys(("codec_up", "codec_down"), origins["codec"]), **origins}
     checked_settings({**paths, **split_codec(given)}, origins)
+
+
+def _where(name: str, document: Document) -> str:
+    """File and line of a setting of the run, which may be one of those that vary."""
+    varied: Place = ("matrix", name)
+    return document.at(varied if varied in document.lines else ("run", name))
 
 
 def _with_paths(inventory: Inventory) -> Inventory:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from slfac.testbed.link import LinkRate, parse_link
 from slfac.testbed.report.model import DeviceReport, Fault, RunReport
-from slfac.testbed.report.units import human_bytes, human_seconds, percent
+from slfac.testbed.report.units import human_bytes, human_joules, human_seconds, percent
 from slfac.wire.errors import SettingsError
 
 
@@ -99,6 +99,7 @@ def run_facts(run: RunReport) -> list[tuple[str, str]]:
         ("Seed", str(run.seed)),
         ("As float32", _both_ways(run.float32_bytes_up, run.float32_bytes_down)),
         ("On the wire", _both_ways(run.wire_bytes_up, run.wire_bytes_down)),
+        ("Energy", human_joules(run.by_round[-1].joules if run.by_round else {})),
         ("Carried out by", run.carried_out_by or "unknown"),
         *run.machine.items(),
         ("Versions", ", ".join(f"{name} {version}" for name, version in run.versions.items())),

@@ -9,12 +9,18 @@ from urllib.parse import quote
 from rich.console import Console
 
 from slfac.testbed.report.compared import group_table, published_table, target_table
-from slfac.testbed.report.details import fault_table, run_facts
+from slfac.testbed.report.details import fault_table, link_table, run_facts
 from slfac.testbed.report.figures import sections_figure
 from slfac.testbed.report.groups import sections_of
 from slfac.testbed.report.markdown import markdown_table
 from slfac.testbed.report.model import RunReport, labels_of
-from slfac.testbed.report.pages import PUBLISHED_NOTE, TARGET_NOTE, comparison_page, run_page
+from slfac.testbed.report.pages import (
+    LINKS_NOTE,
+    PUBLISHED_NOTE,
+    TARGET_NOTE,
+    comparison_page,
+    run_page,
+)
 from slfac.testbed.report.rows import BYTES_NOTE, device_table, phase_table
 from slfac.testbed.report.terminal import terminal_table
 from slfac.testbed.write import replace_file
@@ -123,6 +129,8 @@ def _markdown(comparison: Comparison, figure: str) -> str:
     parts.append(f"![Test accuracy by round and by bytes]({quote(figure)})")
     for title, table in _tables(comparison):
         parts += [f"## {_plain(title)}", markdown_table(*table)]
+    if not any(run.faults for run in runs):
+        parts += ["## Faults and recoveries", "Nothing went wrong."]
     parts.append(BYTES_NOTE)
     if comparison.target is not None:
         parts.append(TARGET_NOTE)
@@ -131,13 +139,18 @@ def _markdown(comparison: Comparison, figure: str) -> str:
     for run, label in zip(runs, labels, strict=True):
         parts += [f"## {_plain(label)}", *(f"- {_plain(note)}" for note in run.notes)]
         parts += [markdown_table(*device_table(run.per_device))]
-        parts += [markdown_table(*phase_table(run.per_device))]
+        parts += [markdown_table(*phase_table(run.per_device)), *_links(run)]
         for one in run.tables:
             parts += [f"### {_plain(one.title)}", markdown_table(one.columns, one.rows)]
         parts += [markdown_table(["of the run", ""], run_facts(run))]
     if comparison.command:
         parts += ["## Made by", f"```sh\n{comparison.command}\n```"]
     return "\n\n".join(parts) + "\n"
+
+
+def _links(run: RunReport) -> list[str]:
+    columns, rows = link_table(run)
+    return ["### Use of the links", markdown_table(columns, rows), LINKS_NOTE] if rows else []
 
 
 def _plain(text: str) -> str:

@@ -125,8 +125,16 @@ def test_the_rate_holds_each_way_by_itself(shaper, end):
         assert down < up / 5
 
 
-def test_packets_get_lost_as_often_as_told(end):
-    with raised(plan(link("pi-1", loss=0.2))) as lan:
+def lost_of(seed, end):
+    """How many of 300 packets a LAN of a seed loses."""
+    with raised(plan(link("pi-1", loss=0.2), seed=seed)) as lan:
+        end(serving(lan, "server", ECHO))
+        python(lan, "pi-1", FLOOD, 300)
+        return lan.counters()["pi-1"]["up"]["lost"]
+
+
+def test_packets_get_lost_as_often_as_told_and_as_the_seed_says(end):
+    with raised(plan(link("pi-1", loss=0.2), seed=3)) as lan:
         end(serving(lan, "server", ECHO))
         came = python(lan, "pi-1", FLOOD, 300)
         counted = lan.counters()["pi-1"]
@@ -134,6 +142,9 @@ def test_packets_get_lost_as_often_as_told(end):
         assert came == 300 - lost
         assert 70 <= lost <= 150  # 108 are to be expected
         assert counted["up"]["packets"] + counted["up"]["lost"] == 300
+    # Ever as many for a seed: which ones depends on their order alone.
+    assert counted["up"]["lost"] == 60
+    assert lost_of(4, end) != 60
 
 
 @pytest.mark.parametrize("shaper", ["tap", "kernel"])

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from harness.experiments import assert_told_as_asked
 from harness.site import start_cli
 
 pytestmark = pytest.mark.slow
@@ -24,7 +25,8 @@ batch_size = 40
 
 [[matrix]]
 codec = ["fp16@slfac"]
-seed = [0]
+seed = [5]
+set = {{ stream_blocks = 2, steps_per_round = 2, schedule = "cosine:final=0.1", {optimizers} }}
 
 [[matrix]]
 codec = ["slfac"]
@@ -49,7 +51,8 @@ where = {{ mode = "sfl-v2", link = "20Mbit/2ms" }}
 @pytest.fixture
 def start(tmp_path, digits):
     file = tmp_path / "tiny.toml"
-    file.write_text(FILE.format(data=digits))
+    optimizers = 'optimizer = "adam:lr=0.01", device_optimizer = "sgd:lr=0.02"'
+    file.write_text(FILE.format(data=digits, optimizers=optimizers))
 
     def run(*arguments, code=0):
         out = ("--out", str(tmp_path / "out"))
@@ -74,6 +77,9 @@ def test_a_matrix_is_run_reported_and_not_run_again(start, tmp_path):
     assert runs[1]["settings"]["link"] == ["20Mbit/2ms"]
     assert {run["train_samples"] for run in runs} == {160}
     assert json.loads(result.read_text())["published"][0]["accuracy"] == 62.5
+    told = map(assert_told_as_asked, (tmp_path / "out" / "runs").iterdir())
+    found = {(one["seed"], one["mode"]) for one in told}
+    assert found == {(5, "parallel"), (0, "sfl-v2"), (1, "parallel")}
     page = result.with_suffix(".html").read_text("utf-8")
     for said in ("tiny", "too small to mean anything", "failed: none, ", "20Mbit/2ms", "sfl-v2"):
         assert said in page

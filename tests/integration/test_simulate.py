@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 
+from harness.experiments import assert_told_as_asked
 from harness.site import Site, run_site, start_cli, write_digits
 from slfac.cli import main
 from slfac.export import export_bundle
@@ -88,6 +89,10 @@ def assert_simulates(tmp_path, bundle, data, **settings):
         assert other.bytes_up == pytest.approx(one.bytes_up, rel=1e-3)
         assert other.bytes_down == pytest.approx(one.bytes_down, rel=1e-3)
         assert other.totals.front_bytes_up == one.totals.front_bytes_up
+        assert other.wire_bytes_up == pytest.approx(one.wire_bytes_up, rel=1e-3)
+        assert other.wire_bytes_down == pytest.approx(one.wire_bytes_down, rel=1e-3)
+        assert other.summary.sent_bytes == pytest.approx(one.summary.sent_bytes, rel=1e-3)
+        assert other.summary.received_bytes == pytest.approx(one.summary.received_bytes, rel=1e-3)
     for one, other in zip(real.rounds, simulated.rounds, strict=True):
         assert other.score.loss == pytest.approx(one.score.loss, abs=1e-3)
         assert other.score.accuracy == pytest.approx(one.score.accuracy, abs=0.02)
@@ -104,7 +109,8 @@ def assert_simulates(tmp_path, bundle, data, **settings):
     [
         ("parallel", "none none", {"optimizer": "adam:lr=0.01,clip_norm=1"}),
         ("parallel", "slfac-rd slfac-rd", {"partition": "dirichlet:beta=0.5"}),
-        ("parallel", "slfac fp16", {"micro_batches": 3}),
+        # What it draws is named by seed, device, step and part.
+        ("parallel", "randtopk:ratio=0.3 fp16", {"micro_batches": 3}),
         ("parallel", "slfac slfac", {"stream_blocks": 2}),
         ("sfl-v1", "slfac slfac", {"schedule": "cosine:final=0.01"}),
         ("sfl-v2", "slfac slfac", {}),
@@ -138,7 +144,8 @@ def bits(result):
 def whole(tmp_path_factory, bundles, images):
     """A run that nothing disturbs, and what it was made of."""
     given = {"bundle": bundles["cnn"], "data": images, "devices": 4, "mode": "sfl-v1", **SETTINGS}
-    given |= {"optimizer": "adam:lr=0.01", "codec_down": "slfac-rd"}
+    # A codec that remembers: each device's stream goes on as it was.
+    given |= {"optimizer": "adam:lr=0.01", "codec_up": "slacc", "codec_down": "slfac-rd"}
     return given, simulate(simulation(out=tmp_path_factory.mktemp("whole") / "run", **given))
 
 
@@ -162,6 +169,26 @@ def test_a_simulation_that_was_stopped_goes_on_bit_for_bit(tmp_path, whole, at):
     with pytest.raises(KeyboardInterrupt):
         simulate(simulation(out=tmp_path / "run", **given), stop)
     assert not [one for one in threading.enumerate() if one.name.startswith("slfac-device")]
+    again = simulate(simulation(resume=True, out=tmp_path / "run"))
+    assert bits(again) == bits(result)
+
+
+def test_a_simulation_goes_on_from_a_moment_that_all_its_devices_took_down(
+    tmp_path, bundles, images
+):
+    given = {**SETTINGS, "bundle": bundles["cnn"], "data": images, "devices": 2, "rounds": 3}
+    given |= {"steps_per_round": 3, "optimizer": "adam:lr=0.01"}
+    result = simulate(simulation(out=tmp_path / "whole", **given))
+
+    def stop(event):
+        if event["event"] == "step" and event["round"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(simulation(out=tmp_path / "run", **given), stop)
+    # As if it had been stopped before the second one had written it.
+    (newest,) = (tmp_path / "run" / "journal" / "device-2").glob("*/round-000002.*")
+    newest.unlink()
     again = simulate(simulation(resume=True, out=tmp_path / "run"))
     assert bits(again) == bits(result)
 
@@ -237,15 +264,19 @@ def test_a_real_run_of_processes_has_the_same_losses_and_bytes(tmp_path, capsys)
 def test_an_experiment_is_simulated_and_not_run_again(tmp_path, digits, capsys):
     file = tmp_path / "tiny.toml"
     base = {"model": "cnn", "cut": "pool1", "data": str(digits), "devices": 2, "rounds": 1}
-    base |= {"batch_size": 40, "train_samples": 160, "torch_device": "cpu"}
+    base |= {"batch_size": 40, "train_samples": 160, "torch_device": "cpu", "steps_per_round": 2}
+    # Nothing that is the default.
+    base |= {"micro_batches": 2, "schedule": "cosine:final=0.1", "optimizer": "adam:lr=0.01"}
+    base |= {"device_optimizer": "sgd:lr=0.02", "partition": "dirichlet:beta=0.5,min_samples=20"}
     lines = [f"{name} = {json.dumps(value)}" for name, value in base.items()]
-    matrix = ["[[matrix]]", 'codec = ["slfac@fp16"]', 'mode = ["sfl-v2"]', "seed = [0]"]
+    matrix = ["[[matrix]]", 'codec = ["slfac@fp16"]', 'mode = ["sfl-v1"]', "seed = [3]"]
     file.write_text("\n".join(['title = "tiny"', "[base]", *lines, *matrix]))
     command = ("experiment", "run", str(file), "--simulate", "--out", str(tmp_path / "out"))
     assert main(command) == 0
     (metrics,) = (tmp_path / "out").rglob("metrics.jsonl")
     before = metrics.stat().st_mtime_ns
     assert json.loads(metrics.read_text().splitlines()[0])["simulated"]
+    assert assert_told_as_asked(metrics.parent)["seed"] == 3
     (page,) = (tmp_path / "out").rglob("report.html")
     assert "its devices were simulated" in page.read_text("utf-8")
     assert main(command) == 0

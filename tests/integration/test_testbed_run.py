@@ -251,6 +251,34 @@ def test_from_up_to_down_by_commands(emulated, tmp_path):
     assert "was not up" in call("down", file, "--emulate")
 
 
+def test_a_matrix_is_run_compared_and_not_run_again(emulated, tmp_path):
+    write, environment, bundle = emulated
+    out = tmp_path / "results"
+
+    def call(*more, code, **run):
+        file = write(**run, bundle=str(bundle))
+        file.write_text(file.read_text() + "matrix: {codec: [none, slfac]}\n")
+        command = slfac("run", file, "--emulate", "--no-baseline", "--out", out, *more)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == code, (done.stdout, done.stderr)
+        return done
+
+    assert "leave out --detach" in call("--detach", code=2).stderr
+    said = call(code=0, rounds=1).stdout
+    assert "2/2  codec slfac" in said
+    for codec in ("none", "slfac"):
+        told = metrics(out / f"codec-{codec}")[0]["settings"]
+        assert told["codec_up"].partition(":")[0] == codec
+    page = (out / "report.html").read_text()
+    assert "<td>none</td>" in page
+    assert "<td>slfac" in page
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("metrics.jsonl")}
+    assert "2 runs, 2 of them are there already" in call(code=0).stdout
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    refused = call(code=60, rounds=2)
+    assert "holds an earlier run; choose another folder" in refused.stderr
+
+
 @pytest.mark.parametrize("steps", [0, 5], ids=["while it begins", "in mid-round"])
 def test_ctrl_c_leaves_nothing_running(emulated, tmp_path, steps):
     write, environment, bundle = emulated

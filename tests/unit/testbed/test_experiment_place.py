@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from slfac.testbed.experiment.emulated import lan_plan
+from slfac.testbed.experiment.job import Workshop
 from slfac.testbed.experiment.job import place_of as place_of_run
 from slfac.testbed.experiment.local import Local
 from slfac.testbed.experiment.settings import RunSettings
@@ -54,3 +55,47 @@ def test_a_gpu_that_is_asked_for_and_not_there_is_said_before_anything_runs():
 def test_emulated_hosts_of_a_run_are_nobody_elses():
     run = RunSettings(model="cnn", cut="pool2", data="mnist5k")
     assert lan_plan(run).made_by == "slfac experiment"
+
+
+# Each with a value that is not the one of BASE, and what else it needs.
+CHANGES = [
+    {"split": "validation", "held_out": 40},
+    {"train_samples": 100},
+    {"devices": 3},
+    {"codec": "fp16@slfac"},
+    {"codec": "slfac@fp16"},
+    {"mode": "sfl-v1"},
+    {"partition": "dirichlet:beta=0.5"},
+    {"link": "5Mbit"},
+    {"link": "6Mbit"},
+    {"seed": 1},
+    {"rounds": 3},
+    {"steps_per_round": 4},
+    {"batch_size": 5},
+    {"optimizer": "sgd:lr=0.01"},
+    {"device_optimizer": "sgd:lr=0.01"},
+    {"schedule": "cosine:final=0.1"},
+    {"micro_batches": 2},
+    {"stream_blocks": 2},
+    {"precision": "bf16"},
+    {"energy": True},
+    {"cut": "pool2"},
+]
+
+
+def test_a_run_is_found_again_by_each_of_its_settings(tmp_path, digits):
+    workshop = Workshop(tmp_path, Local(), 1, {}, lambda _: None)
+    base = {"model": "cnn", "cut": "pool1", "data": str(digits), "train_samples": 200}
+    base |= {"kwargs": {"channels": [2, 4], "hidden": 4}, "torch_device": "cpu"}
+    settings = [RunSettings(**{**base, **change}) for change in ({}, *CHANGES)]
+    # What has no case: it is in the hash of bundle or samples, as cut is, or in the GPU's name.
+    told = {name for change in CHANGES for name in change}
+    left = {"model", "kwargs", "head_cut", "data", "torch_device"}
+    assert RunSettings.model_fields.keys() - told == left
+    folders = [workshop.make(one, "x").folder for one in settings]
+    assert len(set(folders)) == len(folders)
+    assert workshop.make(settings[0], "another name").folder == folders[0]
+    again = Workshop(tmp_path, Local(), 2, {}, lambda _: None)
+    # How many go on at once counts only where seconds are part of the result.
+    assert again.make(settings[0], "x").folder == folders[0]
+    assert again.make(RunSettings(**base, link="5Mbit"), "x").folder not in folders

@@ -6,8 +6,10 @@ import re
 import pytest
 from rich.console import Console
 
+from slfac.testbed.experiment.emulated import lan_plan
 from slfac.testbed.experiment.plan import read_experiment, shipped
 from slfac.testbed.experiment.run import Order, run_experiment, show_experiment
+from slfac.testbed.experiment.settings import RunSettings
 from slfac.testbed.link import LinkRate
 from slfac.wire.errors import SettingsError, SlfacError
 
@@ -128,6 +130,8 @@ def test_a_path_of_data_is_taken_from_the_files_folder(read, tmp_path):
         (BASE + 'link = ["1Mbit", "1Mbit", "1Mbit", "1Mbit"]\n' + MATRIX, "4 links for 3 devices"),
         (BASE + 'optimizer = "sgd:lr=-1"\n' + MATRIX, "setting optimizer is"),
         (BASE + 'schedule = "never"\n' + MATRIX, "setting schedule is"),
+        # By the server's own rules, before anything is started.
+        (BASE + 'micro_batches = 2\nmode = "sfl-v2"\n' + MATRIX, "setting micro_batches is 2, but"),
         (BASE + "seed = 3\n" + MATRIX, "matrix[0].seed is [0, 1], and the same setting"),
         (BASE + MATRIX.replace("[0, 1]", "[0, 0]"), "give each value once"),
         (BASE + MATRIX.replace("[0, 1]", "[-1]"), "setting seed is -1"),
@@ -255,3 +259,22 @@ def test_what_the_model_or_the_data_refuses_is_named_as_in_the_file(
         assert line.startswith(f"{file}: matrix[0]: {said}")
         assert caught.value.remedy
         assert "\n" not in line
+
+
+def test_an_emulated_lan_has_the_links_of_a_run():
+    links = ["1Mbit/2Mbit/20ms/3%", "5Mbit"]
+    given = RunSettings(model="cnn", cut="pool1", data="x", devices=3, link=links, seed=7)
+    plan = lan_plan(given)
+    assert plan.seed == 7
+    found = [
+        (one.device, one.up_bit_per_s, one.down_bit_per_s, one.delay_s, one.loss, one.jitter_s)
+        for one in plan.links
+    ]
+    assert found == [
+        ("device-1", 1e6, 2e6, 0.02, 0.03, 0.0),
+        ("device-2", 5e6, 5e6, 0.0, 0.0, 0.0),
+        ("device-3", 5e6, 5e6, 0.0, 0.0, 0.0),
+    ]
+    assert lan_plan(given).name != plan.name
+    free = lan_plan(given.model_copy(update={"link": ()}))
+    assert [one.up_bit_per_s for one in free.links] == [None] * 3

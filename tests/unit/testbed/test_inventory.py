@@ -10,7 +10,13 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from slfac.testbed.inventory import ansible_inventory, load_inventory, write_template
+from slfac.testbed.emulate.plan import PlannedLink, plan_from_json, plan_of
+from slfac.testbed.inventory import (
+    ansible_inventory,
+    combinations,
+    load_inventory,
+    write_template,
+)
 from slfac.testbed.inventory.template import template
 from slfac.testbed.inventory.yaml_file import parse_yaml
 from slfac.testbed.quantities import parse_rates, parse_share, parse_time
@@ -261,3 +267,83 @@ def test_ansible_gets_the_connection_and_the_variables(load, tmp_path):
 def test_ansible_is_told_of_no_host_without_address(load):
     with pytest.raises(SettingsError, match=r"devices\[0\].host is missing"):
         ansible_inventory(load("server: {host: a}\ndevices: [{name: a, data: d}]"))
+
+
+VARIED = (
+    SMALL
+    + """\
+run:
+  model: {name: cnn, cut: pool1, input: 1x28x28, classes: 10}
+  rounds: 2
+matrix:
+  codec: [none, slfac]
+  seed: [0, 1]
+"""
+)
+
+
+def test_every_combination_of_a_matrix_is_a_run(load):
+    found = combinations(load(VARIED))
+    assert [one.label for one in found] == [
+        *("codec none, seed 0", "codec none, seed 1"),
+        *("codec slfac, seed 0", "codec slfac, seed 1"),
+    ]
+    assert [one.folder for one in found][1] == "codec-none-seed-1"
+    settings = [one.inventory.run.settings for one in found]
+    assert settings[2] == {"rounds": 2, "codec": "slfac", "seed": 0}
+    assert all(one.inventory.matrix == {} for one in found)
+    (lone,) = combinations(load(SMALL))
+    assert lone.label == lone.folder == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("[none, slfac]", "none", "lab.yaml:15: matrix.codec is 'none'"),
+        ("[none, slfac]", "[]", "lab.yaml:15: matrix.codec is []"),
+        ("[none, slfac]", "[none, none]", "give each value once"),
+        ("[none, slfac]", "[none, fog]", "lab.yaml:15: setting codec"),
+        ("codec:", "codex:", "lab.yaml:15: matrix.codex: there is no such setting; the nearest"),
+        ("rounds: 2", "seed: 2", "lab.yaml:16: matrix.seed and run.seed are both given"),
+        ("[0, 1]", "[0, -1]", "lab.yaml:16: setting seed is -1"),
+        ("seed: [0, 1]", "out: [a, b]", "lab.yaml:16: matrix.out: there is no such setting"),
+        ("seed: [0, 1]", f"seed: {list(range(101))}", "lab.yaml:16: matrix.seed is"),
+    ],
+)
+def test_what_is_wrong_in_a_matrix_is_named_with_its_line(load, old, new, said):
+    assert said in fault(load, VARIED.replace(old, new))
+
+
+def test_a_matrix_is_of_a_run_and_has_an_end(load):
+    text = VARIED[: VARIED.index("run:")] + VARIED[VARIED.index("matrix:") :]
+    assert "matrix.codec varies a run, and there is no `run`" in fault(load, text)
+    text = VARIED.replace("[0, 1]", f"{list(range(100))}").replace(
+        "[none, slfac]", f"[{', '.join(f'topk:ratio=0.{n}' for n in range(10, 30))}]"
+    )
+    assert "matrix has 2000 runs; use at most 1000" in fault(load, text)
+
+
+def test_an_emulated_lan_gets_every_field_of_a_link(load):
+    text = (
+        SMALL
+        + """\
+links:
+  pi-2: {rate: 1Mbit/3Mbit, delay: 4ms, jitter: 5ms, loss: 6%, queue: 7ms,
+         cuts: [{at: 8s, for: 9s}]}
+emulate: {seed: 11, shaper: tap, congestion: reno}
+"""
+    )
+    plan = plan_of(load(text))
+    assert (plan.seed, plan.shaper, plan.congestion, plan.listen) == (11, "tap", "reno", 5555)
+    assert plan.links[1] == PlannedLink(
+        device="pi-2",
+        up_bit_per_s=1e6,
+        down_bit_per_s=3e6,
+        delay_s=0.004,
+        jitter_s=0.005,
+        loss=0.06,
+        queue_s=0.007,
+        cuts=((8.0, 9.0),),
+    )
+    assert plan.links[0].up_bit_per_s is None
+    assert plan_from_json(plan.to_json()) == plan

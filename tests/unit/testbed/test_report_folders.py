@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from harness.metrics_lines import START, Lines, whole_run
-from slfac.testbed.report.compared import group_table
+from slfac.testbed.report.compared import group_table, to_target
 from slfac.testbed.report.details import fault_table, link_table
 from slfac.testbed.report.folders import read_run, read_runs
 from slfac.testbed.report.groups import sections_of
@@ -47,7 +47,40 @@ def test_a_page_of_one_run_shows_phases_links_and_settings(tmp_path):
     assert "Nothing went wrong." in page
     assert page.count("<svg") == 4
     assert "| d1 |" in markdown
+    # Markdown holds the same tables: use of the links, and that nothing went wrong.
+    for shown in ("Use of the links", "0.667 Mbit/s", "Faults and recoveries", "Nothing went"):
+        assert shown in markdown
     assert "written: " in said
+
+
+def test_a_target_is_reached_at_the_end_of_the_first_round_that_scored_it(tmp_path):
+    run = read_run(whole_run().write(tmp_path / "a"))
+    for target, round_, seconds, total in ((50, 1, 10.0, 1900), (60, 2, 20.0, 3800)):
+        point = to_target(run, target)
+        assert (point.round, point.seconds) == (round_, seconds)
+        assert point.bytes_up + point.bytes_down == total
+    assert to_target(run, 70.5) is None
+
+
+def test_seeds_are_one_row_with_the_deviation_of_a_sample(tmp_path):
+    for seed, (accuracy, begins) in enumerate([(0.5, 0.0), (0.7, 4.0)]):
+        lines = Lines(seed=seed)
+        lines.round(0, begins + 10.0, accuracy=accuracy, seconds=begins + 10.0)
+        lines.end(begins + 11.0).write(tmp_path / str(seed))
+    (section,) = sections_of(read_runs([tmp_path]).runs)
+    (group,) = section.groups
+    mean, deviation = group.over(lambda run: run.accuracy)
+    assert (mean, deviation) == (pytest.approx(0.6), pytest.approx(0.2 / 2**0.5))
+    ((seconds, height, _),) = group.curve(lambda point: point.seconds)
+    assert (seconds, height) == (pytest.approx(12.0), pytest.approx(0.6))
+
+
+def test_what_nobody_measured_in_joules_is_said_to_be_unknown(tmp_path):
+    folders = [whole_run(seed=seed).write(tmp_path / str(seed)) for seed in (0, 1)]
+    for chosen in (folders[:1], folders):
+        page, markdown, _ = report(tmp_path, *chosen)
+        assert "<td>Energy</td><td>unknown</td>" in page
+        assert markdown.count("| Energy | unknown |") == len(chosen)
 
 
 def test_the_share_of_a_link_is_told_where_its_rate_is_known(tmp_path):

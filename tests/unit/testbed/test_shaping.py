@@ -111,6 +111,19 @@ def test_losses_are_as_many_as_they_should_be_and_the_same_for_a_seed(loss):
     assert lost(6)[1] != packets
 
 
+def test_a_packet_that_gets_lost_takes_its_time_on_the_wire():
+    link = direction(bit_per_s=8e6, loss=0.5, queue_s=60)
+    for number in range(100):
+        link.offer(number.to_bytes(2, "big") + bytes(998), 0.0)
+    out = []
+    while link.next_s is not None:
+        now_s = link.next_s
+        out += [(now_s, int.from_bytes(packet[:2], "big")) for packet in link.take(now_s)]
+    assert link.traffic.lost == 100 - len(out) > 20
+    for at_s, number in out:
+        assert at_s == pytest.approx(1e-3 * (number + 1))
+
+
 def test_jitter_spreads_the_delay_to_both_sides():
     waits = []
     link = direction(delay_s=0.1, jitter_s=0.05)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from harness.offline import kept_bundle, kept_head_bundle, variant
 from harness.site import write_digits
+from slfac.codec import StreamKey
 from slfac.device.draws import draw
 from slfac.device.front import Front
 from slfac.device.head import Head
@@ -16,12 +17,14 @@ from slfac.device.optim import make_optimizer
 from slfac.export import export_bundle
 from slfac.server.back import BackHalf
 from slfac.server.evaluate import Evaluator
+from slfac.testbed.simulate.codecs import Codecs, StreamCodec
 from slfac.testbed.simulate.engine import share
 from slfac.testbed.simulate.evaluate import TorchEvaluator
 from slfac.testbed.simulate.front import TorchFront, to_numpy
 from slfac.testbed.simulate.halves import device_halves
 from slfac.testbed.simulate.head import TorchHead
 from slfac.testbed.simulate.optim import TorchUpdates
+from slfac.testbed.simulate.stage import Actor
 from slfac.wire.bundle import write_bundle
 from slfac.wire.errors import BundleError, TrainingError
 from slfac.wire.factories import DEFAULT_ALLOWED
@@ -194,6 +197,30 @@ def test_the_state_of_another_optimiser_is_refused():
     tensors = {"a": torch.ones(3, requires_grad=True)}
     with pytest.raises(TrainingError, match="does not fit"):
         TorchUpdates("sgd:lr=0.1", tensors).restore({"x.momentum_buffer": np.ones(3, np.float32)})
+
+
+def test_what_a_codec_remembers_is_that_of_its_device():
+    rng = np.random.default_rng(0)
+    maps = [torch.from_numpy(rng.standard_normal((4, 6, 8, 8), dtype=np.float32)) for _ in "ab"]
+    # Channels that differ in how much they hold, and not alike on both devices.
+    maps = [x * torch.logspace(-2, 2, 6 + 2 * n)[:6].view(1, 6, 1, 1) for n, x in enumerate(maps)]
+    keys = [StreamKey(seed=0, device=index, step=0) for index in (0, 1)]
+
+    def streams(codecs):
+        return [StreamCodec(codecs, Actor("d", lambda _: None), index, 0) for index in (0, 1)]
+
+    def encoded(codecs):
+        return [bytes(data) for data in codecs.encode(list(zip(maps, keys, strict=True)))]
+
+    codecs, fresh = Codecs("slacc", CPU), Codecs("slacc", CPU)
+    assert [one.state() for one in streams(codecs)] == [{}, {}]
+    encoded(codecs)
+    states = [one.state() for one in streams(codecs)]
+    assert states[0] != states[1]
+    for one, state in zip(streams(fresh), states, strict=True):
+        one.restore(state)
+    assert [one.state() for one in streams(fresh)] == states
+    assert encoded(fresh) == encoded(codecs)
 
 
 def test_fronts_score_in_torch_as_in_their_graph(bn_bundle, tmp_path):
