@@ -95,6 +95,13 @@ def await_death(*pids):
         time.sleep(0.02)
 
 
+def await_lines(host, count):
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while (host.folder / "agent.log").read_text().count("here") < count:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+
+
 def test_an_agent_that_is_done_is_left_alone(host):
     host.start(ENDS.format(code=0))
     state = host.await_state(["done"])
@@ -146,6 +153,24 @@ def test_an_agent_dies_with_its_supervisor_and_both_come_back_when_asked(host):
         "time": host.events()[1]["time"],
         "after": "loss",
     }
+
+
+def test_a_host_that_shuts_down_cuts_its_agent_off_and_goes_on_after_the_boot(host, tmp_path):
+    told = tmp_path / "told"
+    polite = f"import signal; signal.signal(signal.SIGTERM, lambda *_: open({str(told)!r}, 'w'))"
+    host.start(f"{polite}; {STAYS}")
+    await_lines(host, 1)
+    state = host.await_state(["running"])
+    # As systemd does; nobody has asked for the agent to stop.
+    os.kill(state["supervisor"], signal.SIGTERM)
+    await_death(state["supervisor"], state["agent"])
+    assert not told.exists()
+    assert host.status()["state"] == "lost"
+    host.ok("resume", folder=str(host.folder), unit=host.unit)
+    await_lines(host, 2)
+    assert host.stop()["before"] == "running"
+    assert told.exists()
+    assert host.status()["state"] == "stopped"
 
 
 def test_stopping_ends_everything_however_stubborn_and_can_be_repeated(host):
