@@ -144,7 +144,7 @@ class Host:
         if said.strip() != b"written":
             raise HostError(
                 f"{self.name}: {self.folder} cannot be written",
-                "set `work` to a folder that the user may write, with some room",
+                "free some space there, or set `work` to a folder that the user may write",
             )
 
     async def call(self, name: str, /, *, within_s: float = _ANSWER_S, **values: Any) -> Any:

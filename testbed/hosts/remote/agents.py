@@ -144,7 +144,8 @@ def stop(*, folder: str, unit: str) -> dict[str, Any]:
     place = Path(folder)
     before = status(folder=folder)
     if before["state"] not in {*ENDED, "none"}:
-        (place / STOP_FILE).touch()
+        with contextlib.suppress(OSError):  # the drive is full: it is cut off then
+            (place / STOP_FILE).touch()
     for manager in ("system", "user"):
         remove_unit(manager, unit)
     is_alive = before["state"] in {"running", "waiting"}
@@ -153,7 +154,8 @@ def stop(*, folder: str, unit: str) -> dict[str, Any]:
     if left:
         raise HostProblem(f"processes {left} do not end", "end them there, as their user or root")
     if read_state(place).get("state", "none") not in {*ENDED, "none"}:
-        write_state(place, {**read_state(place), "state": "stopped"})
+        with contextlib.suppress(OSError):
+            write_state(place, {**read_state(place), "state": "stopped"})
     return {"before": before["state"], "killed": killed}
 
 

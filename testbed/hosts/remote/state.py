@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import os
@@ -71,7 +72,10 @@ def add_event(folder: Path, event: str, **values: Any) -> None:
         **values: More about it.
     """
     now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="milliseconds")
-    with (folder / EVENTS_FILE).open("a", encoding="utf-8") as file:
+    with (
+        contextlib.suppress(OSError),  # a drive that is full ends no agent
+        (folder / EVENTS_FILE).open("a", encoding="utf-8") as file,
+    ):
         file.write(json.dumps({"event": event, "time": now, **values}) + "\n")
 
 

@@ -38,6 +38,7 @@ _LONGEST_WAIT_S: Final = 10.0
 # An agent that ran for so long did not fail at once.
 _STEADY_S: Final = 60.0
 _GRACE_S: Final = 15
+_ROOM_S: Final = 2.0
 _libc = ctypes.CDLL(None)
 
 
@@ -158,6 +159,15 @@ class Supervisor:
             self._child.kill()
 
     def _write(self, state: str, **values: Any) -> None:
+        """Write the state down; on a full drive as soon as there is room, as an end must be told."""
+        while True:
+            try:
+                return self._write_once(state, **values)
+            except OSError:
+                if self._stop.wait(_ROOM_S):
+                    return None
+
+    def _write_once(self, state: str, **values: Any) -> None:
         child = self._child.pid if self._child is not None and state == "running" else None
         write_state(
             self._folder,

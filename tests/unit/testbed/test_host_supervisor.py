@@ -173,6 +173,24 @@ def test_a_host_that_shuts_down_cuts_its_agent_off_and_goes_on_after_the_boot(ho
     assert host.status()["state"] == "stopped"
 
 
+def test_a_full_drive_ends_no_supervisor_and_hinders_no_stop(host):
+    host.start(STAYS)
+    before = host.await_state(["running"])
+    full = [host.folder / "state.json.new", host.folder / "events.jsonl"]
+    full[1].unlink()
+    for file in full:
+        file.symlink_to("/dev/full")
+    os.kill(before["agent"], signal.SIGKILL)
+    await_death(before["agent"])
+    full[0].unlink()
+    after = host.await_state(["running"], starts=2)
+    assert after["supervisor"] == before["supervisor"]
+    full[0].symlink_to("/dev/full")
+    assert host.stop()["before"] == "running"
+    await_death(after["supervisor"], after["agent"])
+    full[0].unlink()
+
+
 def test_stopping_ends_everything_however_stubborn_and_can_be_repeated(host):
     stubborn = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {STAYS}"
     child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {STAYS!r}])"
