@@ -17,7 +17,7 @@ from slfac.testbed.hosts.targets import Target
 from slfac.testbed.hosts.trust import check_known_hosts, untrusted
 from slfac.wire.errors import AuthError, KeyFileError, LinkError, SlfacError
 
-# A lost connection is noticed after four of them; a small board that trains may say nothing for long.
+# A lost connection is noticed after four of them: a small board that trains may be silent for long.
 _KEEPALIVE_S: Final = 5
 _KEEPALIVES: Final = 3
 # Until one is in: such a board takes many seconds over a log-in.

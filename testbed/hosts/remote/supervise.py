@@ -159,13 +159,17 @@ class Supervisor:
             self._child.kill()
 
     def _write(self, state: str, **values: Any) -> None:
-        """Write the state down; on a full drive as soon as there is room, as an end must be told."""
-        while True:
-            try:
-                return self._write_once(state, **values)
-            except OSError:
-                if self._stop.wait(_ROOM_S):
-                    return None
+        """Write the state down; on a full drive as soon as there is room: an end must be told."""
+        while not self._is_written(state, **values):
+            if self._stop.wait(_ROOM_S):
+                break
+
+    def _is_written(self, state: str, **values: Any) -> bool:
+        try:
+            self._write_once(state, **values)
+        except OSError:
+            return False
+        return True
 
     def _write_once(self, state: str, **values: Any) -> None:
         child = self._child.pid if self._child is not None and state == "running" else None

@@ -157,7 +157,8 @@ def test_an_agent_dies_with_its_supervisor_and_both_come_back_when_asked(host):
 
 def test_a_host_that_shuts_down_cuts_its_agent_off_and_goes_on_after_the_boot(host, tmp_path):
     told = tmp_path / "told"
-    polite = f"import signal; signal.signal(signal.SIGTERM, lambda *_: open({str(told)!r}, 'w'))"
+    leave = f"lambda *_: (open({str(told)!r}, 'w').close(), os._exit(0))"
+    polite = f"import os, signal; signal.signal(signal.SIGTERM, {leave})"
     host.start(f"{polite}; {STAYS}")
     await_lines(host, 1)
     state = host.await_state(["running"])

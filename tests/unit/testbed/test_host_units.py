@@ -17,6 +17,14 @@ from slfac.testbed.hosts.remote.units import choose_manager, unit_text
 UNIT = "slfac-testbed-test-pi-1.service"
 STAYS = "import time; print('here', flush=True); time.sleep(600)"
 _PATIENCE_S = 60.0
+LOGINCTL = """\
+#!/bin/sh
+case "$*" in
+*disable-linger*) rm "$HOME/linger" ;;
+*enable-linger*) touch "$HOME/linger" ;;
+*) test -e "$HOME/linger" && echo yes || echo no ;;
+esac
+"""
 
 
 @pytest.fixture
@@ -133,16 +141,6 @@ def test_systemd_finds_no_fault_with_units(tmp_path, manager):
 def test_what_runs_agents_where(tmp_path, systemd, sudo, user_units, manager):
     known = {"systemd": systemd, "sudo": sudo, "user_units": user_units}
     assert choose_manager(work=str(tmp_path), **known) == manager
-
-
-LOGINCTL = """\
-#!/bin/sh
-case "$*" in
-*disable-linger*) rm "$HOME/linger" ;;
-*enable-linger*) touch "$HOME/linger" ;;
-*) test -e "$HOME/linger" && echo yes || echo no ;;
-esac
-"""
 
 
 @pytest.fixture
