@@ -15,4 +15,10 @@ The folders of this package, each with a face of its own:
 Importing :mod:`slfac` itself imports none of them.
 """
 
+import os
+
+# From 1.31 on, ONNX Runtime writes down an id of the machine and sends to its maker when sessions
+# are made and of what, unless this is set before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 __version__ = "0.1.0"

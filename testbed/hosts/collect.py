@@ -22,7 +22,7 @@ from slfac.testbed.write import replace_file
 from slfac.wire.errors import HostError, RunError
 
 METRICS_NAME: Final = "metrics.jsonl"
-_LEFT_OUT: Final = ("journal", "lock", "cache")
+_LEFT_OUT: Final = ("journal", "lock", "stop", "cache")
 _KEPT: Final = (EVENTS_FILE, STATE_FILE, "energy.json", "supervisor.log")
 
 

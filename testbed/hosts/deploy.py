@@ -203,7 +203,7 @@ async def _manager(host: Host, facts: dict[str, Any], remarks: list[str]) -> str
     if host.target.program is not None or not facts["systemd"]:
         return "built-in"
     known = {name: facts[name] for name in ("systemd", "sudo", "user_units")}
-    manager: str = await host.call("manager", **known)
+    manager: str = await host.call("manager", work=facts["folder"], **known)
     if manager == "built-in":
         remarks.append(
             "no sudo without a password, and no lingering units: its agent does not come back by "

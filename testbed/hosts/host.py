@@ -21,12 +21,26 @@ from slfac.wire.errors import HostError
 
 _ANSWER_S: Final = 120.0
 _PIECE_BYTES: Final = 1 << 17
-# Writes standard input to the path that is its argument, whole or not at all.
-_PUT: Final = (
-    "import os,sys;p=sys.argv[1];os.makedirs(os.path.dirname(p),0o700,exist_ok=True);"
-    "f=open(p+'.new','wb');f.write(sys.stdin.buffer.read());f.close();"
-    "os.replace(p+'.new',p);print('written')"
-)
+# Writes standard input to the path that is its argument, whole or not at all, unless it is there:
+# `down` is for full drives too.
+_PUT: Final = """
+import os, sys
+path, data = sys.argv[1], sys.stdin.buffer.read()
+def known():
+    try:
+        with open(path, "rb") as file:
+            return file.read() == data
+    except OSError:
+        return False
+if not known():
+    os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+    with open(path + ".new", "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(path + ".new", path)
+print("written")
+"""
 _BROKEN: Final = (asyncssh.Error, OSError, asyncio.IncompleteReadError)
 
 
@@ -92,6 +106,21 @@ class Host:
             ) from None
         return facts
 
+    async def find(self) -> bool:
+        """Prepare for commands, unless nothing of any testbed is there, which is left so.
+
+        Returns:
+            Whether commands can be given.
+
+        Raises:
+            HostError: Its folder cannot be written.
+            LostError: The connection broke.
+        """
+        facts = await self.probe()
+        if is_here(facts):
+            await self.prepare(facts)
+        return is_here(facts)
+
     async def prepare(self, facts: dict[str, Any]) -> None:
         """Put there what later commands need, unless it is there.
 
@@ -115,7 +144,7 @@ class Host:
         if said.strip() != b"written":
             raise HostError(
                 f"{self.name}: {self.folder} cannot be written",
-                "set `work` to a folder that the user may write, with some room",
+                "free some space there, or set `work` to a folder that the user may write",
             )
 
     async def call(self, name: str, /, *, within_s: float = _ANSWER_S, **values: Any) -> Any:
@@ -298,6 +327,15 @@ class Host:
         if "problem" in said:
             raise HostError(f"{self.name}: {said['problem']}", said["remedy"])
         return said.get("ok")
+
+
+def is_here(facts: dict[str, Any]) -> bool:
+    """Whether a host has the folder of all testbeds.
+
+    Args:
+        facts: What the host is.
+    """
+    return bool(facts["nearest"] == facts["folder"])
 
 
 async def connect(target: Target, testbed: str) -> Host:

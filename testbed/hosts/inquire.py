@@ -77,8 +77,9 @@ async def _states(lab: Lab) -> dict[str, dict[str, Any]]:
         states[name] = {"state": "unreachable", "last_line": error.what}
 
     async def one(host: Host) -> None:
-        await host.prepare(await host.probe())
-        states[host.name] = await host.call("status", folder=f"{host.folder}/{RUN_FOLDER}")
+        states[host.name] = {"state": "none"}
+        if await host.find():
+            states[host.name] = await host.call("status", folder=f"{host.folder}/{RUN_FOLDER}")
 
     async with connected(lab.targets, lab.inventory.name, failed) as hosts:
         await each(hosts, one, lambda host: host.name, failed)
@@ -105,7 +106,8 @@ async def _logs(lab: Lab, console: Console, only: str | None, *, follow: bool, l
         say(name, str(error))
 
     async def one(host: Host) -> None:
-        await host.prepare(await host.probe())
+        if not await host.find():
+            return
         folder = f"{host.folder}/{RUN_FOLDER}"
         last = await host.call("last_lines", folder=folder, name=LOG_FILE, count=lines)
         for line in last["lines"]:

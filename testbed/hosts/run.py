@@ -24,7 +24,7 @@ from slfac.testbed.hosts.show import Show
 from slfac.testbed.hosts.start import start_run
 from slfac.testbed.hosts.targets import SERVER
 from slfac.testbed.progress import RunProgress
-from slfac.wire.errors import RunError, SlfacError
+from slfac.wire.errors import HostError, RunError, SlfacError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +138,8 @@ async def collect_all(lab: Lab, out: Path, show: Show) -> dict[str, str]:
     async with connected(lab.targets, lab.inventory.name, failed) as hosts:
 
         async def prepare(host: Host) -> Host:
-            await host.prepare(await host.probe())
+            if not await host.find():
+                raise HostError(f"{host.name}: no run was started there")
             return host
 
         there = await each(hosts, prepare, lambda host: host.name, failed)

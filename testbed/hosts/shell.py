@@ -17,11 +17,11 @@ from slfac.testbed.hosts.targets import Target
 from slfac.testbed.hosts.trust import check_known_hosts, untrusted
 from slfac.wire.errors import AuthError, KeyFileError, LinkError, SlfacError
 
-# A lost connection is noticed after three of them.
-_KEEPALIVE_S: Final = 2
-_KEEPALIVES: Final = 2
-_CONNECT_S: Final = 10.0
-_LOGIN_S: Final = 30.0
+# A lost connection is noticed after four of them: a small board that trains may be silent for long.
+_KEEPALIVE_S: Final = 5
+_KEEPALIVES: Final = 3
+# Until one is in: such a board takes many seconds over a log-in.
+_CONNECT_S: Final = 30.0
 _LINE_BYTES: Final = 1 << 24
 
 
@@ -155,7 +155,7 @@ async def open_shell(target: Target) -> Shell:
                 keepalive_interval=_KEEPALIVE_S,
                 keepalive_count_max=_KEEPALIVES,
                 connect_timeout=_CONNECT_S,
-                login_timeout=_LOGIN_S,
+                login_timeout=_CONNECT_S,
                 password_auth=False,
                 kbdint_auth=False,
                 **options,

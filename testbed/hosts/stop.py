@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slfac.testbed.hosts.agents import RUN_FOLDER
-from slfac.testbed.hosts.host import Host
+from slfac.testbed.hosts.host import Host, is_here
 from slfac.testbed.hosts.lab import Lab, failure
 from slfac.testbed.hosts.pool import connected, each
 from slfac.testbed.hosts.show import Show
@@ -55,6 +55,9 @@ async def stop_host(host: Host, *, purge: bool = False) -> str:
         return "nothing of this testbed is there"
     done = await host.call("stop", folder=f"{host.folder}/{RUN_FOLDER}", unit=host.unit)
     rest = await host.call("stop", folder=host.folder, unit=host.unit)
+    if not is_here(facts):
+        await host.call("purge", folder=host.folder, versions=host.versions)
+        return "nothing of this testbed is there"
     words = "stopped" if done["before"] in {"running", "waiting", "lost"} else "nothing ran"
     killed = done["killed"] + rest["killed"]
     if killed:

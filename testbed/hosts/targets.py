@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Final
 
 import slfac
-from slfac.testbed.inventory import AnyHost, Inventory
+from slfac.testbed.inventory import THIS_MACHINE, AnyHost, Inventory
 from slfac.wire.errors import SettingsError
 
 #: What the server's host goes by.
 SERVER: Final = "server"
-#: A server's host of this name is this machine, and needs no SSH.
-THIS_MACHINE: Final = "localhost"
 
 
 @dataclass(frozen=True, kw_only=True)

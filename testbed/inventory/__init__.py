@@ -1,7 +1,7 @@
 """The inventory of a testbed: one YAML file that names its hosts, links and what it trains."""
 
 from slfac.testbed.inventory.ansible import ansible_inventory
-from slfac.testbed.inventory.hosts import AnyHost, DeviceHost, ServerHost
+from slfac.testbed.inventory.hosts import THIS_MACHINE, AnyHost, DeviceHost, ServerHost
 from slfac.testbed.inventory.links import Cut, Emulation, Link
 from slfac.testbed.inventory.matrix import Combination, combinations
 from slfac.testbed.inventory.model import Inventory, load_inventory
@@ -10,6 +10,7 @@ from slfac.testbed.inventory.template import write_template
 from slfac.testbed.quantities import Rates
 
 __all__ = [
+    "THIS_MACHINE",
     "AnyHost",
     "Combination",
     "Cut",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -13,6 +13,8 @@ from slfac.hw_profiles.load import profile_path
 from slfac.wire.errors import SettingsError
 from slfac.wire.keys import NAME
 
+#: A server's host of this name is this machine, and needs no SSH.
+THIS_MACHINE: Final = "localhost"
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9])?", re.ASCII)
 _NUMBERS = re.compile(r"[\d.]+", re.ASCII)
 

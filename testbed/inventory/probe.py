@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from slfac.device.doctor.finding import Finding
+from slfac.testbed.inventory.hosts import THIS_MACHINE
 from slfac.testbed.inventory.model import Inventory
 
 _TIMEOUT_S: Final = 3.0
@@ -25,9 +26,13 @@ def probe(inventory: Inventory) -> Iterator[Finding]:
     Yields:
         What was found: the server first, then the devices in their order.
     """
+    server = inventory.server
     tries: list[Callable[[], Finding]] = []
-    hosts = [("server", inventory.server.host, inventory.server.port)]
-    hosts += [(device.name, device.host, device.port) for device in inventory.devices]
+    hosts = [(device.name, device.host, device.port) for device in inventory.devices]
+    if server.host == THIS_MACHINE:
+        tries.append(lambda: Finding("ok", "server", "this machine, without SSH"))
+    else:
+        hosts.insert(0, ("server", server.host, server.port))
     for name, host, port in hosts:
         tries.append(lambda n=name, h=host, p=port: _ssh(n, h, p))  # type: ignore[misc]
     tries.insert(1, lambda: _listen(inventory))

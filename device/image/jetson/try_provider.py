@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import os
 import sys
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def main() -> int:
     parser.add_argument("lib", type=Path, help="folder with onnxruntime and numpy")
     parser.add_argument("--provider", default=PROVIDER)
     args = parser.parse_args()
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it would write an id down and send it
     sys.path.insert(0, str(args.lib))
     try:
         wrong = compare(args.provider)

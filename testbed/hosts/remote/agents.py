@@ -12,14 +12,17 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from slfac.testbed.hosts.remote.linger import give_back
 from slfac.testbed.hosts.remote.problem import HostProblem
 from slfac.testbed.hosts.remote.processes import MARK, end, marked, started_at
 from slfac.testbed.hosts.remote.state import (
     AGENT_FILE,
     ENDED,
     STATE_FILE,
+    STOP_FILE,
     boot_id,
     read_state,
+    replace_text,
     write_state,
 )
 from slfac.testbed.hosts.remote.units import remove_unit, write_unit
@@ -55,7 +58,7 @@ def start(
     place.mkdir(parents=True, mode=0o700)
     for name, text in files.items():
         (place / name).write_text(text, "utf-8")
-    (place / AGENT_FILE).write_text(json.dumps({**agent, "manager": manager}), "utf-8")
+    replace_text(place / AGENT_FILE, json.dumps({**agent, "manager": manager}))
     return resume(folder=folder, unit=unit)
 
 
@@ -75,6 +78,7 @@ def resume(*, folder: str, unit: str) -> dict[str, Any]:
     place = Path(folder)
     if status(folder=folder)["state"] in {*ENDED, "running", "waiting"}:
         return status(folder=folder)
+    (place / STOP_FILE).unlink(missing_ok=True)
     manager = json.loads((place / AGENT_FILE).read_bytes())["manager"]
     helper = Path(sys.argv[0]).resolve()
     if manager == "built-in":
@@ -139,6 +143,9 @@ def stop(*, folder: str, unit: str) -> dict[str, Any]:
     """
     place = Path(folder)
     before = status(folder=folder)
+    if before["state"] not in {*ENDED, "none"}:
+        with contextlib.suppress(OSError):  # the drive is full: it is cut off then
+            (place / STOP_FILE).touch()
     for manager in ("system", "user"):
         remove_unit(manager, unit)
     is_alive = before["state"] in {"running", "waiting"}
@@ -146,8 +153,9 @@ def stop(*, folder: str, unit: str) -> dict[str, Any]:
     left = marked(place)
     if left:
         raise HostProblem(f"processes {left} do not end", "end them there, as their user or root")
-    if before["state"] == "lost" and read_state(place):
-        write_state(place, {**read_state(place), "state": "stopped"})
+    if read_state(place).get("state", "none") not in {*ENDED, "none"}:
+        with contextlib.suppress(OSError):
+            write_state(place, {**read_state(place), "state": "stopped"})
     return {"before": before["state"], "killed": killed}
 
 
@@ -172,7 +180,10 @@ def purge(*, folder: str, versions: str) -> dict[str, Any]:
     except OSError as error:
         raise HostProblem(f"{error.filename} cannot be removed: {error.strerror}") from error
     tidy(folder=versions, keep=[])
-    with contextlib.suppress(OSError):  # others are at work there
+    with contextlib.suppress(OSError):
         place.parent.rmdir()
-        place.parent.parent.rmdir()
+    work = place.parent.parent
+    give_back(work)
+    with contextlib.suppress(OSError):  # others are at work there
+        work.rmdir()
     return {"removed": existed}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
+import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +14,8 @@ STATE_FILE: Final = "state.json"
 EVENTS_FILE: Final = "events.jsonl"
 LOG_FILE: Final = "agent.log"
 LOCK_FILE: Final = "lock"
+#: Is there where somebody has asked for the agent to stop.
+STOP_FILE: Final = "stop"
 #: States in which an agent is not started again.
 ENDED: Final = ("done", "failed", "stopped")
 
@@ -41,9 +45,22 @@ def write_state(folder: Path, state: dict[str, Any]) -> None:
         folder: The agent's folder.
         state: The state.
     """
-    fresh = folder / f"{STATE_FILE}.new"
-    fresh.write_text(json.dumps(state), "utf-8")
-    fresh.replace(folder / STATE_FILE)
+    replace_text(folder / STATE_FILE, json.dumps(state))
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a small file that a loss of power leaves as it was or as it is to be.
+
+    Args:
+        path: Where.
+        text: What.
+    """
+    fresh = path.with_name(f"{path.name}.new")
+    with fresh.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
 
 
 def add_event(folder: Path, event: str, **values: Any) -> None:
@@ -55,7 +72,10 @@ def add_event(folder: Path, event: str, **values: Any) -> None:
         **values: More about it.
     """
     now = dt.datetime.now(dt.timezone.utc).isoformat(timespec="milliseconds")
-    with (folder / EVENTS_FILE).open("a", encoding="utf-8") as file:
+    with (
+        contextlib.suppress(OSError),  # a drive that is full ends no agent
+        (folder / EVENTS_FILE).open("a", encoding="utf-8") as file,
+    ):
         file.write(json.dumps({"event": event, "time": now, **values}) + "\n")
 
 

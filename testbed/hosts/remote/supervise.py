@@ -24,6 +24,7 @@ from slfac.testbed.hosts.remote.state import (
     ENDED,
     LOCK_FILE,
     LOG_FILE,
+    STOP_FILE,
     add_event,
     boot_id,
     last_line,
@@ -37,6 +38,7 @@ _LONGEST_WAIT_S: Final = 10.0
 # An agent that ran for so long did not fail at once.
 _STEADY_S: Final = 60.0
 _GRACE_S: Final = 15
+_ROOM_S: Final = 2.0
 _libc = ctypes.CDLL(None)
 
 
@@ -61,7 +63,12 @@ class Supervisor:
         self._starts = 0
 
     def run(self) -> None:
-        """Run the agent until it is done, can never be, or SIGTERM says that it is to stop."""
+        """Run the agent until it is done, can never be, or SIGTERM comes.
+
+        Where nobody has asked for it to stop, SIGTERM says that the host does: the agent is then
+        cut off, as by a loss of power, and goes on with the run after the boot. One that were
+        asked to end would take leave of the run.
+        """
         with (self._folder / LOCK_FILE).open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -93,7 +100,11 @@ class Supervisor:
             self._write("waiting", code=code, wait_s=wait_s)
             self._stop.wait(wait_s)
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
-        self._write("stopped")
+        if self._was_asked():
+            self._write("stopped")
+
+    def _was_asked(self) -> bool:
+        return (self._folder / STOP_FILE).exists()
 
     def _run_once(self) -> int:
         command = self._command()
@@ -139,7 +150,7 @@ class Supervisor:
         del number, frame
         self._stop.set()
         if self._child is not None and self._child.returncode is None:
-            self._child.send_signal(signal.SIGTERM)
+            self._child.send_signal(signal.SIGTERM if self._was_asked() else signal.SIGKILL)
             signal.alarm(_GRACE_S)
 
     def _on_alarm(self, number: int, frame: FrameType | None) -> None:
@@ -148,6 +159,19 @@ class Supervisor:
             self._child.kill()
 
     def _write(self, state: str, **values: Any) -> None:
+        """Write the state down; on a full drive as soon as there is room: an end must be told."""
+        while not self._is_written(state, **values):
+            if self._stop.wait(_ROOM_S):
+                break
+
+    def _is_written(self, state: str, **values: Any) -> bool:
+        try:
+            self._write_once(state, **values)
+        except OSError:
+            return False
+        return True
+
+    def _write_once(self, state: str, **values: Any) -> None:
         child = self._child.pid if self._child is not None and state == "running" else None
         write_state(
             self._folder,

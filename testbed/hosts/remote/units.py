@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Final
 
+from slfac.testbed.hosts.remote.linger import lingers
 from slfac.testbed.hosts.remote.problem import HostProblem
 from slfac.testbed.hosts.remote.processes import MARK
 
@@ -26,6 +27,8 @@ ExecStart="{python}" "{helper}" supervise "{folder}"
 Environment="{mark}={folder}"
 {user}Restart=on-failure
 RestartSec=2
+# What is to become of the agent is its supervisor's to say.
+KillMode=mixed
 TimeoutStopSec=30
 
 [Install]
@@ -33,10 +36,11 @@ WantedBy={target}
 """
 
 
-def choose_manager(*, systemd: bool, sudo: bool, user_units: bool) -> str:
+def choose_manager(*, work: str, systemd: bool, sudo: bool, user_units: bool) -> str:
     """What is to run agents here.
 
     Args:
+        work: Folder of all testbeds.
         systemd: Whether systemd runs this host.
         sudo: Whether this user may do as root does.
         user_units: Whether this user has a systemd of its own.
@@ -46,7 +50,7 @@ def choose_manager(*, systemd: bool, sudo: bool, user_units: bool) -> str:
     """
     if systemd and sudo:
         return "system"
-    if systemd and user_units and _lingers():
+    if systemd and user_units and lingers(Path(work)):
         return "user"
     return "built-in"
 
@@ -73,6 +77,8 @@ def write_unit(manager: str, name: str, *, helper: Path, folder: Path, python: s
         place.write_text(text, "utf-8")
     _call(manager, "systemctl", "daemon-reload")
     _call(manager, "systemctl", "enable", "--quiet", name)
+    # What starts it at a boot is to be there after one that nobody had seen coming.
+    _call(manager, "sync", str(place))
     _call(manager, "systemctl", "restart", name)
 
 
@@ -116,6 +122,9 @@ def remove_unit(manager: str, name: str) -> None:
         _call(manager, "rm", "-f", str(place))
     else:
         place.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # others have units there
+            for folder in list(place.parents)[:3]:
+                folder.rmdir()
     _call(manager, "systemctl", "daemon-reload")
 
 
@@ -124,20 +133,6 @@ def _place(manager: str, name: str) -> Path:
         return _SYSTEM / name
     home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(home) / "systemd" / "user" / name
-
-
-def _lingers() -> bool:
-    """Whether units of this user go on without a log-in; it is asked for where they do not."""
-    if shutil.which("loginctl") is None:
-        return False
-    user = str(os.getuid())
-    if _linger_of(user) != "yes":
-        _run(["loginctl", "--no-ask-password", "enable-linger", user])
-    return _linger_of(user) == "yes"
-
-
-def _linger_of(user: str) -> str:
-    return _run(["loginctl", "show-user", "--property=Linger", "--value", user]).stdout.strip()
 
 
 def _call(manager: str, *command: str, given: str = "") -> None:

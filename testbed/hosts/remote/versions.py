@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -97,6 +98,7 @@ def _unpack_into(place: Path, data: IO[bytes]) -> None:
             options: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
             archive.extractall(fresh, **options)  # noqa: S202 - our own archive, over SSH
         fresh.chmod(0o755)
+        os.sync()  # a loss of power must not leave the name with empty files
         fresh.rename(place)
     except (OSError, EOFError, tarfile.TarError) as error:
         shutil.rmtree(fresh, ignore_errors=True)

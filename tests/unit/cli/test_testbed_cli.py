@@ -81,6 +81,19 @@ def test_check_says_which_hosts_answer(tmp_path, capsys, speaker):
     assert "not as SSH does" in text
 
 
+def test_check_wants_no_ssh_of_a_server_on_this_machine(tmp_path, capsys):
+    file = tmp_path / "lab.yaml"
+    # Nothing answers at either port.
+    file.write_text(
+        f"server: {{host: localhost, port: {free_port()}, address: 127.0.0.1, "
+        f"listen: {free_port()}}}\ndevices: [{{name: a, data: d}}]\n"
+    )
+    assert main(["testbed", "check", str(file), "--json"]) == 0
+    findings = {f["name"]: f for f in json.loads(capsys.readouterr().out)["findings"]}
+    assert findings["server"]["level"] == "ok"
+    assert "without SSH" in json.dumps(findings["server"])
+
+
 def test_check_finds_the_servers_port_taken(tmp_path, capsys, speaker):
     port = speaker(b"SSH-2.0-x\r\n")
     file = tmp_path / "lab.yaml"

@@ -95,6 +95,13 @@ def await_death(*pids):
         time.sleep(0.02)
 
 
+def await_lines(host, count):
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while (host.folder / "agent.log").read_text().count("here") < count:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+
+
 def test_an_agent_that_is_done_is_left_alone(host):
     host.start(ENDS.format(code=0))
     state = host.await_state(["done"])
@@ -146,6 +153,43 @@ def test_an_agent_dies_with_its_supervisor_and_both_come_back_when_asked(host):
         "time": host.events()[1]["time"],
         "after": "loss",
     }
+
+
+def test_a_host_that_shuts_down_cuts_its_agent_off_and_goes_on_after_the_boot(host, tmp_path):
+    told = tmp_path / "told"
+    leave = f"lambda *_: (open({str(told)!r}, 'w').close(), os._exit(0))"
+    polite = f"import os, signal; signal.signal(signal.SIGTERM, {leave})"
+    host.start(f"{polite}; {STAYS}")
+    await_lines(host, 1)
+    state = host.await_state(["running"])
+    # As systemd does; nobody has asked for the agent to stop.
+    os.kill(state["supervisor"], signal.SIGTERM)
+    await_death(state["supervisor"], state["agent"])
+    assert not told.exists()
+    assert host.status()["state"] == "lost"
+    host.ok("resume", folder=str(host.folder), unit=host.unit)
+    await_lines(host, 2)
+    assert host.stop()["before"] == "running"
+    assert told.exists()
+    assert host.status()["state"] == "stopped"
+
+
+def test_a_full_drive_ends_no_supervisor_and_hinders_no_stop(host):
+    host.start(STAYS)
+    before = host.await_state(["running"])
+    full = [host.folder / "state.json.new", host.folder / "events.jsonl"]
+    full[1].unlink()
+    for file in full:
+        file.symlink_to("/dev/full")
+    os.kill(before["agent"], signal.SIGKILL)
+    await_death(before["agent"])
+    full[0].unlink()
+    after = host.await_state(["running"], starts=2)
+    assert after["supervisor"] == before["supervisor"]
+    full[0].symlink_to("/dev/full")
+    assert host.stop()["before"] == "running"
+    await_death(after["supervisor"], after["agent"])
+    full[0].unlink()
 
 
 def test_stopping_ends_everything_however_stubborn_and_can_be_repeated(host):

@@ -11,11 +11,20 @@ import pytest
 
 from harness.user_systemd import UserSystemd
 from slfac.testbed.hosts.archive import helper_archive, helper_name
+from slfac.testbed.hosts.remote.agents import purge
 from slfac.testbed.hosts.remote.units import choose_manager, unit_text
 
 UNIT = "slfac-testbed-test-pi-1.service"
 STAYS = "import time; print('here', flush=True); time.sleep(600)"
 _PATIENCE_S = 60.0
+LOGINCTL = """\
+#!/bin/sh
+case "$*" in
+*disable-linger*) rm "$HOME/linger" ;;
+*enable-linger*) touch "$HOME/linger" ;;
+*) test -e "$HOME/linger" && echo yes || echo no ;;
+esac
+"""
 
 
 @pytest.fixture
@@ -78,13 +87,18 @@ def test_a_unit_runs_an_agent_keeps_it_and_is_taken_away(systemd, tmp_path):
     state = agent.await_state("running")
     assert agent.is_active() == "active"
     assert systemd.run("systemctl", "--user", "is-enabled", UNIT).stdout.strip() == "enabled"
+    # As before a boot: nobody has asked for the agent to stop.
+    systemd.run("systemctl", "--user", "stop", UNIT)
+    assert agent.await_state("lost")["starts"] == 1
+    systemd.run("systemctl", "--user", "start", UNIT)
+    state = agent.await_state("running", starts=2)
     # systemd starts the supervisor again, and that one the agent.
     os.kill(state["supervisor"], signal.SIGKILL)
-    again = agent.await_state("running", starts=2)
+    again = agent.await_state("running", starts=3)
     assert again["supervisor"] != state["supervisor"]
     assert agent.stop()["before"] == "running"
     assert agent.is_active() == "inactive"
-    assert not list((tmp_path / "home").rglob("*.service"))
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["systemd.log"]
     assert agent.stop() == {"before": "stopped", "killed": 0}
 
 
@@ -124,5 +138,41 @@ def test_systemd_finds_no_fault_with_units(tmp_path, manager):
         (True, False, False, "built-in"),
     ],
 )
-def test_what_runs_agents_where(systemd, sudo, user_units, manager):
-    assert choose_manager(systemd=systemd, sudo=sudo, user_units=user_units) == manager
+def test_what_runs_agents_where(tmp_path, systemd, sudo, user_units, manager):
+    known = {"systemd": systemd, "sudo": sudo, "user_units": user_units}
+    assert choose_manager(work=str(tmp_path), **known) == manager
+
+
+@pytest.fixture
+def logind(tmp_path, monkeypatch):
+    """What stands in for logind, which only a whole system has; its file says who lingers."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "loginctl"
+    program.write_text(LOGINCTL)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path / "linger"
+
+
+def test_lingering_that_a_testbed_asked_for_ends_with_the_last_of_them(logind, tmp_path):
+    work = tmp_path / "work"
+    for name in ("one", "two"):
+        (work / name / "pi-1").mkdir(parents=True)
+    assert choose_manager(work=str(work), systemd=True, sudo=False, user_units=True) == "user"
+    assert logind.exists()
+    purge(folder=str(work / "one" / "pi-1"), versions=str(work / "versions"))
+    assert logind.exists()
+    purge(folder=str(work / "two" / "pi-1"), versions=str(work / "versions"))
+    assert not logind.exists()
+    assert not work.exists()
+
+
+def test_lingering_of_the_users_own_stays(logind, tmp_path):
+    work = tmp_path / "work"
+    (work / "one" / "pi-1").mkdir(parents=True)
+    logind.touch()
+    assert choose_manager(work=str(work), systemd=True, sudo=False, user_units=True) == "user"
+    purge(folder=str(work / "one" / "pi-1"), versions=str(work / "versions"))
+    assert logind.exists()
+    assert not work.exists()
