@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -55,19 +56,19 @@ class Keeper:
         self._open: dict[str, dict[str, Any]] = {}
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
-        self._begun = False
+        self._begun = 0
 
-    def begin(self) -> bool:
-        """Start the clock of the cuts that the plan has; whether that was still to do."""
-        if self._begun:
-            return False
-        self._begun = True
+    def begin(self) -> None:
+        """Start the clock of the cuts that the plan has; one that was started before is stopped."""
+        self._begun += 1
         now_s = time.monotonic()
         for link in self.plan.links:
             for at_s, for_s in link.cuts:
-                device = link.device
-                self._at(now_s + at_s, lambda d=device, f=for_s: self.cut(d, f))  # type: ignore[misc]
-        return True
+                self._at(now_s + at_s, partial(self._planned, self._begun, link.device, for_s))
+
+    def _planned(self, begun: int, device: str, for_s: float) -> None:
+        if begun == self._begun:
+            self.cut(device, for_s)
 
     def cut(self, device: str, for_s: float | None) -> None:
         """Cut a device's link.

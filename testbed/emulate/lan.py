@@ -108,7 +108,7 @@ class Lan:
         return self._ask({"do": "status"})
 
     def begin(self) -> None:
-        """Start the clock of the cuts that the inventory has; calling it again does nothing."""
+        """Start the clock of the cuts that the inventory has, also if it runs already."""
         self._ask({"do": "begin"})
 
     def cut(self, device: str, for_s: float | None = None) -> None:

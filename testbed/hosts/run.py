@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -105,6 +106,7 @@ async def carry_out(lab: Lab, options: RunOptions, console: Console) -> Carried:
             carried = Carried(facts_of(lab, members, before))
             await start_run(lab, members, carried.facts, show)
             if options.detach:
+                _begin_cuts(lab)
                 return carried
             show.pause()
             await _follow(lab, members, carried, console, least)
@@ -172,8 +174,16 @@ async def _gather(lab: Lab, members: Members, carried: Carried, out: Path, show:
 
 def _add_cuts(lab: Lab, facts: dict[str, Any]) -> None:
     if lab.lan is not None:
-        facts["cuts"] = lab.lan.status()["cuts"]
+        begun_s = dt.datetime.fromisoformat(facts["started"]).timestamp()
+        cuts = lab.lan.status()["cuts"]
+        # Hosts may have been up for other runs before.
+        facts["cuts"] = [cut for cut in cuts if cut["from_s"] >= begun_s]
         facts["carried"] = lab.lan.counters()
+
+
+def _begin_cuts(lab: Lab) -> None:
+    if lab.lan is not None:
+        lab.lan.begin()
 
 
 async def _follow(
@@ -186,9 +196,10 @@ async def _follow(
     with RunProgress(console, codec, rounds=rounds, devices=len(members.devices)) as progress:
 
         def on_metric(event: Event) -> None:
+            # A server that starts again says so once more.
+            if event["event"] == "run" and all(e["event"] != "run" for e in carried.events):
+                _begin_cuts(lab)
             carried.events.append(event)
-            if event["event"] == "run" and lab.lan is not None:
-                lab.lan.begin()
             progress.on_event(event)
 
         def on_host(name: str, words: str) -> None:
