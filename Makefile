@@ -14,7 +14,7 @@
 #   then results-test
 # make results-link  time to a target accuracy at 5 Mbit/s; results-ablation: the paper's;
 #   results-resnet18: the test set again, with another model; results-motion: smartwatch movements;
-#   results-paper: the paper's experiment, reduced, two hours; results-finetune;
+#   results-paper: the paper's experiment, reduced, three hours; results-finetune;
 #   results-time: seconds to a target accuracy over emulated links (root), three hours;
 #   results-modes: ways of split learning beside torch; results-energy: simulated power traces;
 #   results-links: the transport beside iperf3 over emulated links (root, Debian's iperf3);

@@ -1,0 +1,68 @@
+"""Tables of docs/experiments.md, made from the result files of experiments.
+
+``python -m harness.experiment_tables`` prints them.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
+Run = dict[str, Any]
+
+
+def time_table() -> str:
+    """Seconds and bytes until the target of experiment ``links``: a row a codec."""
+    result = json.loads((RESULTS / "time.json").read_text("utf-8"))
+    runs, target = result["runs"], result["target"] / 100
+    links = sorted({run["settings"]["link"][0] for run in runs}, key=_rate_and_loss)
+    lines = [
+        _row(("Codec", *(_link_words(link) for link in links))),
+        "|---" * (len(links) + 1) + "|",
+    ]
+    for codec in _values(runs, "codec"):
+        cells = [
+            _until(
+                [r for r in runs if (r["codec"], r["settings"]["link"][0]) == (codec, link)], target
+            )
+            for link in links
+        ]
+        lines.append(_row((f"`{codec}`", *cells)))
+    return "\n".join(lines)
+
+
+def _until(runs: Sequence[Run], target: float) -> str:
+    ends = [next((p for p in run["by_round"] if p["accuracy"] >= target), None) for run in runs]
+    reached = [end for end in ends if end is not None]
+    if len(reached) < len(runs):
+        return f"{len(reached)} of {len(runs)} runs"
+    seconds = statistics.fmean(end["seconds"] for end in reached)
+    total = statistics.fmean(end["bytes_up"] + end["bytes_down"] for end in reached)
+    one = " (one seed)" if len(runs) == 1 else ""
+    return f"{seconds:.0f} s, {total / 1e6:.{'0' if total >= 1e8 else '1'}f} MB{one}"
+
+
+def _rate_and_loss(link: str) -> tuple[float, bool]:
+    return float(link.split("Mbit", 1)[0]), link.endswith("%")
+
+
+def _link_words(link: str) -> str:
+    rate, loss = _rate_and_loss(link)
+    return f"{rate:g} Mbit/s{', 1 % lost' if loss else ''}"
+
+
+def _values(runs: Sequence[Run], name: str) -> list[Any]:
+    return list(dict.fromkeys(run[name] for run in runs))
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{time_table()}\n")
