@@ -2,13 +2,29 @@
 
 import json
 
-from harness.experiment_tables import RESULTS, time_table
+import pytest
+
+from harness.experiment_tables import RESULTS, paper_table, time_table
 
 PAGE = (RESULTS.parent / "experiments.md").read_text("utf-8")
 
 
-def test_the_table_of_times_is_that_of_the_result_file():
-    assert f"\n\n{time_table()}\n\n" in PAGE
+@pytest.mark.parametrize("table", [paper_table, time_table])
+def test_tables_are_those_of_the_result_files(table):
+    assert f"\n\n{table()}\n\n" in PAGE
+
+
+def test_the_reduced_experiment_is_called_reduced_and_stands_beside_the_papers_figures():
+    result = json.loads((RESULTS / "paper-reduced.json").read_text("utf-8"))
+    assert result["note"].startswith("REDUCED: ")
+    assert {run["seed"] for run in result["runs"]} == {0, 1, 2}
+    told = {one["accuracy"] for one in result["published"]}
+    assert {98.39, 97.65} < told
+    assert all(f"{accuracy:g}" in PAGE for accuracy in (98.39, 97.65))
+    drawn = (RESULTS / "paper-reduced.svg").read_text("utf-8")
+    assert drawn.count("SL-FAC in the paper") == 2
+    tables = (RESULTS / "paper-reduced.md").read_text("utf-8")
+    assert all(f"| {accuracy:g} % |" in tables for accuracy in told)
 
 
 def test_every_link_has_all_codecs_with_the_seeds_that_were_promised():

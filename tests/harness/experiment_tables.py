@@ -8,12 +8,34 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
+_NO_CODEC = "none"
+_PARTITIONS = ("iid", "dirichlet:beta=0.5")
 Run = dict[str, Any]
+
+
+def paper_table() -> str:
+    """Accuracy and bytes of the paper's experiment, reduced: a row a codec."""
+    runs = _runs("paper-reduced")
+    lines = [
+        "| Codec | IID, % | Dirichlet 0.5, % | Bytes | Smaller |",
+        "|---|---|---|---|---|",
+    ]
+    for codec in _values(runs, "codec"):
+        mine = [run for run in runs if run["codec"] == codec]
+        shares = [
+            _spread([100 * r["accuracy"] for r in mine if r["settings"]["partition"] == partition])
+            for partition in _PARTITIONS
+        ]
+        total = _mean(mine, lambda run: run["total_bytes"])
+        plain = _mean([r for r in runs if r["codec"] == _NO_CODEC], lambda r: r["total_bytes"])
+        cells = (f"`{codec}`", *shares, f"{total / 1e6:.0f} MB", f"{plain / total:.1f}x")
+        lines.append(_row(cells))
+    return "\n".join(lines)
 
 
 def time_table() -> str:
@@ -56,8 +78,23 @@ def _link_words(link: str) -> str:
     return f"{rate:g} Mbit/s{', 1 % lost' if loss else ''}"
 
 
+def _runs(name: str) -> list[Run]:
+    runs: list[Run] = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))["runs"]
+    return runs
+
+
 def _values(runs: Sequence[Run], name: str) -> list[Any]:
     return list(dict.fromkeys(run[name] for run in runs))
+
+
+def _mean(runs: Sequence[Run], value: Callable[[Run], float]) -> float:
+    return statistics.fmean(value(run) for run in runs)
+
+
+def _spread(values: Sequence[float]) -> str:
+    if len(values) == 1:
+        return f"{values[0]:.2f}"
+    return f"{statistics.fmean(values):.2f} ± {statistics.stdev(values):.2f}"
 
 
 def _row(cells: Sequence[str]) -> str:
@@ -65,4 +102,4 @@ def _row(cells: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{time_table()}\n")
+    sys.stdout.write(f"{paper_table()}\n\n{time_table()}\n")
