@@ -137,14 +137,7 @@ def run_front_bench(settings: FrontBenchSettings, console: Console) -> list[Fron
         "repeat": settings.repeat,
         "fronts": {name: msgspec.to_builtins(FRONTS[name]) for name in names},
     }
-    write_measurements(
-        settings.json,
-        [msgspec.to_builtins(m) for m in found],
-        command=settings.command,
-        date=date,
-        facts=facts,
-        console=console,
-    )
+    write_measurements(settings, found, date=date, facts=facts, console=console)
     return found
 
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 from rich.console import Console
 
@@ -142,14 +141,7 @@ def run_overlap_bench(settings: OverlapSettings, console: Console) -> list[Overl
         "steps": settings.steps,
         "seed": settings.seed,
     }
-    write_measurements(
-        settings.json,
-        [msgspec.to_builtins(m) for m in found],
-        command=settings.command,
-        date=date,
-        facts=facts,
-        console=console,
-    )
+    write_measurements(settings, found, date=date, facts=facts, console=console)
     return found
 
 

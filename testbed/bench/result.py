@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import msgspec
 from rich.console import Console
 
 from slfac.testbed.collect import machine, versions
@@ -19,11 +20,22 @@ def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
+class Kept(Protocol):
+    """What the settings of every bench say of its result file."""
+
+    @property
+    def json(self) -> Path | None:
+        """The file; None for none."""
+
+    @property
+    def command(self) -> str:
+        """The command line, for that file."""
+
+
 def write_measurements(
-    file: Path | None,
-    measurements: Sequence[Mapping[str, Any]],
+    settings: Kept,
+    measurements: Sequence[Any],
     *,
-    command: str,
     date: str,
     facts: Mapping[str, Any],
     console: Console,
@@ -31,25 +43,24 @@ def write_measurements(
     """Write a result file, and say so; machine and versions are added.
 
     Args:
-        file: The file; None for none.
-        measurements: The figures, as JSON values.
-        command: The command line that made them.
-        date: When that was begun.
+        settings: Those of the bench.
+        measurements: The figures: structs, or JSON values.
+        date: When measuring was begun.
         facts: What was measured, as JSON values.
         console: Where to say it.
 
     Raises:
         RunError: The file cannot be written.
     """
-    if file is None:
+    if settings.json is None:
         return
     result = {
-        "command": command,
+        "command": settings.command,
         "date": date,
         "machine": machine(),
         "versions": versions(),
         **facts,
-        "measurements": list(measurements),
+        "measurements": msgspec.to_builtins(list(measurements)),
     }
-    replace_file(file, json.dumps(result, indent=1).encode() + b"\n")
-    console.print(f"results: {file}", highlight=False, soft_wrap=True)
+    replace_file(settings.json, json.dumps(result, indent=1).encode() + b"\n")
+    console.print(f"results: {settings.json}", highlight=False, soft_wrap=True)

@@ -82,14 +82,8 @@ def run_bench(settings: BenchSettings, console: Console) -> list[Measurement]:
             for t in given.tensors
         ],
     }
-    write_measurements(
-        settings.json,
-        [_rounded(msgspec.to_builtins(m)) for m in found],
-        command=settings.command,
-        date=date,
-        facts=facts,
-        console=console,
-    )
+    figures = [_rounded(msgspec.to_builtins(m)) for m in found]
+    write_measurements(settings, figures, date=date, facts=facts, console=console)
     return found
 
 

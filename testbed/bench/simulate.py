@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 from rich.console import Console
 
@@ -138,14 +137,7 @@ def run_simulate_bench(
         "torch_device": settings.torch_device,
         "seed": settings.seed,
     }
-    write_measurements(
-        settings.json,
-        [msgspec.to_builtins(m) for m in found],
-        command=settings.command,
-        date=date,
-        facts=facts,
-        console=console,
-    )
+    write_measurements(settings, found, date=date, facts=facts, console=console)
     return found
 
 

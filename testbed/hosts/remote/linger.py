@@ -8,11 +8,11 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
+from slfac.testbed.hosts.remote.ended import ended
 from slfac.testbed.hosts.remote.problem import HostProblem
 
 #: Stands in the folder of all testbeds where it was one of them that asked.
 MARK_FILE: Final = ".asked-to-linger"
-_TIMEOUT_S: Final = 60
 
 
 def lingers(work: Path) -> bool:
@@ -65,16 +65,4 @@ def _state() -> str:
 
 
 def _loginctl(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = ["loginctl", *arguments]
-    try:
-        return subprocess.run(  # noqa: S603 - a fixed program, no shell
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        return subprocess.CompletedProcess(command, 1, "", str(error))
+    return ended(["loginctl", *arguments])

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from slfac.testbed.hosts.remote.ended import ended
 from slfac.testbed.hosts.remote.lease import Lease
 from slfac.testbed.hosts.remote.processes import MARK
 
@@ -31,19 +32,7 @@ def call(*, command: list[str], folder: str, timeout_s: float = 60.0) -> dict[st
     Returns:
         Its exit code, and what it printed.
     """
-    try:
-        done = subprocess.run(  # noqa: S603 - a list of arguments, no shell
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout_s,
-            env={**os.environ, MARK: folder},
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        return {"code": 1, "out": "", "error": str(error)}
+    done = ended(command, timeout_s=timeout_s, environment={MARK: folder})
     return {"code": done.returncode, "out": done.stdout, "error": done.stderr}
 
 

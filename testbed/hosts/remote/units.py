@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 from pathlib import Path
 from typing import Final
 
+from slfac.testbed.hosts.remote.ended import ended
 from slfac.testbed.hosts.remote.linger import lingers
 from slfac.testbed.hosts.remote.problem import HostProblem
 from slfac.testbed.hosts.remote.processes import MARK
 
 _SYSTEM: Final = Path("/etc/systemd/system")
-_TIMEOUT_S: Final = 60
 _UNIT: Final = """\
 [Unit]
 Description=slfac testbed, {name}
@@ -141,25 +140,10 @@ def _call(manager: str, *command: str, given: str = "") -> None:
         whole.insert(1, "--user")
     elif manager == "system" and os.getuid() != 0:
         whole = ["sudo", "-n", *command]
-    done = _run(whole, given)
+    done = ended(whole, given=given)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["it said nothing"]
         raise HostProblem(
             f"`{' '.join(whole[:4])}` failed: {lines[-1]}",
             "look at `systemctl status` there; `slfac testbed down` takes away what was begun",
         )
-
-
-def _run(command: list[str], given: str = "") -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(  # noqa: S603 - fixed programs, no shell
-            command,
-            input=given,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        return subprocess.CompletedProcess(command, 1, "", str(error))
