@@ -70,7 +70,7 @@ class ScopeEnergy:
         joules: Of all of them.
         devices: How many they are.
         missing_s: Seconds of theirs without readings, which are not in it.
-        lost: Processes of theirs that ended without telling what they had spent last, likewise.
+        lost: Processes of theirs of which nobody was told what they spent last, likewise.
     """
 
     joules: float
@@ -203,17 +203,19 @@ class RoundEnergies:
         return {scope: found for scope, found in sums.items() if found.devices}, len(unknown)
 
 
-def total_energies(devices: Iterable[DeviceEnergy]) -> dict[str, ScopeEnergy]:
+def total_energies(devices: Iterable[DeviceEnergy], *, ended: bool) -> dict[str, ScopeEnergy]:
     """Sums over a run, by scope.
 
     Args:
         devices: What each device has said.
+        ended: Whether nothing more will be told: what still may have been spent is lost then.
     """
     devices = list(devices)
     sums: dict[str, ScopeEnergy] = {}
     for scope in SCOPES:
         told = [one for one in devices if scope in one.seen]
-        found = _together([one.spent[scope] for one in told], sum(one.lost for one in told))
+        lost = sum(one.lost + (ended and one.open) for one in told)
+        found = _together([one.spent[scope] for one in told], lost)
         if found.devices:
             sums[scope] = found
     return sums

@@ -139,7 +139,7 @@ class RunResult:
     @property
     def energy(self) -> dict[str, ScopeEnergy]:
         """What devices have spent, by what their sensors measure; different scopes do not add."""
-        return total_energies(device.totals.energy for device in self.devices)
+        return total_energies((device.totals.energy for device in self.devices), ended=True)
 
     @property
     def energy_unknown(self) -> int:

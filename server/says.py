@@ -81,7 +81,7 @@ class Says:
                 f"  {device.name}: {device.totals.steps} steps, "
                 f"{device.bytes_up / 1e6:.2f} MB up ({up} of float32), "
                 f"{device.bytes_down / 1e6:.2f} MB down ({down})"
-                + _after_comma(energy_words(total_energies([device.totals.energy])))
+                + _after_comma(energy_words(total_energies([device.totals.energy], ended=True)))
             )
         if spent := energy_words(result.energy, result.energy_unknown):
             print(f"energy of devices: {spent}")

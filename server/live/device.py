@@ -144,7 +144,7 @@ class DevicePicture:
             event: The ``energy`` event.
         """
         spent = {scope: Spent(**fields) for scope, fields in event["total"].items()}
-        self.energy = DeviceEnergy(spent=spent, lost=event["lost"])
+        self.energy = DeviceEnergy(spent=spent, lost=event["lost"], open=event["round"] is not None)
 
     def on_step(self, event: dict[str, Any], at_s: float) -> None:
         """Take note of a step.

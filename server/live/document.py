@@ -45,7 +45,10 @@ def document(picture: Picture, links: Links | None, now_s: float) -> dict[str, A
     """
     with picture.lock:
         devices = list(picture.devices.values())
-        shown = [_device(device, links, now_s) for device in devices[:MOST_DEVICES]]
+        shown = [
+            _device(device, links, now_s, ended=bool(picture.ended))
+            for device in devices[:MOST_DEVICES]
+        ]
         settings = picture.facts.get("settings", {})
         return {
             "facts": {name: picture.facts.get(name) for name in _FACTS}
@@ -58,7 +61,7 @@ def document(picture: Picture, links: Links | None, now_s: float) -> dict[str, A
             **_times(picture, now_s),
             "samples_per_s": _short(_speed(picture, now_s)),
             **_bytes(picture, links),
-            **_joules(devices),
+            **_joules(devices, ended=bool(picture.ended)),
             "by_round": _columns(picture.by_round),
             "by_step": _columns(picture.by_step),
             "by_time": _columns(picture.by_time),
@@ -113,9 +116,9 @@ def _bytes(picture: Picture, links: Links | None) -> dict[str, int]:
     }
 
 
-def _joules(devices: list[DevicePicture]) -> dict[str, Any]:
+def _joules(devices: list[DevicePicture], *, ended: bool) -> dict[str, Any]:
     """Sums by what sensors measure, and how many devices are in none of them."""
-    sums = total_energies(device.energy for device in devices)
+    sums = total_energies((device.energy for device in devices), ended=ended)
     return {
         "joules": [
             {"scope": scope, "joules": _short(one.joules), "at_least": one.is_partial}
@@ -125,7 +128,9 @@ def _joules(devices: list[DevicePicture]) -> dict[str, Any]:
     }
 
 
-def _device(device: DevicePicture, links: Links | None, now_s: float) -> dict[str, Any]:
+def _device(
+    device: DevicePicture, links: Links | None, now_s: float, *, ended: bool
+) -> dict[str, Any]:
     up, down = device.bytes_up, device.bytes_down
     if links is not None:
         up = links.bytes_up.get(device.name, up)
@@ -146,7 +151,7 @@ def _device(device: DevicePicture, links: Links | None, now_s: float) -> dict[st
         "bytes_down": down,
         "float32_bytes_up": up + device.saved_up,
         "float32_bytes_down": down + device.saved_down,
-        "joules": _joules([device])["joules"],
+        "joules": _joules([device], ended=ended)["joules"],
         "phase_ms": _spent(device.phases),
         "server_ms": _spent(device.server),
         "step_ms": _short(device.whole.recent) if device.whole.count else None,

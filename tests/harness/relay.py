@@ -37,7 +37,10 @@ class Relay:
     def __exit__(self, *_: object) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self.cut()
+        # What devices said last is still passed on: a goodbye waits for no answer.
+        for device, _ in self._pairs:
+            with contextlib.suppress(OSError):
+                device.shutdown(socket.SHUT_RD)
         for thread in self._threads:
             thread.join(10)
         for end in self._opened:

@@ -257,6 +257,18 @@ def test_joules_are_those_that_are_known_and_scopes_stay_apart():
     assert [len(device(state, name)["joules"]) for name in "abcd"] == [1, 1, 0, 0]
 
 
+@pytest.mark.parametrize("last", [0, None], ids=["without-goodbye", "with-goodbye"])
+def test_joules_of_a_device_that_never_said_goodbye_are_a_lower_bound_in_the_end(last):
+    picture = Picture()
+    picture.begin(run_event("a"), 0.0)
+    picture.take(energy_event("a", round_=last), 1.0)
+    assert document(picture, None, 2.0)["joules"][0]["at_least"] is False
+    picture.fail("the machine is on fire", 1.5)
+    state = document(picture, None, 2.0)
+    assert state["joules"][0]["at_least"] is (last is not None)
+    assert device(state, "a")["joules"] == state["joules"]
+
+
 def test_a_run_that_goes_on_shows_its_rounds_from_before():
     rounds = tuple(
         RoundResult(

@@ -102,11 +102,17 @@ def test_scopes_are_listed_and_never_added_up():
     both.take(told(7.0, meter=2, scope="wall"))
     other = DeviceEnergy()
     other.take(told(20.0, scope="wall", covered_s=4.0, missing_s=3.0))
-    sums = total_energies([both, other, DeviceEnergy()])
+    sums = total_energies([both, other, DeviceEnergy()], ended=False)
     assert sums == {"module": ScopeEnergy(5.0, 1), "wall": ScopeEnergy(27.0, 2, 3.0)}
     assert energy_words(sums, 1) == (
         "5 J (module, 1 device), at least 27 J (wall, 2 devices), 1 unknown"
     )
+    # Once the run has ended, what the other devices never told is lost.
+    sums = total_energies([both, other, DeviceEnergy()], ended=True)
+    assert sums == {
+        "module": ScopeEnergy(5.0, 1, lost=1),
+        "wall": ScopeEnergy(27.0, 2, 3.0, lost=2),
+    }
     assert energy_words({}, 3) == ""
     assert energy_words({"soc": ScopeEnergy(12345.6, 1)}) == "12.35 kJ (soc, 1 device)"
 
@@ -162,7 +168,7 @@ def test_a_run_has_the_joules_of_its_rounds_and_all_of_them_at_its_end(tmp_path)
         assert round_.energy == {"module": ScopeEnergy(30.0, 2), "wall": ScopeEnergy(30.0, 1)}
         assert round_.energy_unknown == 1
     totals = [entry.energy for entry in trainer.ledger.totals.values()]
-    assert total_energies(totals) == {
+    assert total_energies(totals, ended=True) == {
         "module": ScopeEnergy(62.0, 2),
         "wall": ScopeEnergy(61.0, 1),
     }
@@ -213,9 +219,8 @@ def test_a_device_that_was_killed_is_unknown_in_that_round_alone(tmp_path, event
     assert trainer.ledger.totals["d1"].energy.lost == 1
     assert [(r.energy["module"].joules, r.energy_unknown) for r in trainer.rounds] == rounds
     told_in_all = 30.0 + script.spent[1]
-    assert total_energies(e.energy for e in trainer.ledger.totals.values()) == {
-        "module": ScopeEnergy(told_in_all, 2, lost=1)
-    }
+    told = [e.energy for e in trainer.ledger.totals.values()]
+    assert total_energies(told, ended=False) == {"module": ScopeEnergy(told_in_all, 2, lost=1)}
 
 
 def test_a_device_that_lost_its_session_and_comes_back_is_known(tmp_path):
