@@ -1,6 +1,6 @@
-"""Tables of docs/experiments.md, made from the result files of experiments.
+"""Tables of docs/, made from result files.
 
-``python -m harness.experiment_tables`` prints them.
+``python -m harness.result_tables`` prints them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from slfac.testbed.bench.simulate import SimulateMeasurement, row
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 _NO_CODEC = "none"
@@ -58,6 +60,28 @@ def time_table() -> str:
     return "\n".join(lines)
 
 
+def simulate_table() -> str:
+    """What a simulation costs beside a real run: a row a codec."""
+    found = json.loads((RESULTS / "simulate.json").read_text("utf-8"))["measurements"]
+    names = ("`real`", "`sim.`", "`gain`", "`CPU, real`", "`CPU, sim.`", "`loss`", "`up`", "`down`")
+    lines = [_row(("Codec", *names)), "|---" * 9 + "|"]
+    for one in found:
+        codec, *cells = row(SimulateMeasurement(**one))
+        lines.append(_row((f"`{codec}`", *cells)))
+    return "\n".join(lines)
+
+
+def goodput_table() -> str:
+    """The transport's goodput beside TCP's: a row a link and way."""
+    result = json.loads((RESULTS / "links.json").read_text("utf-8"))
+    names = (f"Link, {result['delay_ms']:g} ms each way", "Way", "iperf3, Mbit/s", "slfac, Mbit/s")
+    lines = [_row((*names, "Share")), "|---" * 5 + "|"]
+    for one in result["rows"]:
+        rates = (f"{one['plain_mbits']:.2f}", f"{one['slfac_mbits']:.2f}", f"{one['share']:.1%}")
+        lines.append(_row((f"{one['mbits']:g} Mbit/s", one["direction"], *rates)))
+    return "\n".join(lines)
+
+
 def _until(runs: Sequence[Run], target: float) -> str:
     ends = [next((p for p in run["by_round"] if p["accuracy"] >= target), None) for run in runs]
     reached = [end for end in ends if end is not None]
@@ -102,4 +126,5 @@ def _row(cells: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{paper_table()}\n\n{time_table()}\n")
+    for table in (paper_table, time_table, simulate_table, goodput_table):
+        sys.stdout.write(f"{table()}\n\n")
