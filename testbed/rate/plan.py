@@ -121,9 +121,16 @@ def rate_plan(file: Path | None = None, **values: Any) -> RatePlan:
         SettingsError: The file cannot be read; a field is unknown or out of range, or a
             spec is wrong.
     """
-    merged = {**(_read(file) if file is not None else {}), **values}
-    if file is not None:
-        merged.setdefault("name", file.stem)
+    if file is None:
+        return _plan(values)
+    merged = {"name": file.stem, **_read(file), **values}
+    try:
+        return _plan(merged)
+    except SettingsError as error:
+        raise SettingsError(f"{file}: {error.what}", error.remedy) from error
+
+
+def _plan(merged: dict[str, Any]) -> RatePlan:
     if merged.get("best_of") is not None:
         merged["codecs"] = (*merged.get("codecs", ()), *_best_of(Path(merged["best_of"])))
     if "model" in merged:

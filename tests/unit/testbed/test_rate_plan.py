@@ -99,6 +99,7 @@ def test_options_override_a_plan_file(tmp_path):
         (b"\xff", "is no text"),
         (b"speed = 3", "setting speed is 3"),
         (b'codecs = "none"', "setting codecs"),
+        (b'codecs = ["fog"]', "codec 'fog'"),
         (b"#" * (1 << 21), "is larger than"),
     ],
 )
@@ -108,6 +109,7 @@ def test_a_plan_file_that_cannot_be_read_says_why(tmp_path, content, said):
     with pytest.raises(SettingsError) as caught:
         rate_plan(file)
     assert said in str(caught.value)
+    assert str(caught.value).count(str(file)) == 1
 
 
 def test_a_plan_file_that_is_not_there_says_so(tmp_path):
