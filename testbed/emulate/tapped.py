@@ -55,10 +55,8 @@ class TappedLan:
                 self._taps.append(tap)
                 hardware = self._hosts.configure(name)
             link = links.get(name)
-            seeds = [2 * (plan.seed * 1000 + index) + way for way in (0, 1)]
-            up = _direction(link, link.up_bit_per_s, seeds[0]) if link else None
-            down = _direction(link, link.down_bit_per_s, seeds[1]) if link else None
-            ports.append(Port(name, tap, hardware, up, down))
+            ways = both_ways(link, plan.seed, index) if link is not None else (None, None)
+            ports.append(Port(name, tap, hardware, *ways))
         self._ports = {port.name: port for port in ports}
         return Switch(ports)
 
@@ -125,12 +123,23 @@ class TappedLan:
         return [direction for direction in (port.up, port.down) if direction is not None]
 
 
-def _direction(link: PlannedLink, bit_per_s: float | None, seed: int) -> Direction:
-    return Direction(
-        bit_per_s=bit_per_s,
-        delay_s=link.delay_s,
-        jitter_s=link.jitter_s,
-        loss=link.loss,
-        queue_s=link.queue_s,
-        seed=seed,
+def both_ways(link: PlannedLink, seed: int, number: int) -> tuple[Direction, Direction]:
+    """The directions of a link, up and down: they lose packets independently of each other.
+
+    Args:
+        link: What it is to be like.
+        seed: Seed of the LAN.
+        number: Which host it leads to.
+    """
+    up, down = (
+        Direction(
+            bit_per_s=bit_per_s,
+            delay_s=link.delay_s,
+            jitter_s=link.jitter_s,
+            loss=link.loss,
+            queue_s=link.queue_s,
+            seed=2 * (seed * 1000 + number) + way,
+        )
+        for way, bit_per_s in enumerate((link.up_bit_per_s, link.down_bit_per_s))
     )
+    return up, down

@@ -1,12 +1,15 @@
 """One direction of a shaped link, on a clock of the test's own."""
 
+import dataclasses
 import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slfac.testbed.emulate.plan import PlannedLink
 from slfac.testbed.emulate.shaping import Direction
+from slfac.testbed.emulate.tapped import both_ways
 
 
 def direction(**values):
@@ -145,3 +148,34 @@ def test_a_cut_loses_what_is_under_way_and_what_comes():
     link.restore()
     link.offer(b"c", 10.0)
     assert link.take(11.0) == [b"c"]
+
+
+def test_links_and_their_ways_lose_packets_independently_and_again_alike():
+    plan = PlannedLink(
+        device="pi-1",
+        up_bit_per_s=2e6,
+        down_bit_per_s=4e6,
+        delay_s=0.02,
+        jitter_s=0.0,
+        loss=0.5,
+        queue_s=1.0,
+    )
+
+    def passed(seed, number):
+        """Which packets pass each way of a link."""
+        out = []
+        for way in both_ways(plan, seed, number):
+            for count in range(64):
+                way.offer(bytes([count]), 0.0)
+            out.append(b"".join(way.take(1.0)))
+        return out
+
+    links = [tuple(passed(seed, number)) for seed in (0, 1) for number in (0, 1, 2)]
+    assert len({way for link in links for way in link}) == 12
+    assert all(10 < len(way) < 54 for link in links for way in link)
+    assert tuple(passed(0, 0)) == links[0]
+    up, down = both_ways(dataclasses.replace(plan, loss=0.0), 0, 0)
+    for way in (up, down):
+        way.offer(bytes(1000), 0.0)
+    assert up.next_s == pytest.approx(0.024)
+    assert down.next_s == pytest.approx(0.022)
