@@ -78,11 +78,14 @@ def comparison_figure(runs: Sequence[RunReport], theme: Theme = LIGHT) -> bytes:
     return as_png(figure)
 
 
-def sections_figure(runs: Sequence[RunReport], theme: Theme = LIGHT) -> bytes:
-    """Accuracy by round and by bytes, a row of panels for each section of a comparison.
+def sections_figure(
+    runs: Sequence[RunReport], against: Sequence[str], theme: Theme = LIGHT
+) -> bytes:
+    """Accuracy, a row of panels for each section of a comparison.
 
     Args:
         runs: The runs, each with its ``by_round``.
+        against: What it is drawn against, some of :data:`~slfac.testbed.report.panels.AXES`.
         theme: Its colours.
 
     Returns:
@@ -91,15 +94,15 @@ def sections_figure(runs: Sequence[RunReport], theme: Theme = LIGHT) -> bytes:
     sections = sections_of(runs)
     rows = [legend_grid(section.groups, room=60)[1] for section in sections]
     heights = [PANEL_HEIGHT_IN + 0.3 + 0.2 * count for count in rows]
-    figure = new_figure(2 * _PANEL_WIDTH_IN, sum(heights), theme)
-    grid = figure.add_gridspec(len(sections), 2, height_ratios=heights)
+    figure = new_figure(len(against) * _PANEL_WIDTH_IN, sum(heights), theme)
+    grid = figure.add_gridspec(len(sections), len(against), height_ratios=heights)
     for row, section in enumerate(sections):
-        for column, against in enumerate(("round", "bytes")):
+        for column, what in enumerate(against):
             axes = figure.add_subplot(grid[row, column])
-            draw_groups(axes, section.groups, against, theme)
+            draw_groups(axes, section.groups, what, theme)
             add_legend(axes, theme, legend_grid(section.groups, room=60)[0])
             if section.title:
-                title = plain_label(f"{section.title}: by {against}", 60)
+                title = plain_label(f"{section.title}: by {what}", 60)
                 axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=theme.ink)
     buffer = io.BytesIO()
     # A date and random ids would make files of equal results differ.

@@ -16,6 +16,8 @@ from slfac.testbed.report.theme import Theme, add_legend, dress, plain_label
 from slfac.testbed.report.units import human_bytes, percent
 
 _MARKERS = "osD^vPX"
+# From where on the shortest of several curves would be a stroke on a linear axis.
+_FAR_APART = 10
 # Grey for waiting, in which the device does nothing.
 PHASE_COLOURS = {
     "load": 7,
@@ -171,15 +173,14 @@ def draw_groups(axes: Axes, groups: Sequence[Group], against: str, theme: Theme)
     """
     label, position = AXES[against]
     dress(axes, theme, f"Test accuracy by {against}")
-    longest, last = 0, 0.0
-    for index, group in enumerate(groups):
-        curve = group.curve(position)
-        longest = max(longest, len(curve))
-        last = max([last, *(where for where, _, _ in curve)])
+    curves = [group.curve(position) for group in groups]
+    longest = max(map(len, curves), default=0)
+    ends = [curve[-1][0] for curve in curves if curve]
+    for index, (group, curve) in enumerate(zip(groups, curves, strict=True)):
         _draw_curve(axes, curve, group.label, index, theme)
     if against == "round":
         published = published_of(groups)
-        last = max([last, *(one.round for one in published)])
+        ends += [one.round for one in published]
         _draw_published(axes, published, theme)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_ylabel("correct in the test set")
@@ -189,8 +190,11 @@ def draw_groups(axes: Axes, groups: Sequence[Group], against: str, theme: Theme)
     if against == "bytes" and longest:
         axes.set_xscale("log")
         byte_ticks(axes.xaxis, axes.get_xlim())
+    elif longest and against != "round" and max(ends) > _FAR_APART * min(ends) > 0:
+        axes.set_xscale("log")
+        log_ticks(axes.xaxis, axes.get_xlim(), "{:g}".format)
     elif longest:
-        axes.set_xlim(left=0, right=1.03 * last or 1.0)
+        axes.set_xlim(left=0, right=1.03 * max(ends) or 1.0)
 
 
 def _draw_curve(
@@ -260,10 +264,21 @@ def byte_ticks(axis: Axis, limits: tuple[float, float]) -> None:
         axis: The axis.
         limits: Its least and largest value.
     """
+    log_ticks(axis, limits, _short_bytes)
+
+
+def log_ticks(axis: Axis, limits: tuple[float, float], words: Callable[[float], str]) -> None:
+    """Label a logarithmic axis by few round numbers.
+
+    Args:
+        axis: The axis.
+        limits: Its least and largest value.
+        words: How a number is written.
+    """
     narrow = limits[1] / limits[0] < 200
     axis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0) if narrow else (1.0,)))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: _short_bytes(value)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: words(value)))
 
 
 def _short_bytes(value: float) -> str:

@@ -73,8 +73,10 @@ def write_runs(comparison: Comparison, page: Path, console: Console | None) -> N
     )
     replace_file(page, text.encode())
     figure = page.with_suffix(".svg")
-    replace_file(figure, sections_figure(runs))
-    replace_file(page.with_suffix(".md"), _markdown(comparison, figure.name).encode())
+    against = ("round", "bytes") if comparison.target is None else ("round", "bytes", "seconds")
+    replace_file(figure, sections_figure(runs, against))
+    caption = f"Test accuracy by {', by '.join(against[:-1])} and by {against[-1]}"
+    replace_file(page.with_suffix(".md"), _markdown(comparison, figure.name, caption).encode())
     if console is not None:
         _print(comparison, console)
         for path in (page, page.with_suffix(".md"), figure):
@@ -114,7 +116,7 @@ def _print(comparison: Comparison, console: Console) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _markdown(comparison: Comparison, figure: str) -> str:
+def _markdown(comparison: Comparison, figure: str, caption: str) -> str:
     runs, labels = comparison.runs, labels_of(list(comparison.runs))
     first = runs[0]
     parts = [
@@ -126,7 +128,7 @@ def _markdown(comparison: Comparison, figure: str) -> str:
     ]
     parts += [_plain(comparison.note)] if comparison.note else []
     parts += [f"- {_plain(line)}" for line in comparison.problems]
-    parts.append(f"![Test accuracy by round and by bytes]({quote(figure)})")
+    parts.append(f"![{caption}]({quote(figure)})")
     for title, table in _tables(comparison):
         parts += [f"## {_plain(title)}", markdown_table(*table)]
     if not any(run.faults for run in runs):

@@ -188,6 +188,30 @@ def test_energy_is_drawn_as_far_as_it_is_known_of_all(tmp_path):
     assert "energy, board" in markdown
 
 
+@pytest.mark.parametrize(("slow_s", "ticks"), [(15.0, {"10", "20", "40"}), (900.0, {"1000"})])
+def test_with_a_target_the_figure_has_seconds_and_what_is_far_apart_can_be_told(
+    tmp_path, slow_s, ticks
+):
+    for codec, seconds in (("slfac", 10.0), ("none", slow_s)):
+        lines = Lines(codec=codec)
+        for number in range(3):
+            lines.round(number, seconds * (number + 1), seconds=seconds)
+        lines.end(3 * seconds).write(tmp_path / codec)
+    folders = (tmp_path / "slfac", tmp_path / "none")
+    _, markdown, _ = report(tmp_path, *folders)
+    assert "![Test accuracy by round and by bytes](page.svg)" in markdown
+    figure = (tmp_path / "page.svg").read_text()
+    assert "<!-- seconds of training and evaluation -->" not in figure
+    _, markdown, _ = report(tmp_path, *folders, target=50)
+    assert "![Test accuracy by round, by bytes and by seconds](page.svg)" in markdown
+    _, of_seconds = (tmp_path / "page.svg").read_text().split('<g id="axes_3">')
+    assert "<!-- seconds of training and evaluation -->" in of_seconds
+    found = set(re.findall(r"<!-- (\d+) -->", of_seconds))
+    assert ticks <= found
+    # On a linear axis to 2700 s, the fast run would be a stroke.
+    assert ("0" in found) == (slow_s < 100)
+
+
 def test_a_run_that_is_under_way_is_shown_as_far_as_it_is(tmp_path):
     lines = Lines().step("d1", 1.0).step("d2", 1.5).round(0, 2.0)
     folder = lines.write(tmp_path / "a")
