@@ -4,13 +4,7 @@ import json
 
 import pytest
 
-from harness.result_tables import (
-    RESULTS,
-    goodput_table,
-    paper_table,
-    simulate_table,
-    time_table,
-)
+from harness.result_tables import RESULTS, paper_table, simulate_table, time_table
 
 DOCS = RESULTS.parent
 PAGE = (DOCS / "experiments.md").read_text("utf-8")
@@ -22,27 +16,10 @@ PAGE = (DOCS / "experiments.md").read_text("utf-8")
         (paper_table, "experiments"),
         (time_table, "experiments"),
         (simulate_table, "simulate"),
-        (goodput_table, "emulation"),
     ],
 )
 def test_tables_are_those_of_the_result_files(table, page):
     assert f"\n\n{table()}\n\n" in (DOCS / f"{page}.md").read_text("utf-8")
-
-
-def test_goodput_on_shaped_links_is_near_that_of_iperf3():
-    result = json.loads((RESULTS / "links.json").read_text("utf-8"))
-    assert result["baseline"] == "iperf3"
-    assert {row["mbits"] for row in result["rows"]} == {5.0, 20.0, 100.0}
-    assert all(row["share"] >= 0.95 for row in result["rows"])
-
-
-def test_the_testbeds_run_is_quoted():
-    result = json.loads((RESULTS / "testbed.json").read_text("utf-8"))
-    page = " ".join((DOCS / "testbed.md").read_text("utf-8").split())
-    *most, last = (f"{seconds:.1f}" for seconds in result["round_s"])
-    told = f"took {result['minutes_in_all']} minutes: rounds of {', '.join(most)} and {last} s"
-    assert told in page
-    assert f"{result['accuracy']:.1%}".replace("%", " %") in page
 
 
 def test_the_reduced_experiment_is_called_reduced_and_stands_beside_the_papers_figures():

@@ -71,17 +71,6 @@ def simulate_table() -> str:
     return "\n".join(lines)
 
 
-def goodput_table() -> str:
-    """The transport's goodput beside TCP's: a row a link and way."""
-    result = json.loads((RESULTS / "links.json").read_text("utf-8"))
-    names = (f"Link, {result['delay_ms']:g} ms each way", "Way", "iperf3, Mbit/s", "slfac, Mbit/s")
-    lines = [_row((*names, "Share")), "|---" * 5 + "|"]
-    for one in result["rows"]:
-        rates = (f"{one['plain_mbits']:.2f}", f"{one['slfac_mbits']:.2f}", f"{one['share']:.1%}")
-        lines.append(_row((f"{one['mbits']:g} Mbit/s", one["direction"], *rates)))
-    return "\n".join(lines)
-
-
 def _until(runs: Sequence[Run], target: float) -> str:
     ends = [next((p for p in run["by_round"] if p["accuracy"] >= target), None) for run in runs]
     reached = [end for end in ends if end is not None]
@@ -126,5 +115,5 @@ def _row(cells: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    for table in (paper_table, time_table, simulate_table, goodput_table):
+    for table in (paper_table, time_table, simulate_table):
         sys.stdout.write(f"{table()}\n\n")

@@ -1,7 +1,6 @@
 """What docs/emulation.md says is what is there."""
 
 import json
-import re
 from pathlib import Path
 
 from slfac.testbed.emulate.hosts import addresses
@@ -36,8 +35,7 @@ def test_the_table_of_goodput_is_that_of_its_result():
     assert result["baseline"] == "iperf3"
     assert result["delay_ms"] == 20
     assert all(row["share"] >= 0.95 for row in result["rows"])
-    load = re.search(r"a load of (\d+) over", PAGE)[1]
-    assert load == f"{result['machine']['load_15_min']:.0f}"
+    assert ("on two cores that did nothing else" in PAGE) == (result["machine"]["load_15_min"] < 1)
 
 
 def test_the_table_of_a_links_fields_is_complete():
