@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from slfac.device.profiling.record import Record
 from slfac.testbed.energy.bars import Bar, bars_height_in, draw_bars, joule_bars, time_bars
 from slfac.testbed.energy.traces import draw_power, draw_zoom, zooms
-from slfac.testbed.report.canvas import as_png, new_figure
+from slfac.testbed.report.canvas import as_image, new_figure
 from slfac.testbed.report.theme import LIGHT, Theme, plain_label
 
 _WIDTH_IN = 9.0
@@ -89,7 +89,7 @@ def overview(record: Record, theme: Theme = LIGHT) -> bytes:
     without = "" if record.sensor else "; no sensor: times only"
     title = plain_label(f"{record.board.title}, {record.date[:10]}{without}", 100)
     figure.suptitle(title, color=theme.ink, fontsize=12, fontweight="bold")
-    return as_png(figure)
+    return as_image(figure)
 
 
 def panel_image(panel: Panel, theme: Theme) -> bytes:
@@ -104,7 +104,7 @@ def panel_image(panel: Panel, theme: Theme) -> bytes:
     """
     figure = new_figure(_WIDTH_IN, panel.height_in, theme, hspace=_HSPACE)
     panel.draw(figure.add_subplot(), theme)
-    return as_png(figure)
+    return as_image(figure)
 
 
 def _zoom(record: Record, number: int, axes: Axes, theme: Theme) -> None:

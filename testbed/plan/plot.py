@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from slfac.hw_profiles.estimate import Estimate, Guess
 from slfac.testbed.plan.plan import Candidate, Plan
 from slfac.testbed.plan.words import subject
+from slfac.testbed.report.canvas import as_image, new_figure
 from slfac.testbed.report.panels import byte_ticks
 from slfac.testbed.report.theme import LIGHT, Theme, dress, plain_label
 
 _WIDE_IN = (11.4, 5.2)
 _NARROW_IN = (7.4, 5.2)
-_DPI = 150
 _MARKERS = "osD^vPX<>*"
 _MOST_NAMED = 7
 Pick = Callable[[Candidate], Guess]
@@ -38,10 +33,7 @@ def plan_figure(plan: Plan, *, kind: str = "png", theme: Theme = LIGHT) -> bytes
         The image.
     """
     energy = any(isinstance(c.round.joules, Estimate) for c in plan.candidates)
-    layout = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09)
-    size = _WIDE_IN if energy else _NARROW_IN
-    figure = Figure(size, _DPI, facecolor=theme.page, layout=layout)
-    FigureCanvasAgg(figure)
+    figure = new_figure(*(_WIDE_IN if energy else _NARROW_IN), theme)
     panels: list[tuple[str, str, Pick, float]] = [
         ("Time of a round", "seconds", lambda c: c.round.ms, 1e-3)
     ]
@@ -66,12 +58,7 @@ def plan_figure(plan: Plan, *, kind: str = "png", theme: Theme = LIGHT) -> bytes
         fontsize=9,
         labelcolor=theme.ink,
     )
-    buffer = io.BytesIO()
-    # A date and random ids would make files of equal results differ.
-    metadata = {"Date": None} if kind == "svg" else None
-    with rc_context({"svg.hashsalt": "slfac"}):
-        figure.savefig(buffer, format=kind, facecolor=theme.page, metadata=metadata)
-    return buffer.getvalue()
+    return as_image(figure, kind)
 
 
 def _title(plan: Plan) -> str:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from slfac.testbed.rate.summary import CodecSummary
+from slfac.testbed.report.canvas import as_image, new_figure
 from slfac.testbed.report.panels import byte_ticks
 from slfac.testbed.report.theme import LIGHT, Theme, dress, plain_label
 
 _SIZE_IN = (8.6, 5.4)
-_DPI = 150
 _MARKERS = "osD^vPX<>*"
 # Where runs diverge, a figure that shows them all shows nothing else.
 _WORST_SHOWN_PP = 12.0
@@ -36,9 +31,7 @@ def rate_figure(
     Returns:
         The image.
     """
-    layout = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09)
-    figure = Figure(_SIZE_IN, _DPI, facecolor=theme.page, layout=layout)
-    FigureCanvasAgg(figure)
+    figure = new_figure(*_SIZE_IN, theme)
     axes = figure.add_subplot()
     dress(axes, theme, "Accuracy by bytes")
     _draw_front(axes, summary, theme)
@@ -54,12 +47,7 @@ def rate_figure(
     axes.margins(x=0.08)
     byte_ticks(axes.xaxis, axes.get_xlim())
     figure.legend(loc="outside right upper", frameon=False, fontsize=9, labelcolor=theme.ink)
-    buffer = io.BytesIO()
-    # A date and random ids would make files of equal results differ.
-    metadata = {"Date": None} if kind == "svg" else None
-    with rc_context({"svg.hashsalt": "slfac"}):
-        figure.savefig(buffer, format=kind, facecolor=theme.page, metadata=metadata)
-    return buffer.getvalue()
+    return as_image(figure, kind)
 
 
 def _draw_family(axes: Axes, entries: Sequence[CodecSummary], index: int, theme: Theme) -> None:

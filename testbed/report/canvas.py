@@ -1,10 +1,11 @@
-"""Empty figures in a theme's colours, and figures as PNG, without matplotlib's global state."""
+"""Empty figures in a theme's colours, and figures as images, without matplotlib's global state."""
 
 from __future__ import annotations
 
 import io
 from typing import Final
 
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -29,12 +30,16 @@ def new_figure(width_in: float, height_in: float, theme: Theme, *, hspace: float
     return figure
 
 
-def as_png(figure: Figure) -> bytes:
-    """A figure as a PNG image.
+def as_image(figure: Figure, kind: str = "png") -> bytes:
+    """A figure as an image.
 
     Args:
         figure: The figure.
+        kind: ``png`` or ``svg``.
     """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", facecolor=figure.get_facecolor())
+    # A date and random ids would make files of equal results differ.
+    metadata = {"Date": None} if kind == "svg" else None
+    with rc_context({"svg.hashsalt": "slfac"}):
+        figure.savefig(buffer, format=kind, facecolor=figure.get_facecolor(), metadata=metadata)
     return buffer.getvalue()

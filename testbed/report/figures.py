@@ -1,14 +1,12 @@
-"""Figures of runs as PNG, drawn without matplotlib's global state."""
+"""Figures of runs as images, drawn without matplotlib's global state."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 
-from slfac.testbed.report.canvas import as_png, new_figure
+from slfac.testbed.report.canvas import as_image, new_figure
 from slfac.testbed.report.groups import Group, groups_of, published_of, sections_of
 from slfac.testbed.report.model import RunReport
 from slfac.testbed.report.panels import (
@@ -47,7 +45,7 @@ def run_figure(run: RunReport, theme: Theme = LIGHT) -> bytes:
     grid = figure.add_gridspec(2, 2, height_ratios=(PANEL_HEIGHT_IN, phases_height_in(run)))
     for index, draw in enumerate(RUN_PANELS):
         draw(figure.add_subplot(grid[index // 2, index % 2]), run, theme)
-    return as_png(figure)
+    return as_image(figure)
 
 
 def comparison_figure(runs: Sequence[RunReport], theme: Theme = LIGHT) -> bytes:
@@ -75,7 +73,7 @@ def comparison_figure(runs: Sequence[RunReport], theme: Theme = LIGHT) -> bytes:
         fontsize=9,
         labelcolor=theme.ink,
     )
-    return as_png(figure)
+    return as_image(figure)
 
 
 def sections_figure(
@@ -104,11 +102,7 @@ def sections_figure(
             if section.title:
                 title = plain_label(f"{section.title}: by {what}", 60)
                 axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=theme.ink)
-    buffer = io.BytesIO()
-    # A date and random ids would make files of equal results differ.
-    with rc_context({"svg.hashsalt": "slfac"}):
-        figure.savefig(buffer, format="svg", facecolor=theme.page, metadata={"Date": None})
-    return buffer.getvalue()
+    return as_image(figure, "svg")
 
 
 def legend_grid(groups: Sequence[Group], room: int) -> tuple[int, int]:
