@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.plans import measured_board, profile, value
@@ -33,6 +33,8 @@ figures = st.builds(
 )
 
 
+# The side of the first part is lost where it is added to the second's value.
+@example([between(0.0, 0.0, 4e-223, "spec", "", "link"), exact(1.0, "")])
 @given(st.lists(figures, max_size=6))
 def test_a_sum_holds_its_value_and_is_no_narrower_than_any_part(parts):
     whole = added(parts)
@@ -40,7 +42,8 @@ def test_a_sum_holds_its_value_and_is_no_narrower_than_any_part(parts):
     assert whole.value == pytest.approx(sum(part.value for part in parts))
     widest = max((part.high - part.value for part in parts), default=0)
     together = sum(part.high - part.value for part in parts)
-    assert widest * (1 - 1e-9) <= whole.high - whole.value <= together * (1 + 1e-9) + 1e-6
+    width, rounding = whole.high - whole.value, 2 * math.ulp(whole.high)
+    assert widest * (1 - 1e-9) - rounding <= width <= together * (1 + 1e-9) + 1e-6
 
 
 def test_errors_of_one_cause_add_up_and_of_others_their_squares():
